@@ -1,0 +1,294 @@
+//! Session statements: settings, transactions, cursors.
+
+use std::collections::hash_map::Entry;
+use std::mem;
+
+use arrow::array::ArrayRef;
+use bytes::BufMut;
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::TransactionStatus;
+use pgwire::messages::startup::ParameterStatus;
+use weir_guard::Refusal;
+use weir_query::{Cursor, FetchCount, Query, SessionStatement, Statement};
+
+use super::{Done, ResultStream, Session};
+use crate::settings::SessionSettings;
+use crate::sqlstate::{Told, code};
+use crate::types::{Column, Format, row_description};
+
+/// Cursors of one connection.
+const CURSORS_MAX: usize = 100;
+
+/// A cursor that was declared and not closed.
+pub(super) struct OpenCursor {
+    columns: Vec<Column>,
+    /// `None` after the last row.
+    stream: Option<ResultStream>,
+    with_hold: bool,
+    /// Its transaction was committed, so it no longer depends on one.
+    kept: bool,
+}
+
+impl OpenCursor {
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+}
+
+impl Session {
+    /// Carries out a session statement. `describe` sends the shape of its rows before them.
+    pub(super) async fn control(
+        &mut self,
+        text: &str,
+        statement: &SessionStatement,
+        formats: &[Format],
+        describe: bool,
+    ) -> Done {
+        match statement {
+            SessionStatement::Set { name, value } => {
+                self.change_settings(|settings| settings.set(name, value))?;
+                self.complete("SET");
+            }
+            SessionStatement::Reset { name } => {
+                self.change_settings(|settings| settings.reset(name.as_deref()))?;
+                self.complete("RESET");
+            }
+            SessionStatement::Show { name } => self.show(name, formats, describe)?,
+            SessionStatement::Begin => self.begin_transaction(),
+            SessionStatement::Commit => self.end_transaction(self.transaction == TransactionStatus::Transaction),
+            SessionStatement::Rollback => self.end_transaction(false),
+            SessionStatement::Deallocate { name } => self.deallocate(name.as_deref())?,
+            SessionStatement::DiscardAll => self.discard_all()?,
+            SessionStatement::Declare(cursor) => {
+                let query = match cursor_query(cursor) {
+                    Ok(query) => query,
+                    Err(refusal) => return Err(self.refused(text, refusal).await),
+                };
+                self.declare(cursor, &query, Vec::new()).await?;
+            }
+            SessionStatement::Fetch { cursor, count } => self.fetch(cursor, *count, formats, describe).await?,
+            SessionStatement::Close { cursor } => self.close_cursor(cursor.as_deref())?,
+        }
+        Ok(())
+    }
+
+    /// Changes settings and reports to the client what it is kept informed of.
+    fn change_settings(&mut self, change: impl FnOnce(&mut SessionSettings) -> Result<(), Told>) -> Done {
+        let mut changed = self.settings.clone();
+        change(&mut changed)?;
+        self.use_settings(changed);
+        Ok(())
+    }
+
+    fn use_settings(&mut self, settings: SessionSettings) {
+        let before = mem::replace(&mut self.settings, settings);
+        for ((name, old), (_, new)) in before.reported().zip(self.settings.reported()) {
+            if old != new {
+                let status = ParameterStatus::new(name.to_owned(), new.to_owned());
+                self.connection.put(PgWireBackendMessage::ParameterStatus(status));
+            }
+        }
+        self.caller.client_hint = self.settings.application_name().map(str::to_owned);
+    }
+
+    fn show(&mut self, name: &str, formats: &[Format], describe: bool) -> Done {
+        let columns = show_columns(name, &self.settings)?;
+        if describe {
+            self.put(PgWireBackendMessage::RowDescription(row_description(&columns, formats)));
+        }
+        let out = self.connection.outbox();
+        if name == "all" {
+            self.settings.show_all().for_each(|row| put_text_row(&row, out));
+        } else {
+            let (_, value) = self.settings.show(name)?;
+            put_text_row(&[value], out);
+        }
+        self.complete("SHOW");
+        Ok(())
+    }
+
+    fn begin_transaction(&mut self) {
+        if self.transaction == TransactionStatus::Idle {
+            self.transaction = TransactionStatus::Transaction;
+            self.settings_before = Some(self.settings.clone());
+        } else {
+            self.warn(code::ACTIVE_TRANSACTION, "there is already a transaction in progress");
+        }
+        self.complete("BEGIN");
+    }
+
+    fn end_transaction(&mut self, commit: bool) {
+        let idle = self.transaction == TransactionStatus::Idle;
+        if idle {
+            self.warn(code::NO_TRANSACTION, "there is no transaction in progress");
+        }
+        match self.settings_before.take() {
+            Some(before) if !commit => self.use_settings(before),
+            Some(_) | None => {}
+        }
+        self.portals.clear();
+        self.cursors.retain(|_, cursor| {
+            cursor.kept |= cursor.with_hold && commit;
+            cursor.kept
+        });
+        // A commit that has nothing to commit is still called one.
+        let commit = commit || (idle && self.transaction == TransactionStatus::Idle);
+        self.transaction = TransactionStatus::Idle;
+        self.complete(if commit { "COMMIT" } else { "ROLLBACK" });
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Done {
+        match name {
+            None => {
+                self.statements.clear();
+                self.complete("DEALLOCATE ALL");
+            }
+            Some(name) => {
+                let missing =
+                    || Told::error(code::INVALID_STATEMENT_NAME, format!("prepared statement `{name}` does not exist"));
+                self.statements.remove(name).ok_or_else(missing)?;
+                self.complete("DEALLOCATE");
+            }
+        }
+        Ok(())
+    }
+
+    fn discard_all(&mut self) -> Done {
+        if self.transaction != TransactionStatus::Idle {
+            return Err(
+                Told::error(code::ACTIVE_TRANSACTION, "`DISCARD ALL` cannot run inside a transaction block").into()
+            );
+        }
+        self.statements.clear();
+        self.portals.clear();
+        self.cursors.clear();
+        self.change_settings(|settings| settings.reset(None))?;
+        self.complete("DISCARD ALL");
+        Ok(())
+    }
+
+    pub(super) async fn declare(&mut self, cursor: &Cursor, query: &Query, params: Vec<ArrayRef>) -> Done {
+        if self.transaction == TransactionStatus::Idle && !cursor.with_hold {
+            let told = Told::error(code::NO_TRANSACTION, "`DECLARE CURSOR` can only be used in transaction blocks");
+            return Err(told.hint("`WITH HOLD` makes a cursor that outlives its transaction").into());
+        }
+        if self.cursors.contains_key(&cursor.name) {
+            return Err(Told::error(code::DUPLICATE_CURSOR, format!("cursor `{}` already exists", cursor.name)).into());
+        }
+        if self.cursors.len() >= CURSORS_MAX {
+            return Err(Told::error(code::LIMIT_EXCEEDED, format!("more than {CURSORS_MAX} cursors are open")).into());
+        }
+        let mut running = self.begin();
+        let stream = self.read(&mut running, query, params).await?;
+        let open = OpenCursor {
+            columns: stream.columns().to_vec(),
+            stream: Some(stream),
+            with_hold: cursor.with_hold,
+            kept: cursor.with_hold && self.transaction == TransactionStatus::Idle,
+        };
+        self.cursors.insert(cursor.name.clone(), open);
+        self.complete("DECLARE CURSOR");
+        Ok(())
+    }
+
+    async fn fetch(&mut self, name: &str, count: FetchCount, formats: &[Format], describe: bool) -> Done {
+        let cursor = self.cursors.get_mut(name).ok_or_else(|| no_cursor(name))?;
+        if describe {
+            let description = row_description(&cursor.columns, formats);
+            self.connection.put(PgWireBackendMessage::RowDescription(description));
+        }
+        let mut sent = 0;
+        if let Some(stream) = cursor.stream.take() {
+            let rows_max = match count {
+                FetchCount::Rows(rows) => Some(rows),
+                FetchCount::All => None,
+            };
+            let mut running = self.begin();
+            let fetched = stream.send(&mut self.connection, &mut running, formats, rows_max).await;
+            match (fetched, self.cursors.entry(name.to_owned())) {
+                (Ok((rows, rest)), Entry::Occupied(mut cursor)) => {
+                    sent = rows;
+                    cursor.get_mut().stream = rest;
+                }
+                (Ok((rows, _)), Entry::Vacant(_)) => sent = rows,
+                (Err(stop), entry) => {
+                    if let Entry::Occupied(cursor) = entry {
+                        cursor.remove();
+                    }
+                    return Err(stop);
+                }
+            }
+        }
+        self.complete(format!("FETCH {sent}"));
+        Ok(())
+    }
+
+    fn close_cursor(&mut self, name: Option<&str>) -> Done {
+        match name {
+            None => {
+                self.cursors.clear();
+                self.complete("CLOSE CURSOR ALL");
+            }
+            Some(name) => {
+                self.cursors.remove(name).ok_or_else(|| no_cursor(name))?;
+                self.complete("CLOSE CURSOR");
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of what a session statement answers; `None` when it answers no rows.
+    pub(super) fn control_columns(&self, statement: &SessionStatement) -> Result<Option<Vec<Column>>, Told> {
+        match statement {
+            SessionStatement::Show { name } => show_columns(name, &self.settings).map(Some),
+            SessionStatement::Fetch { cursor, .. } => {
+                self.cursors.get(cursor).map(|open| Some(open.columns.clone())).ok_or_else(|| no_cursor(cursor))
+            }
+            SessionStatement::Set { .. }
+            | SessionStatement::Reset { .. }
+            | SessionStatement::Begin
+            | SessionStatement::Commit
+            | SessionStatement::Rollback
+            | SessionStatement::Deallocate { .. }
+            | SessionStatement::DiscardAll
+            | SessionStatement::Declare(_)
+            | SessionStatement::Close { .. } => Ok(None),
+        }
+    }
+
+    fn warn(&mut self, code: &'static str, text: &str) {
+        let notice = Told::warning(code, text).notice();
+        self.put(PgWireBackendMessage::NoticeResponse(notice));
+    }
+}
+
+/// The read of a cursor.
+pub(super) fn cursor_query(cursor: &Cursor) -> Result<Query, Refusal> {
+    let mut statements = weir_query::parse(&cursor.query)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(query)), true) => Ok(query),
+        _ => Err(Refusal::invalid(format!("cursor `{}` has to be for one query", cursor.name))),
+    }
+}
+
+fn no_cursor(name: &str) -> Told {
+    Told::error(code::INVALID_CURSOR_NAME, format!("cursor `{name}` does not exist"))
+}
+
+fn show_columns(name: &str, settings: &SessionSettings) -> Result<Vec<Column>, Told> {
+    if name == "all" {
+        return Ok(["name", "setting", "description"].map(Column::text).to_vec());
+    }
+    Ok(vec![Column::text(settings.show(name)?.0)])
+}
+
+fn put_text_row(values: &[&str], out: &mut bytes::BytesMut) {
+    let short = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+    out.put_u8(b'D');
+    out.put_i32(short(6 + values.iter().map(|value| 4 + value.len()).sum::<usize>()));
+    out.put_i16(i16::try_from(values.len()).unwrap_or(i16::MAX));
+    for value in values {
+        out.put_i32(short(value.len()));
+        out.extend_from_slice(value.as_bytes());
+    }
+}

@@ -1,0 +1,290 @@
+//! The extended protocol: statements that are parsed, bound, described and executed one step at a time.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use pgwire::api::Type;
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::response::EmptyQueryResponse;
+use weir_guard::Refusal;
+use weir_query::{Cursor, Described, Query, SessionStatement, Statement};
+
+use super::control::cursor_query;
+use super::{Done, ResultStream, Session, supervised};
+use crate::params;
+use crate::sqlstate::{Told, code};
+use crate::types::{Column, Format, columns, row_description};
+use crate::wire::{Bind, Target};
+
+/// Prepared statements of one connection, and portals.
+const STATEMENTS_MAX: usize = 4096;
+const PORTALS_MAX: usize = 256;
+
+/// A statement that was parsed.
+pub(super) struct Prepared {
+    text: String,
+    kind: Kind,
+    parameters: Vec<Parameter>,
+    /// Of a read.
+    columns: Vec<Column>,
+}
+
+enum Kind {
+    Empty,
+    Read(Query),
+    Declare(Cursor, Query),
+    Session(SessionStatement),
+}
+
+struct Parameter {
+    /// As the client binds it.
+    bound: Type,
+    /// As the engine wants it; `None` when the statement does not use it.
+    needed: Option<DataType>,
+}
+
+/// A prepared statement with its parameters.
+pub(super) struct Portal {
+    prepared: Arc<Prepared>,
+    params: Vec<ArrayRef>,
+    formats: Vec<Format>,
+    state: State,
+}
+
+enum State {
+    Ready,
+    /// Sent in part.
+    Suspended(Box<ResultStream>),
+    Ended,
+}
+
+impl Session {
+    pub(super) async fn parse(&mut self, name: String, text: String, types: Vec<u32>) -> Done {
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            return Err(
+                Told::error(code::DUPLICATE_STATEMENT, format!("prepared statement `{name}` already exists")).into()
+            );
+        }
+        if self.statements.len() >= STATEMENTS_MAX {
+            let text = format!("more than {STATEMENTS_MAX} prepared statements");
+            return Err(Told::error(code::LIMIT_EXCEEDED, text).into());
+        }
+        let kind = match self.one_statement(&text)? {
+            Ok(kind) => kind,
+            Err(refusal) => return Err(self.refused(&text, refusal).await),
+        };
+        let query = match &kind {
+            Kind::Read(query) | Kind::Declare(_, query) => Some(query),
+            Kind::Empty | Kind::Session(_) => None,
+        };
+        let described = match query {
+            Some(query) => {
+                let mut running = self.begin();
+                let describe = self.engine.describe(&self.caller, query);
+                Some(supervised(&mut self.connection, &mut running, describe).await??)
+            }
+            None => None,
+        };
+        let parameters = parameters(&types, described.as_ref())?;
+        let columns = match (&kind, &described) {
+            (Kind::Read(_), Some(described)) => columns(&described.schema)?,
+            (Kind::Read(_) | Kind::Empty | Kind::Declare(..) | Kind::Session(_), _) => Vec::new(),
+        };
+        self.statements.insert(name, Arc::new(Prepared { text, kind, parameters, columns }));
+        self.put(PgWireBackendMessage::ParseComplete(ParseComplete::new()));
+        Ok(())
+    }
+
+    /// The one statement that a text may have here.
+    fn one_statement(&self, text: &str) -> Done<Result<Kind, Refusal>> {
+        let mut statements = match weir_query::parse(text) {
+            Ok(statements) => statements,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Some(statement) = statements.pop() else { return Ok(Ok(Kind::Empty)) };
+        if !statements.is_empty() {
+            let text = "cannot insert multiple commands into a prepared statement";
+            return Err(Told::error(code::SYNTAX_ERROR, text).into());
+        }
+        self.check_transaction(&statement)?;
+        Ok(match statement {
+            Statement::Query(query) => Ok(Kind::Read(query)),
+            Statement::Session(SessionStatement::Declare(cursor)) => {
+                cursor_query(&cursor).map(|query| Kind::Declare(cursor, query))
+            }
+            Statement::Session(statement) => Ok(Kind::Session(statement)),
+        })
+    }
+
+    pub(super) fn bind(&mut self, bind: Bind) -> Done {
+        let prepared = Arc::clone(self.prepared(&bind.statement)?);
+        if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
+            return Err(Told::error(code::DUPLICATE_CURSOR, format!("portal `{}` already exists", bind.portal)).into());
+        }
+        if self.portals.len() >= PORTALS_MAX {
+            return Err(Told::error(code::LIMIT_EXCEEDED, format!("more than {PORTALS_MAX} portals are open")).into());
+        }
+        let (given, needed) = (bind.parameters.len(), prepared.parameters.len());
+        if given != needed {
+            let text = format!("bind message supplies {given} parameters, but prepared statement requires {needed}");
+            return Err(Told::error(code::PROTOCOL_VIOLATION, text).into());
+        }
+        let parameter_formats = formats(&bind.parameter_formats, Some(given), "parameter")?;
+        let columns = self.statement_columns(&prepared)?;
+        let formats = formats(&bind.result_formats, columns.as_ref().map(Vec::len), "result")?;
+        let mut params = Vec::with_capacity(given);
+        for (index, (parameter, bytes)) in prepared.parameters.iter().zip(&bind.parameters).enumerate() {
+            let Some(needed) = &parameter.needed else { continue };
+            let format = Format::pick(&parameter_formats, index);
+            let zone = self.settings.zone_name();
+            params.push(params::value(index + 1, &parameter.bound, format, bytes.as_ref(), needed, zone)?);
+        }
+        self.portals.insert(bind.portal, Portal { prepared, params, formats, state: State::Ready });
+        self.put(PgWireBackendMessage::BindComplete(BindComplete::new()));
+        Ok(())
+    }
+
+    pub(super) fn describe(&mut self, target: Target, name: &str) -> Done {
+        let (prepared, formats) = match target {
+            Target::Statement => (Arc::clone(self.prepared(name)?), Vec::new()),
+            Target::Portal => {
+                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+                (Arc::clone(&portal.prepared), portal.formats.clone())
+            }
+        };
+        let columns = self.statement_columns(&prepared)?;
+        if target == Target::Statement {
+            let types = prepared.parameters.iter().map(|parameter| parameter.bound.oid()).collect();
+            self.put(PgWireBackendMessage::ParameterDescription(ParameterDescription::new(types)));
+        }
+        self.put(match columns {
+            Some(columns) => PgWireBackendMessage::RowDescription(row_description(&columns, &formats)),
+            None => PgWireBackendMessage::NoData(NoData::new()),
+        });
+        Ok(())
+    }
+
+    pub(super) async fn execute(&mut self, name: &str, rows_max: u32) -> Done {
+        let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
+        let prepared = Arc::clone(&portal.prepared);
+        let state = std::mem::replace(&mut portal.state, State::Ended);
+        let (params, formats) = (portal.params.clone(), portal.formats.clone());
+        match &prepared.kind {
+            Kind::Empty => self.put(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())),
+            Kind::Read(query) => {
+                self.check_transaction(&Statement::Query(query.clone()))?;
+                self.execute_read(name, &prepared, query, state, params, &formats, rows_max).await?;
+            }
+            Kind::Declare(cursor, query) => {
+                self.check_transaction(&Statement::Query(query.clone()))?;
+                self.declare(cursor, query, params).await?;
+            }
+            Kind::Session(statement) => {
+                self.check_transaction(&Statement::Session(statement.clone()))?;
+                self.control(&prepared.text, statement, &formats, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a portal, taken out of the table while it runs")]
+    async fn execute_read(
+        &mut self,
+        name: &str,
+        prepared: &Prepared,
+        query: &Query,
+        state: State,
+        params: Vec<ArrayRef>,
+        formats: &[Format],
+        rows_max: u32,
+    ) -> Done {
+        let mut running = self.begin();
+        let stream = match state {
+            State::Ready => self.read(&mut running, query, params).await?,
+            State::Suspended(stream) => *stream,
+            State::Ended => {
+                self.complete("SELECT 0");
+                return Ok(());
+            }
+        };
+        let same = stream.columns().len() == prepared.columns.len()
+            && stream.columns().iter().zip(&prepared.columns).all(|(now, then)| now.same_type(then));
+        if !same {
+            return Err(Told::error(
+                code::FEATURE_NOT_SUPPORTED,
+                "the statement's result has other columns than when it was prepared",
+            )
+            .into());
+        }
+        let rows_max = (rows_max > 0).then(|| u64::from(rows_max));
+        let (sent, rest) = stream.send(&mut self.connection, &mut running, formats, rows_max).await?;
+        match rest {
+            Some(rest) => {
+                if let Some(portal) = self.portals.get_mut(name) {
+                    portal.state = State::Suspended(Box::new(rest));
+                }
+                self.put(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()));
+            }
+            None => self.complete(format!("SELECT {sent}")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, target: Target, name: &str) {
+        match target {
+            Target::Statement => drop(self.statements.remove(name)),
+            Target::Portal => drop(self.portals.remove(name)),
+        }
+        self.put(PgWireBackendMessage::CloseComplete(CloseComplete::new()));
+    }
+
+    fn prepared(&self, name: &str) -> Result<&Arc<Prepared>, Told> {
+        let missing =
+            || Told::error(code::INVALID_STATEMENT_NAME, format!("prepared statement `{name}` does not exist"));
+        self.statements.get(name).ok_or_else(missing)
+    }
+
+    /// `None` when the statement answers no rows.
+    fn statement_columns(&self, prepared: &Prepared) -> Result<Option<Vec<Column>>, Told> {
+        match &prepared.kind {
+            Kind::Read(_) => Ok(Some(prepared.columns.clone())),
+            Kind::Session(statement) => self.control_columns(statement),
+            Kind::Empty | Kind::Declare(..) => Ok(None),
+        }
+    }
+}
+
+/// What the client said of each parameter, completed by what the statement needs.
+fn parameters(said: &[u32], described: Option<&Described>) -> Result<Vec<Parameter>, Told> {
+    let needed = described.map_or(&[][..], |described| &described.parameters);
+    let parameter = |index: usize| {
+        let needed = needed.get(index).cloned();
+        let said = said.get(index).copied().unwrap_or(0);
+        let bound = params::parameter_type(index + 1, said, needed.as_ref().unwrap_or(&DataType::Utf8))?;
+        Ok(Parameter { bound, needed })
+    };
+    (0..said.len().max(needed.len())).map(parameter).collect()
+}
+
+/// None, one for all, or one for each.
+fn formats(codes: &[i16], items: Option<usize>, what: &str) -> Result<Vec<Format>, Told> {
+    if let Some(items) = items
+        && codes.len() > 1
+        && codes.len() != items
+    {
+        let text = format!("bind message has {} {what} formats for {items}", codes.len());
+        return Err(Told::error(code::PROTOCOL_VIOLATION, text));
+    }
+    let format = |code: &i16| {
+        let unknown = || Told::error(code::INVALID_PARAMETER_VALUE, format!("unsupported format code: `{code}`"));
+        Format::from_code(*code).ok_or_else(unknown)
+    };
+    codes.iter().map(format).collect()
+}
+
+fn no_portal(name: &str) -> Told {
+    Told::error(code::INVALID_CURSOR_NAME, format!("portal `{name}` does not exist"))
+}

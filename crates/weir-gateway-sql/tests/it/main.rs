@@ -1,0 +1,4 @@
+//! The door itself, on a loopback port, over ports that hold nothing but one principal.
+
+mod door;
+mod world;

@@ -1,0 +1,13 @@
+//! One request: who asks, under which snapshot, what was decided, and the record of it. The ports that stores
+//! implement are here, so that arrows point inward.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod audit;
+pub mod ports;
+mod refusal;
+mod request;
+
+pub use audit::{Attempt, Door, Ended, Outcome, SourceRecord};
+pub use ports::{AuditSink, Clock, Credentials, KeyRing, PortError, ScramVerifier, SnapshotFeed, SystemClock};
+pub use refusal::{Inside, Outside, Refusal, Truth};
+pub use request::{Admitted, Guard, Request};

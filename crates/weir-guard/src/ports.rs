@@ -1,0 +1,83 @@
+//! What the guard asks of the outside. Implementations fail rather than guess: an error refuses the read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use weir_model::{PrincipalId, Secret, SourceId};
+use weir_policy::Snapshot;
+
+use crate::audit::{Attempt, Outcome};
+
+/// A port that did not answer. The text is for the log and the audit record, never for clients.
+#[derive(Debug, thiserror::Error)]
+#[error("{port} is unavailable: {why}")]
+pub struct PortError {
+    pub port: &'static str,
+    pub why: String,
+}
+
+impl PortError {
+    pub fn new(port: &'static str, why: impl std::fmt::Display) -> Self {
+        Self { port, why: why.to_string() }
+    }
+}
+
+/// The newest policy snapshot.
+#[async_trait]
+pub trait SnapshotFeed: Send + Sync {
+    /// The snapshot that holds now. Must not return one that it knows, or cannot rule out, to be superseded.
+    async fn current(&self) -> Result<Arc<Snapshot>, PortError>;
+}
+
+/// The append-only audit log.
+#[async_trait]
+pub trait AuditSink: Send + Sync {
+    /// Returns when the record is durable. Nothing may be read before that.
+    async fn attempt(&self, record: &Attempt) -> Result<(), PortError>;
+
+    /// Returns when the record is durable.
+    async fn outcome(&self, record: &Outcome) -> Result<(), PortError>;
+
+    /// For a read that its client abandoned: queues the record and returns at once. The record is durable before
+    /// the sink is closed.
+    fn outcome_later(&self, record: Outcome);
+}
+
+/// Keys of masks.
+#[async_trait]
+pub trait KeyRing: Send + Sync {
+    /// The 256-bit key of the hash mask of a source. Must not appear in logs, errors or plans.
+    async fn hash_key(&self, source: SourceId) -> Result<Secret, PortError>;
+}
+
+/// Credentials for the SQL door.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// What SCRAM-SHA-256 (RFC 7677) needs to check a password; `None` when there is no such principal or it has
+    /// no SQL credential. Callers answer both like a wrong password.
+    async fn scram(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, PortError>;
+}
+
+/// RFC 5802, section 3: `SaltedPassword := Hi(Normalize(password), salt, i)`.
+#[derive(Clone, Debug)]
+pub struct ScramVerifier {
+    pub salt: Vec<u8>,
+    pub iterations: u32,
+    pub salted_password: Secret,
+}
+
+/// The wall clock, so that tests need not wait.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    fn unix_ms(&self) -> u64;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn unix_ms(&self) -> u64 {
+        u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,255 @@
+//! The order of a read, in types: a [`Request`] pins a snapshot, [`Request::decide`] answers for all sources at
+//! once, [`Request::admit`] makes the record durable and hands out the [`Admitted`] without which nothing executes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use weir_model::{Actor, Epoch, Principal, RequestId, SourceId};
+use weir_policy::{Decision, Snapshot, SourceDecision};
+
+use crate::audit::{Attempt, Door, Ended, Outcome, RefusalRecord, SourceRecord, VERSION};
+use crate::ports::{AuditSink, Clock, KeyRing, SnapshotFeed};
+use crate::refusal::{Outside, Refusal, Truth};
+
+/// Begins requests. One per process; cheap to clone.
+#[derive(Clone)]
+pub struct Guard {
+    feed: Arc<dyn SnapshotFeed>,
+    audit: Arc<dyn AuditSink>,
+    keys: Arc<dyn KeyRing>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Guard {
+    pub fn new(
+        feed: Arc<dyn SnapshotFeed>,
+        audit: Arc<dyn AuditSink>,
+        keys: Arc<dyn KeyRing>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { feed, audit, keys, clock }
+    }
+
+    /// Pins the snapshot that holds now for one statement of one actor. The actor must come from a verified
+    /// credential. Refusals here are recorded too.
+    pub async fn begin(
+        &self,
+        actor: Actor,
+        door: Door,
+        client_hint: Option<String>,
+        statement: &str,
+    ) -> Result<Request, Refusal> {
+        let now = self.clock.unix_ms();
+        let mut record = Attempt {
+            version: VERSION,
+            request: RequestId::new_at(now),
+            at_unix_ms: now,
+            actor,
+            door,
+            client_hint,
+            statement: statement.to_owned(),
+            epoch: None,
+            project: None,
+            purpose: None,
+            sources: Vec::new(),
+            refusal: None,
+        };
+        let snapshot = match self.feed.current().await {
+            Ok(snapshot) => snapshot,
+            Err(e) => return Err(self.record_refusal(record, Refusal::unavailable(e)).await),
+        };
+        record.epoch = Some(snapshot.epoch());
+        let Some(principal) = snapshot.principal(&record.actor.effective).cloned() else {
+            let refusal = Refusal::new(
+                Outside::Forbidden { text: "this account is not active".to_owned() },
+                Truth::Denied,
+                "the principal is not known under this snapshot",
+            );
+            return Err(self.record_refusal(record, refusal).await);
+        };
+        Ok(Request { guard: self.clone(), snapshot, principal, record })
+    }
+
+    pub fn keys(&self) -> &Arc<dyn KeyRing> {
+        &self.keys
+    }
+
+    async fn record_refusal(&self, mut record: Attempt, refusal: Refusal) -> Refusal {
+        let inside = refusal.inside();
+        record.refusal = Some(RefusalRecord {
+            told: refusal.outside().text().to_owned(),
+            truth: inside.truth,
+            detail: inside.detail.clone(),
+        });
+        let request = record.request;
+        match self.audit.attempt(&record).await {
+            Ok(()) => refusal.of_request(request),
+            // Nothing was read; the client still hears no more than that there is no record.
+            Err(e) => Refusal::unavailable(e).of_request(request),
+        }
+    }
+}
+
+/// One statement of one verified actor under one pinned snapshot.
+pub struct Request {
+    guard: Guard,
+    snapshot: Arc<Snapshot>,
+    principal: Principal,
+    record: Attempt,
+}
+
+impl Request {
+    pub fn id(&self) -> RequestId {
+        self.record.request
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.snapshot.epoch()
+    }
+
+    /// Whose rights hold.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    pub fn actor(&self) -> &Actor {
+        &self.record.actor
+    }
+
+    pub fn keys(&self) -> &Arc<dyn KeyRing> {
+        &self.guard.keys
+    }
+
+    /// One answer for every source that the statement reads.
+    pub fn decide(&self, sources: &[SourceId]) -> Decision {
+        self.snapshot.decide(&self.principal.id, sources)
+    }
+
+    /// Makes the record of the attempt durable. After this, and only after this, the statement may run.
+    pub async fn admit(mut self, decision: &Decision) -> Result<Admitted, Refusal> {
+        self.record.sources = self.describe(decision);
+        if decision.sources.iter().any(|(_, d)| matches!(d, SourceDecision::Deny(..))) {
+            return Err(self.refuse(Refusal::bug("a denied source reached admission")).await);
+        }
+        match self.guard.audit.attempt(&self.record).await {
+            Ok(()) => {
+                let started_at = self.record.at_unix_ms;
+                Ok(Admitted {
+                    guard: self.guard,
+                    request: self.record.request,
+                    started_at,
+                    rows: AtomicU64::new(0),
+                    bytes: AtomicU64::new(0),
+                    ended: false,
+                })
+            }
+            Err(e) => Err(Refusal::unavailable(e).of_request(self.record.request)),
+        }
+    }
+
+    /// Records why the statement is not done and gives the refusal to tell.
+    pub async fn refuse(self, refusal: Refusal) -> Refusal {
+        let Self { guard, record, .. } = self;
+        guard.record_refusal(record, refusal).await
+    }
+
+    /// As [`Self::refuse`], when a decision was already made.
+    pub async fn refuse_decided(mut self, decision: &Decision, refusal: Refusal) -> Refusal {
+        self.record.sources = self.describe(decision);
+        self.refuse(refusal).await
+    }
+
+    fn describe(&self, decision: &Decision) -> Vec<SourceRecord> {
+        let mut records = Vec::with_capacity(decision.sources.len());
+        for (id, decided) in &decision.sources {
+            let Some(source) = self.snapshot.source(*id) else { continue };
+            let (word, fingerprint) = match decided {
+                SourceDecision::Deny(..) => ("deny", None),
+                SourceDecision::Clear(_) => ("clear", None),
+                SourceDecision::Obliged(obligations, _) => ("obliged", Some(obligations.fingerprint.to_string())),
+            };
+            records.push(SourceRecord {
+                source: source.name.clone(),
+                decision: word.to_owned(),
+                fingerprint,
+                factors: decided.factors().to_vec(),
+            });
+        }
+        records
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &self.record.request)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Proof that the attempt is on record. Ends with exactly one outcome; dropped without one, the read is recorded as
+/// abandoned.
+#[must_use = "an admitted read has to be run or ended"]
+pub struct Admitted {
+    guard: Guard,
+    request: RequestId,
+    started_at: u64,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    ended: bool,
+}
+
+impl Admitted {
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// Counts what is handed to the client.
+    pub fn count(&self, rows: u64, bytes: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns when the outcome is durable.
+    pub async fn end(mut self, ended: Ended, detail: Option<String>) -> Result<(), Refusal> {
+        let outcome = self.outcome(ended, detail);
+        let audit = Arc::clone(&self.guard.audit);
+        self.ended = true;
+        let request = self.request;
+        audit.outcome(&outcome).await.map_err(|e| Refusal::unavailable(e).of_request(request))
+    }
+
+    fn outcome(&self, ended: Ended, detail: Option<String>) -> Outcome {
+        let now = self.guard.clock.unix_ms();
+        Outcome {
+            version: VERSION,
+            request: self.request,
+            at_unix_ms: now,
+            ended,
+            rows: self.rows.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            elapsed_ms: now.saturating_sub(self.started_at),
+            detail,
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.guard.audit.outcome_later(self.outcome(Ended::Abandoned, None));
+        }
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted").field("request", &self.request).finish_non_exhaustive()
+    }
+}

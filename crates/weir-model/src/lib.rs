@@ -1,0 +1,21 @@
+//! The nouns of Weir: ids, names, principals, tags, data types, data sources, settings of a request's surroundings.
+//!
+//! Plain values only. Nothing here decides, reads, writes or waits.
+
+mod data_type;
+mod ids;
+mod names;
+mod principal;
+mod secret;
+mod source;
+mod tag;
+mod value;
+
+pub use data_type::{DataType, Field, TypeClass};
+pub use ids::{ColumnId, Epoch, PolicyId, RequestId, SourceId};
+pub use names::{AttributeKey, ColumnName, GroupName, InvalidName, PolicyKey, ProjectName, PurposeName, SourceName};
+pub use principal::{Actor, IamId, Permission, Principal, PrincipalId};
+pub use secret::Secret;
+pub use source::{Column, DataSource, FileFormat, Location, PartitionColumn};
+pub use tag::Tag;
+pub use value::{Value, ValueSet};

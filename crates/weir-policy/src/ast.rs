@@ -1,0 +1,346 @@
+//! A policy as its author wrote it, whatever the spelling. Names are not resolved yet.
+
+use serde::{Deserialize, Serialize};
+use weir_model::{AttributeKey, ColumnName, GroupName, PolicyKey, PurposeName, SourceName, Tag, Value};
+
+use crate::diagnostic::Span;
+use crate::expr::{Compare, Function};
+
+/// A name with the place where it was written. Equality looks at the name alone, so that two spellings of a policy
+/// are equal.
+#[derive(Clone, Debug, Default)]
+pub struct At<T> {
+    pub node: T,
+    pub span: Option<Span>,
+}
+
+impl<T> At<T> {
+    pub fn new(node: T, span: Span) -> Self {
+        Self { node, span: Some(span) }
+    }
+}
+
+impl<T> From<T> for At<T> {
+    fn from(node: T) -> Self {
+        Self { node, span: None }
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node
+    }
+}
+
+/// One saved statement with its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    pub key: PolicyKey,
+    /// For people.
+    pub title: Option<String>,
+    /// Saved, checked and shown, but without effect.
+    pub staged: bool,
+    pub statement: Statement,
+}
+
+/// What one English sentence says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    pub body: Body,
+    pub on: Circumstances,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Who may use a data source at all.
+    Subscribe(Subscribe),
+    /// What a subscriber sees of it.
+    Data(Cascade),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscribe {
+    pub who: Subscribers,
+    pub merge: Merge,
+}
+
+/// How several subscription policies on one source combine: all the required ones, and one of the shared ones if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Merge {
+    #[default]
+    Share,
+    Require,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subscribers {
+    Anyone,
+    When(Condition),
+    /// Only those whom an owner or governor selects, one by one.
+    Selected,
+}
+
+/// Rules read from the top; the first whose scope takes a person in is the one for that person. Every rule but the
+/// last has the scope [`Scope::Who`]. Never empty; all its rules act on the same kind of thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cascade {
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub action: Action,
+    pub scope: Scope,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Mask(MaskAction),
+    ShowRows(RowCondition),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MaskAction {
+    pub columns: Columns,
+    pub method: At<Method>,
+    /// Mask only in rows for which this holds.
+    pub when: Option<Predicate>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Columns {
+    /// Never empty.
+    Named(Vec<At<ColumnName>>),
+    Tagged(At<Tag>),
+    AnyTag,
+    NoTags,
+    /// Name matches the regular expression somewhere.
+    NamedLike {
+        pattern: At<String>,
+        case_insensitive: bool,
+    },
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Method {
+    /// HMAC-SHA-256, 64 hex digits.
+    Hash,
+    Null,
+    Constant(Value),
+    Round(RoundTo),
+    Regex {
+        pattern: String,
+        replacement: String,
+        case_insensitive: bool,
+        global: bool,
+    },
+}
+
+/// What to round to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoundTo {
+    /// Down to a multiple of this positive decimal number, such as `100` or `0.25`; kept as written.
+    Number(String),
+    /// Down to the start of the calendar unit.
+    Calendar(CalendarUnit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CalendarUnit {
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl CalendarUnit {
+    pub const ALL: [CalendarUnit; 6] = [
+        CalendarUnit::Hour,
+        CalendarUnit::Day,
+        CalendarUnit::Week,
+        CalendarUnit::Month,
+        CalendarUnit::Quarter,
+        CalendarUnit::Year,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CalendarUnit::Hour => "hour",
+            CalendarUnit::Day => "day",
+            CalendarUnit::Week => "week",
+            CalendarUnit::Month => "month",
+            CalendarUnit::Quarter => "quarter",
+            CalendarUnit::Year => "year",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowCondition {
+    /// A group, or a value of an attribute, of the person equals the value in the column.
+    Match {
+        user: Match,
+        column: MatchColumn,
+    },
+    Where(Predicate),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Match {
+    Group,
+    Attribute(At<AttributeKey>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum MatchColumn {
+    Named(At<ColumnName>),
+    /// The one column of the source that carries the tag.
+    Tagged(At<Tag>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scope {
+    Everyone,
+    EveryoneExcept(Condition),
+    /// Others fall to the next rule; after the last one the policy says nothing about them.
+    Who(Condition),
+}
+
+/// `Any` and `All` hold at least two conditions and never directly one of their own kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    Any(Vec<Condition>),
+    All(Vec<Condition>),
+    Test(Test),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    MemberOf(At<GroupName>),
+    HasAttribute {
+        key: At<AttributeKey>,
+        value: String,
+    },
+    /// The person owns the data source.
+    Owner,
+    /// The person acts under the purpose or one below it.
+    UnderPurpose(At<PurposeName>),
+}
+
+/// On which data sources the policy holds.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum Circumstances {
+    #[default]
+    AllSources,
+    /// Never empty.
+    Named(Vec<At<SourceName>>),
+    /// Never empty.
+    Any(Vec<Circumstance>),
+    /// At least two; a single one is `Any`.
+    All(Vec<Circumstance>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Circumstance {
+    SourceTagged(At<Tag>),
+    ColumnTagged(At<Tag>),
+    ColumnNamedLike { pattern: At<String>, case_insensitive: bool },
+}
+
+/// A custom condition over the columns of a row, as written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Predicate {
+    Literal(Value),
+    Column(At<ColumnRef>),
+    Compare {
+        op: Compare,
+        left: Box<Predicate>,
+        right: Box<Predicate>,
+    },
+    Between {
+        value: Box<Predicate>,
+        low: Box<Predicate>,
+        high: Box<Predicate>,
+        negated: bool,
+    },
+    /// The list is never empty.
+    In {
+        value: Box<Predicate>,
+        list: Vec<Predicate>,
+        negated: bool,
+    },
+    /// `value IN (SELECT key FROM source WHERE filter)`.
+    InLookup {
+        value: Box<Predicate>,
+        lookup: Box<LookupQuery>,
+        negated: bool,
+    },
+    /// `EXISTS (SELECT … FROM source WHERE filter)`, tied to the row by equalities in the filter.
+    Exists {
+        lookup: Box<LookupQuery>,
+        negated: bool,
+    },
+    Like {
+        value: Box<Predicate>,
+        pattern: Box<Predicate>,
+        case_insensitive: bool,
+        negated: bool,
+    },
+    IsNull {
+        value: Box<Predicate>,
+        negated: bool,
+    },
+    /// At least two.
+    And(Vec<Predicate>),
+    /// At least two.
+    Or(Vec<Predicate>),
+    Not(Box<Predicate>),
+    Call {
+        function: Function,
+        args: Vec<Predicate>,
+    },
+    User(At<UserCall>),
+}
+
+/// `column`, `alias.column` or `schema.table.column`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnRef {
+    pub qualifier: Option<String>,
+    pub name: ColumnName,
+}
+
+/// Another registered source, read with the policy's own authority: raw, whatever the person may see of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LookupQuery {
+    pub source: At<SourceName>,
+    pub alias: Option<String>,
+    /// What `IN` compares with; absent under `EXISTS`.
+    pub key: Option<Predicate>,
+    pub filter: Option<Predicate>,
+}
+
+/// What a predicate may ask about the person and the source.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UserCall {
+    /// `@username`
+    Username,
+    /// `@iam`
+    Iam,
+    /// `@isInGroups('a', 'b')`: member of all of them.
+    IsInGroups(Vec<GroupName>),
+    /// `@hasAttribute('key', 'value')`
+    HasAttribute(AttributeKey, String),
+    /// `@attributeValuesContains('key', column)`
+    AttributeValuesContains(AttributeKey, Box<Predicate>),
+    /// `@groupsContains(column)`
+    GroupsContains(Box<Predicate>),
+    /// `@columnTagged('tag')`: the column of the source that carries the tag.
+    ColumnTagged(Tag),
+    /// `@columnReference('name')`: a column by its exact name.
+    ColumnReference(ColumnName),
+}

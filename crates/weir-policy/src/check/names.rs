@@ -1,0 +1,203 @@
+//! The names that exist, and which of them an author may have meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_model::{AttributeKey, GroupName, Tag};
+
+use crate::ast::{At, Condition, LookupQuery, Predicate, Test, UserCall};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::facts::Facts;
+use crate::resolve::placed;
+
+/// How many names a message lists.
+const LISTED_MAX: usize = 5;
+
+/// Adds the name that was probably meant, or those that exist.
+pub(crate) fn suggest<'a>(diagnostic: Diagnostic, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    let near = known.iter().map(|name| (distance(wrong, name), *name)).min();
+    let bound = (wrong.chars().count() / 3).max(1);
+    let help = match near {
+        None => "there are none yet".to_owned(),
+        Some((distance, name)) if distance <= bound => format!("did you mean `{name}`?"),
+        Some(_) => {
+            let listed: Vec<String> = known.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect();
+            match known.len().checked_sub(LISTED_MAX).filter(|more| *more > 0) {
+                Some(more) => format!("there are {} and {more} more", listed.join(", ")),
+                None => format!("there are {}", listed.join(", ")),
+            }
+        }
+    };
+    diagnostic.help(help)
+}
+
+/// Edits from one name to the other; a letter in the wrong case counts nothing.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (above, to) in row.iter().skip(1).zip(&b) {
+            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// What people have, and how sources are tagged.
+pub(super) struct Known<'a> {
+    groups: BTreeSet<&'a str>,
+    attributes: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    source_tags: BTreeSet<&'a Tag>,
+    column_tags: BTreeSet<&'a Tag>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(facts: &'a Facts) -> Self {
+        let mut attributes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (key, values) in facts.principals.iter().flat_map(|principal| &principal.attributes) {
+            attributes.entry(key.as_str()).or_default().extend(values.iter().map(String::as_str));
+        }
+        Self {
+            groups: facts.principals.iter().flat_map(|principal| &principal.groups).map(GroupName::as_str).collect(),
+            attributes,
+            source_tags: facts.sources.iter().flat_map(|source| &source.tags).collect(),
+            column_tags: facts
+                .sources
+                .iter()
+                .flat_map(|source| &source.columns)
+                .flat_map(|column| &column.tags)
+                .collect(),
+        }
+    }
+
+    fn group(&self, group: &GroupName, span: Option<Span>, found: &mut Vec<Diagnostic>) {
+        if !self.groups.contains(group.as_str()) {
+            let message = format!("unknown group `{group}`: nobody is a member of it");
+            let diagnostic = Diagnostic::error("policy::unknown-group", message);
+            found.push(placed(suggest(diagnostic, group.as_str(), self.groups.iter().copied()), span));
+        }
+    }
+
+    pub(super) fn key(&self, key: &AttributeKey, span: Option<Span>, found: &mut Vec<Diagnostic>) {
+        if !self.attributes.contains_key(key.as_str()) {
+            let message = format!("unknown attribute `{key}`: nobody possesses it");
+            let diagnostic = Diagnostic::error("policy::unknown-attribute", message);
+            found.push(placed(suggest(diagnostic, key.as_str(), self.attributes.keys().copied()), span));
+        }
+    }
+
+    fn attribute(&self, key: &AttributeKey, value: &str, span: Option<Span>, found: &mut Vec<Diagnostic>) {
+        match self.attributes.get(key.as_str()) {
+            None => self.key(key, span, found),
+            Some(values) if values.contains(value) => {}
+            Some(values) => {
+                let message = format!("unknown value `{value}` of attribute `{key}`: nobody possesses it");
+                let diagnostic = Diagnostic::error("policy::unknown-attribute", message);
+                found.push(placed(suggest(diagnostic, value, values.iter().copied()), span));
+            }
+        }
+    }
+
+    pub(super) fn source_tag(&self, tag: &At<Tag>, found: &mut Vec<Diagnostic>) {
+        if !self.source_tags.iter().any(|known| tag.node.covers(known)) {
+            let diagnostic =
+                Diagnostic::error("policy::unknown-tag", format!("no data source is tagged `{}`", tag.node));
+            let diagnostic = if self.column_tags.iter().any(|known| tag.node.covers(known)) {
+                diagnostic.help(format!("columns are; write `with columns tagged {}`", tag.node))
+            } else {
+                suggest(diagnostic, tag.node.as_str(), self.source_tags.iter().map(|tag| tag.as_str()))
+            };
+            found.push(placed(diagnostic, tag.span));
+        }
+    }
+
+    pub(super) fn column_tag(&self, tag: &At<Tag>, found: &mut Vec<Diagnostic>) {
+        if !self.column_tags.iter().any(|known| tag.node.covers(known)) {
+            let diagnostic = Diagnostic::error("policy::unknown-tag", format!("no column is tagged `{}`", tag.node));
+            found.push(placed(
+                suggest(diagnostic, tag.node.as_str(), self.column_tags.iter().map(|tag| tag.as_str())),
+                tag.span,
+            ));
+        }
+    }
+
+    pub(super) fn condition(&self, condition: &Condition, found: &mut Vec<Diagnostic>) {
+        match condition {
+            Condition::Any(parts) | Condition::All(parts) => parts.iter().for_each(|part| self.condition(part, found)),
+            Condition::Test(Test::MemberOf(group)) => self.group(&group.node, group.span, found),
+            Condition::Test(Test::HasAttribute { key, value }) => self.attribute(&key.node, value, key.span, found),
+            Condition::Test(Test::Owner) => {}
+            Condition::Test(Test::UnderPurpose(purpose)) => {
+                let message = format!("unknown purpose `{}`: nobody can act under a purpose", purpose.node);
+                found.push(placed(Diagnostic::error("policy::unknown-purpose", message), purpose.span));
+            }
+        }
+    }
+
+    pub(super) fn predicate(&self, predicate: &Predicate, found: &mut Vec<Diagnostic>) {
+        let mut all = |parts: &[&Predicate]| parts.iter().for_each(|part| self.predicate(part, found));
+        match predicate {
+            Predicate::Literal(_) | Predicate::Column(_) => {}
+            Predicate::Compare { left, right, .. } => all(&[left, right]),
+            Predicate::Between { value, low, high, .. } => all(&[value, low, high]),
+            Predicate::In { value, list, .. } => {
+                self.predicate(value, found);
+                list.iter().for_each(|item| self.predicate(item, found));
+            }
+            Predicate::InLookup { value, lookup, .. } => {
+                self.predicate(value, found);
+                self.lookup(lookup, found);
+            }
+            Predicate::Exists { lookup, .. } => self.lookup(lookup, found),
+            Predicate::Like { value, pattern, .. } => all(&[value, pattern]),
+            Predicate::IsNull { value, .. } | Predicate::Not(value) => all(&[value]),
+            Predicate::And(parts) | Predicate::Or(parts) | Predicate::Call { args: parts, .. } => {
+                parts.iter().for_each(|part| self.predicate(part, found));
+            }
+            Predicate::User(call) => self.user_call(call, found),
+        }
+    }
+
+    fn lookup(&self, lookup: &LookupQuery, found: &mut Vec<Diagnostic>) {
+        lookup.key.iter().chain(&lookup.filter).for_each(|part| self.predicate(part, found));
+    }
+
+    fn user_call(&self, call: &At<UserCall>, found: &mut Vec<Diagnostic>) {
+        match &call.node {
+            UserCall::Username | UserCall::Iam | UserCall::ColumnTagged(_) | UserCall::ColumnReference(_) => {}
+            UserCall::IsInGroups(groups) => groups.iter().for_each(|group| self.group(group, call.span, found)),
+            UserCall::HasAttribute(key, value) => self.attribute(key, value, call.span, found),
+            UserCall::AttributeValuesContains(key, value) => {
+                self.key(key, call.span, found);
+                self.predicate(value, found);
+            }
+            UserCall::GroupsContains(value) => self.predicate(value, found),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested_and_far_ones_are_listed() {
+        let help = |wrong: &str, known: &[&str]| {
+            suggest(Diagnostic::error("x", ""), wrong, known.iter().copied()).help.unwrap()
+        };
+        assert_eq!(help("emial", &["email", "id"]), "did you mean `email`?");
+        assert_eq!(help("SSN", &["ssn", "id"]), "did you mean `ssn`?");
+        assert_eq!(help("salary", &["ssn", "id"]), "there are `id`, `ssn`");
+        assert_eq!(
+            help("salary", &["a", "b", "c", "d", "e", "f", "g"]),
+            "there are `a`, `b`, `c`, `d`, `e` and 2 more"
+        );
+        assert_eq!(help("x", &[]), "there are none yet");
+    }
+}

@@ -1,0 +1,143 @@
+//! What a snapshot answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use weir_model::{ColumnId, ColumnName, Epoch, PolicyId, PolicyKey, PrincipalId, SourceId, Value};
+
+use crate::ast::RoundTo;
+use crate::expr::Residual;
+
+/// The answer to one batch of reads by one principal. In the order asked.
+#[must_use = "a decision that nobody looks at protects nothing"]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub epoch: Epoch,
+    pub principal: PrincipalId,
+    pub sources: Vec<(SourceId, SourceDecision)>,
+}
+
+/// May this principal read this source, and what must be done to what she gets. There is no way to turn this into a
+/// plain yes or no: a caller that cannot filter and mask has to say so.
+#[must_use = "a decision that nobody looks at protects nothing"]
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceDecision {
+    Deny(DenyReason, Vec<Factor>),
+    /// Every row and value as it is.
+    Clear(Vec<Factor>),
+    Obliged(Arc<Obligations>, Vec<Factor>),
+}
+
+impl SourceDecision {
+    pub fn factors(&self) -> &[Factor] {
+        match self {
+            SourceDecision::Deny(_, factors) | SourceDecision::Clear(factors) | SourceDecision::Obliged(_, factors) => {
+                factors
+            }
+        }
+    }
+}
+
+/// The true reason, for the audit log and for governors; never for the person refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reason")]
+pub enum DenyReason {
+    UnknownPrincipal,
+    UnknownSource,
+    NotSubscribed,
+    /// A policy that holds for the source does not fit it any more.
+    BrokenPolicy {
+        policy: PolicyKey,
+        problem: String,
+    },
+}
+
+impl fmt::Display for DenyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DenyReason::UnknownPrincipal => f.write_str("the principal is not known"),
+            DenyReason::UnknownSource => f.write_str("the data source is not registered"),
+            DenyReason::NotSubscribed => f.write_str("no subscription policy takes the principal in"),
+            DenyReason::BrokenPolicy { policy, problem } => write!(f, "policy `{policy}` cannot be applied: {problem}"),
+        }
+    }
+}
+
+/// A policy that had a part in the decision, and which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Factor {
+    /// Absent for ownership, which is not a policy.
+    pub policy: Option<PolicyId>,
+    /// The policy's key, or `owner`.
+    pub key: Arc<str>,
+    pub effect: Effect,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Effect {
+    Subscribe,
+    RowFilter,
+    Mask { column: ColumnName },
+}
+
+/// What must be done to every row of a source before anybody sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Obligations {
+    pub source: SourceId,
+    /// Keep the rows for which this is true of the original values. Absent: all rows.
+    pub row_filter: Option<Residual>,
+    /// By column; a column that is not here is clear.
+    pub masks: BTreeMap<ColumnId, AppliedMask>,
+    pub fingerprint: Fingerprint,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppliedMask {
+    pub mask: Mask,
+    /// Mask only where this is true of the original values. Absent: everywhere.
+    pub when: Option<Residual>,
+    /// What is done where `when` is not true: the mask of the next policy that holds for the column, so that a mask
+    /// for some rows does not lay open the others. Absent: the value is clear there. Never present without `when`.
+    pub otherwise: Option<Box<AppliedMask>>,
+    pub policy: PolicyId,
+}
+
+/// How a value is replaced. NULL stays NULL under all of them but `Constant`. The column's type is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mask {
+    /// Lower-case hex of HMAC-SHA-256 (RFC 2104) under the key of the data source.
+    Hash,
+    Null,
+    Constant(Value),
+    /// Down to a multiple counted from zero, or to the start of a calendar unit; weeks start on Monday (ISO 8601).
+    /// Where the multiple is below the least value of the type, NULL.
+    Round(RoundTo),
+    /// In the replacement `$1`, `${1}` and `${name}` are what a group of the pattern caught and `$$` is a dollar sign,
+    /// as in the `regex` crate. Only the first match is replaced unless `global`.
+    Regex {
+        pattern: String,
+        replacement: String,
+        case_insensitive: bool,
+        global: bool,
+    },
+}
+
+/// SHA-256 over everything that decides what is seen of a source: two reads with equal fingerprints see the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,257 @@
+//! A decision in plain words.
+
+mod render;
+mod words;
+
+use serde::Serialize;
+use weir_model::{ColumnName, Epoch, PolicyKey, PrincipalId, SourceId, SourceName};
+
+use crate::ast::{Body, Scope, Subscribe, Subscribers};
+use crate::decision::{AppliedMask, DenyReason, SourceDecision};
+use crate::snapshot::{Admission, Entry, Governed, MaskedColumn, Person, Rules, Snapshot};
+
+pub use words::residual_text;
+
+/// What a principal sees of a source and why. `Display` gives it as text for a terminal. For governors and owners: it
+/// names policies and their conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    pub epoch: Epoch,
+    pub principal: PrincipalId,
+    /// Absent when no such source is registered.
+    pub source: Option<SourceName>,
+    pub access: Access,
+    /// Absent without access.
+    pub rows: Option<RowsSeen>,
+    /// Empty without access.
+    pub columns: Vec<ColumnSeen>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Access {
+    pub granted: bool,
+    /// One or more sentences.
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RowsSeen {
+    /// All of them must be true of a row. Empty: all rows are seen.
+    pub only_where: Vec<Filter>,
+    /// Row policies of the source that let the principal see all rows.
+    pub not_filtered: Vec<Because>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Filter {
+    /// As SQL writes it; long lists are cut.
+    pub condition: String,
+    pub because: Because,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ColumnSeen {
+    pub name: ColumnName,
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// `clear`, or how it is masked.
+    pub shown: String,
+    /// The policies that mask it. Empty: it is clear.
+    pub masked: Vec<Because>,
+    /// Policies that mask it for others.
+    pub not_masked: Vec<Because>,
+}
+
+/// A policy, and why it takes the principal in or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Because {
+    pub policy: PolicyKey,
+    pub why: String,
+}
+
+/// What `principal` sees of `source`: of each column, which rows, by which policy, and why.
+pub fn explain(snapshot: &Snapshot, principal: &PrincipalId, source: SourceId) -> Explanation {
+    let mut explanation = Explanation {
+        epoch: snapshot.epoch(),
+        principal: principal.clone(),
+        source: snapshot.source(source).map(|source| source.name.clone()),
+        access: Access { granted: false, why: String::new() },
+        rows: None,
+        columns: Vec::new(),
+    };
+    let Some(governed) = snapshot.governed(source) else {
+        explanation.access.why = "No such data source is registered.".to_owned();
+        return explanation;
+    };
+    let Some(person) = snapshot.person(principal) else {
+        explanation.access.why = format!("{principal} is not a known principal.");
+        return explanation;
+    };
+    let teller = Teller { snapshot, governed, person, owner: governed.is_owner(person) };
+    explanation.access.why = teller.admission();
+    match governed.decide(person) {
+        SourceDecision::Deny(DenyReason::BrokenPolicy { policy, problem }, _) => {
+            explanation.access.why = format!(
+                "Policy `{policy}` cannot be applied: {problem}. The source is closed to those whom it concerns."
+            );
+        }
+        SourceDecision::Deny(..) => {}
+        decided @ (SourceDecision::Clear(_) | SourceDecision::Obliged(..)) => {
+            explanation.access.granted = true;
+            explanation.rows = Some(teller.rows());
+            explanation.columns = teller.columns(&decided);
+        }
+    }
+    explanation
+}
+
+/// Tells of one person at one source.
+struct Teller<'a> {
+    snapshot: &'a Snapshot,
+    governed: &'a Governed,
+    person: &'a Person,
+    owner: bool,
+}
+
+impl Teller<'_> {
+    fn name(&self) -> String {
+        self.person.principal.id.to_string()
+    }
+
+    fn admission(&self) -> String {
+        let name = self.name();
+        match self.governed.admission(self.person, self.owner) {
+            Admission::Owner => format!("{name} owns the data source."),
+            Admission::Selected => format!("{name} was selected for it, and no policy says who may subscribe."),
+            Admission::Policies(entries) => {
+                let told: Vec<String> = entries
+                    .iter()
+                    .map(|entry| format!("Policy `{}` lets {} subscribe.", entry.policy.key, self.who(entry)))
+                    .collect();
+                told.join(" ")
+            }
+            Admission::Refused(required) if !required.is_empty() => {
+                let told: Vec<String> = required
+                    .iter()
+                    .map(|entry| {
+                        format!(
+                            "Policy `{}` is required and lets {} subscribe; {name} is not one.",
+                            entry.policy.key,
+                            self.who(entry)
+                        )
+                    })
+                    .collect();
+                told.join(" ")
+            }
+            Admission::Refused(_) if self.governed.entries.is_empty() => {
+                format!(
+                    "No subscription policy holds for the source, and {name} neither owns it nor was selected for it."
+                )
+            }
+            Admission::Refused(_) => {
+                let shared = self.governed.entries.iter();
+                let told: Vec<String> = shared
+                    .map(|entry| format!("policy `{}` lets {} subscribe", entry.policy.key, self.who(entry)))
+                    .collect();
+                format!("No subscription policy takes {name} in: {}.", told.join("; "))
+            }
+        }
+    }
+
+    fn who(&self, entry: &Entry) -> String {
+        let policy = self.snapshot.policy(entry.policy.id).map(|stored| &stored.policy.statement.body);
+        match policy {
+            Some(Body::Subscribe(Subscribe { who: Subscribers::Anyone, .. })) => "anyone".to_owned(),
+            Some(Body::Subscribe(Subscribe { who: Subscribers::When(condition), .. })) => {
+                format!("users who {}", words::condition(condition))
+            }
+            Some(Body::Subscribe(Subscribe { who: Subscribers::Selected, .. })) => {
+                "individually selected users".to_owned()
+            }
+            Some(Body::Data(_)) | None => "nobody".to_owned(),
+        }
+    }
+
+    fn rows(&self) -> RowsSeen {
+        let mut seen = RowsSeen { only_where: Vec::new(), not_filtered: Vec::new() };
+        for policy in &self.governed.rows {
+            let chosen = policy.chosen(self.person, self.owner);
+            let because = self.because(policy, chosen.as_ref().map(|(rule, _)| *rule));
+            let residual = chosen.and_then(|(_, rule)| rule.as_ref().ok()).and_then(|rule| rule.residual(self.person));
+            match residual {
+                Some(residual) => {
+                    let condition = residual_text(&residual, &self.governed.source, self.snapshot);
+                    seen.only_where.push(Filter { condition, because });
+                }
+                None => seen.not_filtered.push(because),
+            }
+        }
+        seen
+    }
+
+    fn columns(&self, decided: &SourceDecision) -> Vec<ColumnSeen> {
+        let masks = match decided {
+            SourceDecision::Obliged(obligations, _) => Some(&obligations.masks),
+            SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
+        };
+        let chosen = self.governed.chosen_masks(self.person, self.owner).unwrap_or_default();
+        let columns = self.governed.source.columns.iter();
+        columns
+            .map(|column| {
+                let applied = masks.and_then(|masks| masks.get(&column.id));
+                let masked = self.governed.columns.iter().find(|masked| masked.column == column.id);
+                ColumnSeen {
+                    name: column.name.clone(),
+                    data_type: column.data_type.to_string(),
+                    shown: applied.map_or_else(|| "clear".to_owned(), |applied| self.shown(applied)),
+                    masked: applied.map(|applied| self.maskers(applied, &chosen)).unwrap_or_default(),
+                    not_masked: masked.map(|masked| self.excused(masked, &chosen)).unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+
+    fn shown(&self, applied: &AppliedMask) -> String {
+        let mask = words::mask(&applied.mask);
+        let Some(when) = &applied.when else { return mask };
+        let when = residual_text(when, &self.governed.source, self.snapshot);
+        let otherwise = applied.otherwise.as_ref().map_or_else(|| "clear".to_owned(), |behind| self.shown(behind));
+        format!("{mask} where {when}, otherwise {otherwise}")
+    }
+
+    /// The policies of the mask and of those behind it.
+    fn maskers(&self, applied: &AppliedMask, chosen: &[Option<usize>]) -> Vec<Because> {
+        let mut told = Vec::new();
+        let mut next = Some(applied);
+        while let Some(applied) = next {
+            let at = self.governed.masks.iter().position(|policy| policy.policy.id == applied.policy);
+            if let Some((at, policy)) = at.and_then(|at| Some((at, self.governed.masks.get(at)?))) {
+                told.push(self.because(policy, chosen.get(at).copied().flatten()));
+            }
+            next = applied.otherwise.as_deref();
+        }
+        told
+    }
+
+    /// Policies that would mask the column, but not for this person.
+    fn excused(&self, masked: &MaskedColumn, chosen: &[Option<usize>]) -> Vec<Because> {
+        let mut policies: Vec<usize> = masked.candidates.iter().map(|candidate| candidate.policy).collect();
+        policies.sort_unstable();
+        policies.dedup();
+        policies.retain(|policy| {
+            let rule = chosen.get(*policy).copied().flatten();
+            !masked.candidates.iter().any(|candidate| candidate.policy == *policy && Some(candidate.rule) == rule)
+        });
+        let policies = policies.into_iter().filter_map(|policy| Some((self.governed.masks.get(policy)?, policy)));
+        policies.map(|(policy, at)| self.because(policy, chosen.get(at).copied().flatten())).collect()
+    }
+
+    fn because<T>(&self, rules: &Rules<T>, chosen: Option<usize>) -> Because {
+        let scopes: Vec<&Scope> =
+            match self.snapshot.policy(rules.policy.id).map(|stored| &stored.policy.statement.body) {
+                Some(Body::Data(cascade)) => cascade.rules.iter().map(|rule| &rule.scope).collect(),
+                Some(Body::Subscribe(_)) | None => Vec::new(),
+            };
+        Because { policy: rules.policy.name.clone(), why: words::scopes(&scopes, chosen, &self.name()) }
+    }
+}

@@ -1,0 +1,24 @@
+//! The policy language and the decision engine.
+//!
+//! Text (English or YAML) becomes an [`ast::Policy`]; policies with the [`Facts`] they speak about become a
+//! [`Snapshot`]; a snapshot and a principal give a [`Decision`]. No I/O, no async, no clock, no environment: what a
+//! decision depends on is an argument. What cannot be decided is denied.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod ast;
+pub mod check;
+pub mod decision;
+pub mod diagnostic;
+mod exact;
+pub mod explain;
+pub mod expr;
+pub mod facts;
+pub mod language;
+mod resolve;
+pub mod snapshot;
+
+pub use decision::{AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, Mask, Obligations, SourceDecision};
+pub use diagnostic::{Diagnostic, Severity, Span};
+pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Residual, UserTerm};
+pub use facts::{Facts, StoredPolicy};
+pub use snapshot::Snapshot;

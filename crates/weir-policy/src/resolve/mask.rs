@@ -1,0 +1,310 @@
+//! Masks bound to columns.
+
+use regex::Regex;
+use weir_model::{Column, ColumnId, DataSource, DataType, TypeClass, Value};
+
+use super::literal::{constant, whole_range};
+use super::{Absence, Catalog, Misfit, carries, placed, predicate, reach};
+use crate::ast::{CalendarUnit, Columns, MaskAction, Method, RoundTo};
+use crate::decision::Mask;
+use crate::diagnostic::Diagnostic;
+use crate::exact::Exact;
+use crate::expr::{Expr, UserTerm};
+
+/// How closely a rule picks a column; of several rules for one column the greatest wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Closeness {
+    /// By having tags or none, or by being there.
+    Broad,
+    NamedLike,
+    /// By a tag of so many parts.
+    Tagged(usize),
+    Named,
+}
+
+/// One mask rule on one source.
+pub(crate) struct MaskRule {
+    pub(crate) targets: Vec<Target>,
+    /// Only where this is true.
+    pub(crate) when: Option<Expr<UserTerm>>,
+    /// Why the rule cannot be applied at all.
+    pub(crate) broken: Option<Diagnostic>,
+    /// What the source lacks, so that the rule does less here or nothing.
+    pub(crate) passed_over: Vec<Absence>,
+}
+
+/// A column that a rule masks.
+pub(crate) struct Target {
+    pub(crate) column: ColumnId,
+    pub(crate) closeness: Closeness,
+    /// How, or why the mask does not fit the column.
+    pub(crate) mask: Result<Mask, Diagnostic>,
+}
+
+impl MaskRule {
+    pub(super) fn broken(why: Diagnostic) -> Self {
+        Self { targets: Vec::new(), when: None, broken: Some(why), passed_over: Vec::new() }
+    }
+}
+
+pub(super) fn bind(
+    action: &MaskAction,
+    pattern: Option<&Result<Regex, Diagnostic>>,
+    source: &DataSource,
+    catalog: &Catalog<'_>,
+    names_sources: bool,
+) -> MaskRule {
+    let mut rule = MaskRule { targets: Vec::new(), when: None, broken: None, passed_over: Vec::new() };
+    let picked: Vec<&Column> = match (&action.columns, pattern) {
+        (Columns::Named(names), _) => {
+            let mut picked = Vec::new();
+            for name in names {
+                match source.column(name.node.as_str()) {
+                    Some(column) => picked.push(column),
+                    None => rule.passed_over.push(Absence::column(name.node.as_str(), name.span)),
+                }
+            }
+            picked
+        }
+        (Columns::NamedLike { .. }, Some(Ok(regex))) => {
+            source.columns.iter().filter(|column| regex.is_match(column.name.as_str())).collect()
+        }
+        (Columns::NamedLike { .. }, Some(Err(why))) => return MaskRule::broken(why.clone()),
+        (Columns::NamedLike { .. }, None) => Vec::new(),
+        (Columns::Tagged(tag), _) => source.columns.iter().filter(|column| carries(column, &tag.node)).collect(),
+        (Columns::AnyTag, _) => source.columns.iter().filter(|column| !column.tags.is_empty()).collect(),
+        (Columns::NoTags, _) => source.columns.iter().filter(|column| column.tags.is_empty()).collect(),
+        (Columns::All, _) => source.columns.iter().collect(),
+    };
+    if names_sources && let Some(first) = rule.passed_over.first() {
+        rule.broken = Some(first.on(&[source]));
+        return rule;
+    }
+    if picked.is_empty() {
+        return rule;
+    }
+    match action.when.as_ref().map(|when| predicate::truth(when, source, catalog)).transpose() {
+        Ok(when) => rule.when = when.map(Expr::simplified),
+        Err(Misfit::Absent(why)) if !names_sources => {
+            rule.passed_over.push(why);
+            return rule;
+        }
+        Err(misfit) => {
+            rule.broken = Some(misfit.on(source));
+            return rule;
+        }
+    }
+    let closeness = closeness(&action.columns);
+    rule.targets = picked
+        .into_iter()
+        .map(|column| Target {
+            column: column.id,
+            closeness,
+            mask: fit(&action.method.node, column, source).map_err(|why| placed(why, action.method.span)),
+        })
+        .collect();
+    rule
+}
+
+fn closeness(columns: &Columns) -> Closeness {
+    match columns {
+        Columns::Named(_) => Closeness::Named,
+        Columns::Tagged(tag) => Closeness::Tagged(tag.node.depth()),
+        Columns::NamedLike { .. } => Closeness::NamedLike,
+        Columns::AnyTag | Columns::NoTags | Columns::All => Closeness::Broad,
+    }
+}
+
+/// The mask for this column, which keeps its type.
+fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Diagnostic> {
+    let data_type = &column.data_type;
+    let misfit = |what: &str, help: &str| {
+        let message =
+            format!("{what} does not fit column `{}` of `{}`, which is {data_type}", column.name, source.name);
+        Diagnostic::error("policy::mask-type", message).help(help)
+    };
+    match method {
+        Method::Hash => match data_type.class() {
+            TypeClass::Text => Ok(Mask::Hash),
+            TypeClass::Boolean
+            | TypeClass::Number
+            | TypeClass::Binary
+            | TypeClass::Date
+            | TypeClass::Time
+            | TypeClass::Timestamp
+            | TypeClass::Nested => {
+                Err(misfit("hashing", "hashing gives text, so it masks text columns only; nulling fits every type"))
+            }
+        },
+        Method::Null => Ok(Mask::Null),
+        Method::Constant(Value::Null) => Err(misfit("the constant NULL", "mask by making null instead")),
+        Method::Constant(value) => constant(value, data_type).map(Mask::Constant).ok_or_else(|| {
+            misfit(&format!("the constant {value}"), "the constant must be a value of the column's type")
+        }),
+        Method::Round(to) => round(to, data_type, &misfit).map(Mask::Round),
+        Method::Regex { pattern, replacement, case_insensitive, global } => {
+            if data_type.class() != TypeClass::Text {
+                return Err(misfit("a regular expression", "regular expressions mask text columns only"));
+            }
+            let regex = reach::compile(pattern, *case_insensitive)?;
+            check_replacement(&regex, replacement)?;
+            Ok(Mask::Regex {
+                pattern: pattern.clone(),
+                replacement: replacement.clone(),
+                case_insensitive: *case_insensitive,
+                global: *global,
+            })
+        }
+    }
+}
+
+fn round(to: &RoundTo, data_type: &DataType, misfit: &dyn Fn(&str, &str) -> Diagnostic) -> Result<RoundTo, Diagnostic> {
+    match to {
+        RoundTo::Number(text) => {
+            let Some(bucket) = Exact::parse(text).filter(|n| n.is_positive()) else {
+                let message = format!("`{text}` is not a number to round to");
+                return Err(Diagnostic::error("policy::round-to", message)
+                    .help("round to a positive number such as 100 or 0.25"));
+            };
+            let fits = match data_type {
+                DataType::Float32 | DataType::Float64 => true,
+                DataType::Decimal { precision, scale } => bucket.fits_decimal(*precision, *scale),
+                DataType::Int8
+                | DataType::Int16
+                | DataType::Int32
+                | DataType::Int64
+                | DataType::UInt8
+                | DataType::UInt16
+                | DataType::UInt32
+                | DataType::UInt64
+                | DataType::Boolean
+                | DataType::Text
+                | DataType::Binary
+                | DataType::Date
+                | DataType::Time
+                | DataType::Timestamp { .. }
+                | DataType::List(_)
+                | DataType::Struct(_)
+                | DataType::Map { .. } => {
+                    whole_range(data_type).is_some_and(|(_, most)| bucket.whole().is_some_and(|n| n <= most))
+                }
+            };
+            if fits {
+                return Ok(to.clone());
+            }
+            let help = match data_type.class() {
+                TypeClass::Number => "round to a number that the column's type can hold",
+                TypeClass::Date | TypeClass::Timestamp => "round to a calendar unit such as month",
+                TypeClass::Boolean | TypeClass::Text | TypeClass::Binary | TypeClass::Time | TypeClass::Nested => {
+                    "rounding masks numbers, dates and timestamps only"
+                }
+            };
+            Err(misfit(&format!("rounding to {text}"), help))
+        }
+        RoundTo::Calendar(unit) => match (data_type.class(), unit) {
+            (TypeClass::Timestamp, _) => Ok(to.clone()),
+            (
+                TypeClass::Date,
+                CalendarUnit::Day
+                | CalendarUnit::Week
+                | CalendarUnit::Month
+                | CalendarUnit::Quarter
+                | CalendarUnit::Year,
+            ) => Ok(to.clone()),
+            (TypeClass::Date, CalendarUnit::Hour) => {
+                Err(misfit("rounding to hour", "a date has no hours; round to day or longer"))
+            }
+            (
+                TypeClass::Boolean
+                | TypeClass::Number
+                | TypeClass::Text
+                | TypeClass::Binary
+                | TypeClass::Time
+                | TypeClass::Nested,
+                unit,
+            ) => {
+                let what = format!("rounding to {}", unit.as_str());
+                Err(misfit(&what, "calendar units round dates and timestamps only"))
+            }
+        },
+    }
+}
+
+/// Every `$1`, `${1}` and `${name}` must be a group of the pattern: the engine would put nothing in its place.
+fn check_replacement(regex: &Regex, replacement: &str) -> Result<(), Diagnostic> {
+    let wrong = |message: String, help: String| Err(Diagnostic::error("policy::replacement", message).help(help));
+    let mut rest = replacement;
+    while let Some((before, after)) = rest.split_once('$') {
+        check_backslash(before)?;
+        if let Some(after) = after.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, after) = match after.strip_prefix('{') {
+            Some(braced) => match braced.split_once('}') {
+                Some((name, after)) => (name, after),
+                None => {
+                    return wrong(
+                        format!("`${{` in `{replacement}` has no `}}`"),
+                        "write `$$` for a dollar sign".to_owned(),
+                    );
+                }
+            },
+            None => after.split_at(after.find(|c| !word(c)).unwrap_or(after.len())),
+        };
+        let known = match name.parse::<usize>() {
+            Ok(number) => number < regex.captures_len(),
+            Err(_) => regex.capture_names().flatten().any(|known| known == name),
+        };
+        if name.is_empty() {
+            return wrong(format!("`$` in `{replacement}` names no group"), "write `$$` for a dollar sign".to_owned());
+        }
+        if !known {
+            let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
+            let help = if !digits.is_empty() && digits.len() < name.len() {
+                format!("write `${{{digits}}}` to end the number there")
+            } else {
+                format!("the pattern has {} groups", regex.captures_len() - 1)
+            };
+            return wrong(format!("`${name}` in `{replacement}` is no group of the pattern"), help);
+        }
+        rest = after;
+    }
+    check_backslash(rest)
+}
+
+/// Other engines read `\1` as a group; here it would be text, which is not what its author meant.
+fn check_backslash(text: &str) -> Result<(), Diagnostic> {
+    let digit = text.split('\\').skip(1).find_map(|after| after.chars().next().filter(char::is_ascii_digit));
+    match digit {
+        None => Ok(()),
+        Some(digit) => Err(Diagnostic::error("policy::replacement", format!("`\\{digit}` does not name a group"))
+            .help(format!("write `${{{digit}}}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacements_name_groups_that_are_there() {
+        let regex = Regex::new(r"(\d)(?<tail>.*)").unwrap();
+        let ok = |r: &str| check_replacement(&regex, r).is_ok();
+        for right in ["", "x", "$1", "${1}y", "${tail}-$tail", "$$5", "$0", "a\\b"] {
+            assert!(ok(right), "{right}");
+        }
+        for wrong in ["$3", "$1y", "${x}", "${1", "5$", "$ 1", "\\1"] {
+            assert!(!ok(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_closer_than_any_tag_and_a_deep_tag_than_a_shallow_one() {
+        assert!(Closeness::Named > Closeness::Tagged(9));
+        assert!(Closeness::Tagged(2) > Closeness::Tagged(1));
+        assert!(Closeness::Tagged(1) > Closeness::NamedLike);
+        assert!(Closeness::NamedLike > Closeness::Broad);
+    }
+}

@@ -1,0 +1,83 @@
+//! On which data sources a policy holds.
+
+use regex::{Regex, RegexBuilder};
+use weir_model::{DataSource, SourceName, Tag};
+
+use super::{carries, placed};
+use crate::ast::{At, Circumstance, Circumstances};
+use crate::diagnostic::Diagnostic;
+
+/// Largest compiled pattern.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Compiles a regular expression of a policy.
+pub(crate) fn pattern(text: &At<String>, case_insensitive: bool) -> Result<Regex, Diagnostic> {
+    compile(&text.node, case_insensitive).map_err(|diagnostic| placed(diagnostic, text.span))
+}
+
+pub(super) fn compile(text: &str, case_insensitive: bool) -> Result<Regex, Diagnostic> {
+    let built = RegexBuilder::new(text).case_insensitive(case_insensitive).size_limit(PATTERN_BYTES_MAX).build();
+    built.map_err(|e| {
+        let why = match e {
+            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+            // The last line of a syntax error says what is wrong; those before it draw the place.
+            e => e.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        };
+        Diagnostic::error("policy::invalid-pattern", format!("`{text}` is not a regular expression: {why}"))
+    })
+}
+
+/// Circumstances with their patterns compiled.
+pub(crate) enum Reach {
+    AllSources,
+    Named(Vec<SourceName>),
+    Any(Vec<Test>),
+    All(Vec<Test>),
+}
+
+pub(crate) enum Test {
+    SourceTagged(Tag),
+    ColumnTagged(Tag),
+    ColumnNamedLike(Regex),
+}
+
+impl Reach {
+    pub(crate) fn new(on: &Circumstances) -> Result<Self, Diagnostic> {
+        let tests = |all: &[Circumstance]| all.iter().map(test).collect::<Result<Vec<_>, _>>();
+        Ok(match on {
+            Circumstances::AllSources => Reach::AllSources,
+            Circumstances::Named(names) => Reach::Named(names.iter().map(|name| name.node.clone()).collect()),
+            Circumstances::Any(all) => Reach::Any(tests(all)?),
+            Circumstances::All(all) => Reach::All(tests(all)?),
+        })
+    }
+
+    pub(crate) fn covers(&self, source: &DataSource) -> bool {
+        match self {
+            Reach::AllSources => true,
+            Reach::Named(names) => names.contains(&source.name),
+            Reach::Any(tests) => tests.iter().any(|test| test.holds(source)),
+            Reach::All(tests) => tests.iter().all(|test| test.holds(source)),
+        }
+    }
+}
+
+fn test(circumstance: &Circumstance) -> Result<Test, Diagnostic> {
+    Ok(match circumstance {
+        Circumstance::SourceTagged(tag) => Test::SourceTagged(tag.node.clone()),
+        Circumstance::ColumnTagged(tag) => Test::ColumnTagged(tag.node.clone()),
+        Circumstance::ColumnNamedLike { pattern: text, case_insensitive } => {
+            Test::ColumnNamedLike(pattern(text, *case_insensitive)?)
+        }
+    })
+}
+
+impl Test {
+    fn holds(&self, source: &DataSource) -> bool {
+        match self {
+            Test::SourceTagged(tag) => source.tags.iter().any(|carried| tag.covers(carried)),
+            Test::ColumnTagged(tag) => source.columns.iter().any(|column| carries(column, tag)),
+            Test::ColumnNamedLike(regex) => source.columns.iter().any(|column| regex.is_match(column.name.as_str())),
+        }
+    }
+}

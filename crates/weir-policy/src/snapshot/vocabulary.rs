@@ -1,0 +1,126 @@
+//! What policies ask about people, numbered, so that a decision compares numbers and no texts.
+
+use std::collections::BTreeMap;
+
+use weir_model::{AttributeKey, GroupName};
+
+use crate::ast::{Condition, Test};
+use crate::expr::{Answers, Expr, UserTerm};
+
+/// Groups and attribute values that policies test for, and attribute keys whose values they use.
+#[derive(Debug, Default)]
+pub(crate) struct Vocabulary {
+    groups: BTreeMap<GroupName, u32>,
+    attributes: BTreeMap<AttributeKey, BTreeMap<String, u32>>,
+    tests: u32,
+    keys: BTreeMap<AttributeKey, u32>,
+    /// Whether any policy compares groups with values of rows.
+    matches_groups: bool,
+}
+
+/// A condition on a person and a source.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    Any(Box<[Held]>),
+    All(Box<[Held]>),
+    /// By number.
+    Test(u32),
+    Owner,
+    Never,
+}
+
+/// What a compiled condition on rows asks about the person.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Username,
+    Iam,
+    /// All of the tests, by number.
+    Tests(Box<[u32]>),
+    Groups {
+        value: Box<Expr<Ask>>,
+    },
+    /// Values of the attribute key of that number.
+    Attribute {
+        key: u32,
+        value: Box<Expr<Ask>>,
+    },
+}
+
+impl Vocabulary {
+    fn next_test(&mut self) -> u32 {
+        let next = self.tests;
+        self.tests += 1;
+        next
+    }
+
+    fn group(&mut self, group: &GroupName) -> u32 {
+        if let Some(test) = self.groups.get(group) {
+            return *test;
+        }
+        let test = self.next_test();
+        self.groups.insert(group.clone(), test);
+        test
+    }
+
+    fn attribute(&mut self, key: &AttributeKey, value: &str) -> u32 {
+        if let Some(test) = self.attributes.get(key).and_then(|values| values.get(value)) {
+            return *test;
+        }
+        let test = self.next_test();
+        self.attributes.entry(key.clone()).or_default().insert(value.to_owned(), test);
+        test
+    }
+
+    pub(crate) fn held(&mut self, condition: &Condition) -> Held {
+        match condition {
+            Condition::Any(parts) => Held::Any(parts.iter().map(|part| self.held(part)).collect()),
+            Condition::All(parts) => Held::All(parts.iter().map(|part| self.held(part)).collect()),
+            Condition::Test(Test::MemberOf(group)) => Held::Test(self.group(&group.node)),
+            Condition::Test(Test::HasAttribute { key, value }) => Held::Test(self.attribute(&key.node, value)),
+            Condition::Test(Test::Owner) => Held::Owner,
+            // Nobody can act under a purpose.
+            Condition::Test(Test::UnderPurpose(_)) => Held::Never,
+        }
+    }
+
+    pub(crate) fn tests(&self) -> u32 {
+        self.tests
+    }
+
+    pub(crate) fn group_test(&self, group: &GroupName) -> Option<u32> {
+        self.groups.get(group).copied()
+    }
+
+    /// The tests for values of this key.
+    pub(crate) fn attribute_tests(&self, key: &AttributeKey) -> Option<&BTreeMap<String, u32>> {
+        self.attributes.get(key)
+    }
+
+    pub(crate) fn key(&self, key: &AttributeKey) -> Option<u32> {
+        self.keys.get(key).copied()
+    }
+
+    pub(crate) fn matches_groups(&self) -> bool {
+        self.matches_groups
+    }
+}
+
+impl Answers<UserTerm, Ask> for Vocabulary {
+    fn answer(&mut self, ask: &UserTerm) -> Expr<Ask> {
+        Expr::User(match ask {
+            UserTerm::Username => Ask::Username,
+            UserTerm::Iam => Ask::Iam,
+            UserTerm::IsInGroups(groups) => Ask::Tests(groups.iter().map(|group| self.group(group)).collect()),
+            UserTerm::HasAttribute(key, value) => Ask::Tests([self.attribute(key, value)].into()),
+            UserTerm::AttributeValuesContain { key, value } => {
+                let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+                let number = *self.keys.entry(key.clone()).or_insert(next);
+                Ask::Attribute { key: number, value: Box::new(value.answered(self)) }
+            }
+            UserTerm::GroupsContain { value } => {
+                self.matches_groups = true;
+                Ask::Groups { value: Box::new(value.answered(self)) }
+            }
+        })
+    }
+}

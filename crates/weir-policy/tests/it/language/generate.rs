@@ -1,0 +1,464 @@
+//! Seeded policies and nonsense.
+
+use weir_model::{AttributeKey, ColumnName, GroupName, PolicyKey, PurposeName, SourceName, Tag, Value};
+use weir_policy::ast::{
+    Action, Body, CalendarUnit, Cascade, Circumstance, Circumstances, ColumnRef, Columns, Condition, LookupQuery,
+    MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, RoundTo, RowCondition, Rule, Scope, Statement,
+    Subscribe, Subscribers, Test, UserCall,
+};
+use weir_policy::{Compare, Function};
+
+/// SplitMix64.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ 0x5DEE_CE66_D5DE_ECE6)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In `0..n`; 0 for 0.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n.max(1) as u64) as usize
+    }
+
+    pub(crate) fn flip(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+
+    fn some<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.flip().then(|| make(self))
+    }
+
+    fn several<T>(&mut self, least: usize, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..least + self.below(3)).map(|_| make(self)).collect()
+    }
+}
+
+const NAMES: &[&str] = &[
+    "ssn",
+    "department",
+    "First_Name",
+    "Home Goods",
+    "for",
+    "WHERE",
+    "everyone",
+    "and",
+    "policy",
+    "date",
+    "timestamp",
+    "null",
+    "true",
+    "on",
+    "user",
+    "a\"b",
+    "a`b",
+    "a'b",
+    "\"\"",
+    "größe",
+    "名前",
+    "1st",
+    "-x",
+    "x-",
+    "a--b",
+    "--",
+    "#x",
+    "a-b",
+    "a: b",
+    "{x}",
+    "[",
+    "*",
+    "@username",
+    "x,y",
+    "otherwise",
+    "tagged",
+    "column",
+    "columns",
+    "that",
+    "exists",
+    "e\u{301}",
+    "\u{feff}x",
+    "a\u{2028}b",
+    "~",
+    "0x1F",
+    "1_000",
+    "-1",
+    "1e5",
+    "yes",
+    "staged",
+    "%",
+    "a\\b",
+    "lower",
+    "a. b",
+    "select",
+    "is",
+    "🦀",
+];
+
+fn name(random: &mut Random) -> String {
+    let name = *random.pick(NAMES);
+    // Longer, so that lists are broken over lines.
+    if random.below(20) == 0 { name.repeat(1 + random.below(8)).trim().to_owned() } else { name.to_owned() }
+}
+
+fn part(random: &mut Random) -> String {
+    name(random).replace('.', "_")
+}
+
+fn dotted(random: &mut Random) -> String {
+    random.several(1, part).join(".")
+}
+
+fn column(random: &mut Random) -> ColumnName {
+    ColumnName::new(if random.below(8) == 0 { dotted(random) } else { name(random) }).unwrap()
+}
+
+fn tag(random: &mut Random) -> Tag {
+    Tag::new(dotted(random)).unwrap()
+}
+
+fn group(random: &mut Random) -> GroupName {
+    GroupName::new(if random.flip() { dotted(random) } else { name(random) }).unwrap()
+}
+
+fn key(random: &mut Random) -> AttributeKey {
+    AttributeKey::new(dotted(random)).unwrap()
+}
+
+fn source(random: &mut Random) -> SourceName {
+    SourceName::new(part(random), part(random)).unwrap()
+}
+
+fn text(random: &mut Random) -> String {
+    let odd = [
+        "",
+        " ",
+        "it's",
+        "''",
+        "'",
+        "a\nb",
+        "\n\n",
+        "\r\n",
+        "\t",
+        "x\0y",
+        "\u{7f}\u{85}",
+        "--\n# x",
+        "null",
+        "5",
+        "FRANCE",
+    ];
+    if random.flip() { (*random.pick(&odd)).to_owned() } else { name(random) + *random.pick(&odd) }
+}
+
+fn regex(random: &mut Random) -> String {
+    (*random.pick(&["ssn", "^(?i)a+$", "\\d{3}-", "[\"'`]", "", "a\nb", "it''s", "\\.", "名", "(a|b)*"])).to_owned()
+}
+
+fn value(random: &mut Random) -> Value {
+    match random.below(10) {
+        0 => Value::Null,
+        1 => Value::Boolean(random.flip()),
+        2 => Value::Int(random.next() as i64),
+        3 => Value::Int(*random.pick(&[0, -1, 7, i64::MIN, i64::MAX])),
+        4 => Value::Number(
+            (*random.pick(&["1.50", "-0.0", "1e10", "2E-3", "-1.5e+7", "92233720368547758080"])).to_owned(),
+        ),
+        5 => Value::Date(random.below(40_000) as i32 - 20_000),
+        6 => Value::Timestamp(random.next() as i64 % 250_000_000_000_000_000),
+        7 => Value::Timestamp((random.below(2_000_000_000) as i64 - 1_000_000_000) * 1_000_000),
+        _ => Value::Text(text(random)),
+    }
+}
+
+pub(crate) fn policy(random: &mut Random) -> Policy {
+    let statement = Statement { body: body(random), on: circumstances(random) };
+    let headed = Policy {
+        key: PolicyKey::new(if random.flip() { dotted(random) } else { name(random) }).unwrap(),
+        title: random.some(|random| text(random).chars().filter(|c| !c.is_control()).collect()),
+        staged: random.flip(),
+        statement,
+    };
+    if random.below(4) > 0 {
+        return headed;
+    }
+    // A sentence alone.
+    let sentence = weir_policy::language::to_sentence(&headed.statement);
+    weir_policy::language::parse_english(&sentence).policies.pop().unwrap_or(headed)
+}
+
+fn body(random: &mut Random) -> Body {
+    if random.below(5) == 0 {
+        let who = match random.below(4) {
+            0 => Subscribers::Anyone,
+            1 => Subscribers::Selected,
+            _ => Subscribers::When(condition(random, 3)),
+        };
+        return Body::Subscribe(Subscribe { who, merge: if random.flip() { Merge::Share } else { Merge::Require } });
+    }
+    let masks = random.flip();
+    let mut rules: Vec<Rule> = Vec::new();
+    while random.below(3) == 0 {
+        rules.push(Rule { action: action(random, masks), scope: Scope::Who(condition(random, 2)) });
+    }
+    let scope = match random.below(4) {
+        0 => Scope::EveryoneExcept(condition(random, 3)),
+        1 => Scope::Who(condition(random, 3)),
+        _ => Scope::Everyone,
+    };
+    rules.push(Rule { action: action(random, masks), scope });
+    Body::Data(Cascade { rules })
+}
+
+fn action(random: &mut Random, mask: bool) -> Action {
+    if mask {
+        let when = if random.below(3) == 0 { Some(predicate(random, 3)) } else { None };
+        return Action::Mask(MaskAction { columns: columns(random), method: method(random).into(), when });
+    }
+    if random.flip() {
+        return Action::ShowRows(RowCondition::Where(predicate(random, 4)));
+    }
+    let user = if random.flip() { Match::Group } else { Match::Attribute(key(random).into()) };
+    let column =
+        if random.flip() { MatchColumn::Named(column(random).into()) } else { MatchColumn::Tagged(tag(random).into()) };
+    Action::ShowRows(RowCondition::Match { user, column })
+}
+
+fn columns(random: &mut Random) -> Columns {
+    match random.below(8) {
+        0 => Columns::Tagged(tag(random).into()),
+        1 => Columns::AnyTag,
+        2 => Columns::NoTags,
+        3 => Columns::NamedLike { pattern: regex(random).into(), case_insensitive: random.flip() },
+        4 => Columns::All,
+        _ => Columns::Named(random.several(1, |random| column(random).into())),
+    }
+}
+
+fn method(random: &mut Random) -> Method {
+    match random.below(6) {
+        0 => Method::Null,
+        1 => Method::Constant(value(random)),
+        2 => Method::Round(RoundTo::Number((*random.pick(&["100", "0.25", "1.0", "007"])).to_owned())),
+        3 => Method::Round(RoundTo::Calendar(*random.pick(&CalendarUnit::ALL))),
+        4 => Method::Regex {
+            pattern: regex(random),
+            replacement: text(random),
+            case_insensitive: random.flip(),
+            global: random.flip(),
+        },
+        _ => Method::Hash,
+    }
+}
+
+fn condition(random: &mut Random, depth: usize) -> Condition {
+    let kind = if depth == 0 { 2 } else { random.below(4) };
+    if kind >= 2 {
+        return Condition::Test(match random.below(4) {
+            0 => Test::HasAttribute { key: key(random).into(), value: text(random) },
+            1 => Test::Owner,
+            2 => Test::UnderPurpose(PurposeName::new(dotted(random)).unwrap().into()),
+            _ => Test::MemberOf(group(random).into()),
+        });
+    }
+    let any = kind == 0;
+    let same = |part: &Condition| matches!(part, Condition::Any(_)) && any || matches!(part, Condition::All(_)) && !any;
+    let parts = random.several(2, |random| {
+        loop {
+            let part = condition(random, depth - 1);
+            if !same(&part) {
+                return part;
+            }
+        }
+    });
+    if any { Condition::Any(parts) } else { Condition::All(parts) }
+}
+
+fn circumstances(random: &mut Random) -> Circumstances {
+    match random.below(5) {
+        0 => Circumstances::Named(random.several(1, |random| source(random).into())),
+        1 => Circumstances::Any(random.several(1, circumstance)),
+        2 => Circumstances::All(random.several(2, circumstance)),
+        _ => Circumstances::AllSources,
+    }
+}
+
+fn circumstance(random: &mut Random) -> Circumstance {
+    match random.below(3) {
+        0 => Circumstance::SourceTagged(tag(random).into()),
+        1 => Circumstance::ColumnTagged(tag(random).into()),
+        _ => Circumstance::ColumnNamedLike { pattern: regex(random).into(), case_insensitive: random.flip() },
+    }
+}
+
+pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
+    if depth == 0 {
+        return if random.flip() { Predicate::Literal(value(random)) } else { column_ref(random) };
+    }
+    let inner = |random: &mut Random| Box::new(predicate(random, depth - 1));
+    let negated = random.flip();
+    match random.below(14) {
+        0 => Predicate::Literal(value(random)),
+        1 => column_ref(random),
+        2 => Predicate::Between { value: inner(random), low: inner(random), high: inner(random), negated },
+        3 => Predicate::In { value: inner(random), list: random.several(1, |random| *inner(random)), negated },
+        4 => {
+            let key = Some(*inner(random));
+            Predicate::InLookup { value: inner(random), lookup: Box::new(lookup(random, key, depth)), negated }
+        }
+        5 => Predicate::Exists { lookup: Box::new(lookup(random, None, depth)), negated },
+        6 => Predicate::Like { value: inner(random), pattern: inner(random), case_insensitive: random.flip(), negated },
+        7 => Predicate::IsNull { value: inner(random), negated },
+        8 => Predicate::And(random.several(2, |random| *inner(random))),
+        9 => Predicate::Or(random.several(2, |random| *inner(random))),
+        10 => Predicate::Not(inner(random)),
+        11 => call(random, depth),
+        12 => Predicate::User(user_call(random, depth).into()),
+        _ => {
+            let all = [
+                Compare::Equal,
+                Compare::NotEqual,
+                Compare::Less,
+                Compare::LessOrEqual,
+                Compare::Greater,
+                Compare::GreaterOrEqual,
+            ];
+            Predicate::Compare { op: *random.pick(&all), left: inner(random), right: inner(random) }
+        }
+    }
+}
+
+fn column_ref(random: &mut Random) -> Predicate {
+    let qualifier = match random.below(4) {
+        0 => Some(part(random)),
+        1 => Some(format!("{}.{}", part(random), part(random))),
+        _ => None,
+    };
+    Predicate::Column(ColumnRef { qualifier, name: column(random) }.into())
+}
+
+fn lookup(random: &mut Random, key: Option<Predicate>, depth: usize) -> LookupQuery {
+    let alias = random.some(part);
+    let filter = random.some(|random| predicate(random, depth - 1));
+    LookupQuery { source: source(random).into(), alias, key, filter }
+}
+
+fn call(random: &mut Random, depth: usize) -> Predicate {
+    let function = *random.pick(&Function::ALL);
+    let count = match function {
+        Function::Lower | Function::Upper | Function::Length => 1,
+        Function::StartsWith => 2,
+        Function::Substring => 3,
+        Function::Coalesce => 1 + random.below(3),
+    };
+    Predicate::Call { function, args: (0..count).map(|_| predicate(random, depth - 1)).collect() }
+}
+
+fn user_call(random: &mut Random, depth: usize) -> UserCall {
+    match random.below(8) {
+        0 => UserCall::Username,
+        1 => UserCall::Iam,
+        2 => UserCall::HasAttribute(key(random), text(random)),
+        3 => UserCall::AttributeValuesContains(key(random), Box::new(predicate(random, depth - 1))),
+        4 => UserCall::GroupsContains(Box::new(predicate(random, depth - 1))),
+        5 => UserCall::ColumnTagged(tag(random)),
+        6 => UserCall::ColumnReference(column(random)),
+        _ => UserCall::IsInGroups(random.several(1, group)),
+    }
+}
+
+/// Words and signs of the language in any order.
+pub(crate) fn tokens(random: &mut Random) -> String {
+    const WORDS: &[&str] = &[
+        "Mask",
+        "using",
+        "hashing",
+        "the",
+        "column",
+        "columns",
+        "ssn",
+        "for",
+        "everyone",
+        "who",
+        "except",
+        "when",
+        "otherwise",
+        "user",
+        "is",
+        "a",
+        "member",
+        "of",
+        "group",
+        "policy",
+        "Only",
+        "show",
+        "rows",
+        "where",
+        "(",
+        ")",
+        ",",
+        ".",
+        ":",
+        "'",
+        "\"",
+        "`",
+        "'x'",
+        "\"y\"",
+        "5",
+        "-1.5",
+        "=",
+        "<",
+        "and",
+        "or",
+        "NOT",
+        "IN",
+        "SELECT",
+        "FROM",
+        "EXISTS",
+        "@username",
+        "@x(",
+        "lower(",
+        "\n",
+        "\n\n",
+        "--",
+        "#",
+        "on",
+        "data",
+        "sources",
+        "tagged",
+        "regex",
+        "replaced",
+        "with",
+        "mask:",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "|",
+        ">",
+        "&a",
+        "*a",
+        "!t",
+        "\t",
+        "%",
+        "?",
+        "columns:",
+        "for:",
+        "who:",
+        "any:",
+        "é",
+        "\u{0}",
+    ];
+    (0..random.below(40)).map(|_| *random.pick(WORDS)).collect::<Vec<_>>().join(if random.flip() { " " } else { "" })
+}

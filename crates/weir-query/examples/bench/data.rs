@@ -1,0 +1,133 @@
+//! TPC-H tables as Parquet (ZSTD 1), and an engine over them under a policy set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use tpchgen::generators::{
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
+    RegionGenerator, SupplierGenerator,
+};
+use tpchgen_arrow::{
+    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RecordBatchIterator, RegionArrow,
+    SupplierArrow,
+};
+use weir_guard::Door;
+use weir_model::{
+    Actor, AttributeKey, Column, ColumnId, DataSource, Epoch, PolicyId, Principal, PrincipalId, SourceId, SourceName,
+};
+use weir_policy::{Facts, Snapshot, StoredPolicy, language};
+use weir_query::{Caller, Engine, EngineSettings};
+use weir_testkit::ports;
+
+pub(crate) const TABLES: [&str; 8] =
+    ["customer", "orders", "lineitem", "nation", "region", "supplier", "part", "partsupp"];
+
+/// Generates what is not there yet.
+pub(crate) fn tables(root: &Path, scale: f64) -> anyhow::Result<PathBuf> {
+    let folder = std::path::absolute(root.join(format!("sf{scale}")))?;
+    std::fs::create_dir_all(&folder)?;
+    for table in TABLES {
+        let path = folder.join(format!("{table}.parquet"));
+        if path.exists() {
+            continue;
+        }
+        let draft = path.with_extension("draft");
+        let batches: Box<dyn RecordBatchIterator> = match table {
+            "customer" => Box::new(CustomerArrow::new(CustomerGenerator::new(scale, 1, 1))),
+            "orders" => Box::new(OrderArrow::new(OrderGenerator::new(scale, 1, 1))),
+            "lineitem" => Box::new(LineItemArrow::new(LineItemGenerator::new(scale, 1, 1))),
+            "nation" => Box::new(NationArrow::new(NationGenerator::new(scale, 1, 1))),
+            "region" => Box::new(RegionArrow::new(RegionGenerator::new(scale, 1, 1))),
+            "supplier" => Box::new(SupplierArrow::new(SupplierGenerator::new(scale, 1, 1))),
+            "part" => Box::new(PartArrow::new(PartGenerator::new(scale, 1, 1))),
+            _ => Box::new(PartSuppArrow::new(PartSuppGenerator::new(scale, 1, 1))),
+        };
+        write(&draft, batches)?;
+        std::fs::rename(draft, path)?;
+    }
+    Ok(folder)
+}
+
+fn write(path: &Path, mut batches: Box<dyn RecordBatchIterator>) -> anyhow::Result<()> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(122_880))
+        .build();
+    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(batches.schema()), Some(properties))?;
+    while let Some(batch) = batches.next() {
+        let batch: RecordBatch = batch;
+        writer.write(&batch)?;
+    }
+    writer.close()?;
+    Ok(())
+}
+
+/// An engine in which `restricted` is under `policies` and `clear` is excepted from all of them, as the owner.
+pub(crate) async fn engine(
+    folder: &Path,
+    policies: &str,
+    attributes: &[(&str, &[&str])],
+) -> anyhow::Result<(Engine, Caller, Caller)> {
+    let clear = PrincipalId::builtin("clear")?;
+    let mut restricted = Principal::bare(PrincipalId::builtin("restricted")?);
+    for (key, values) in attributes {
+        let values: BTreeSet<String> = values.iter().map(|v| (*v).to_owned()).collect();
+        restricted.attributes.insert(AttributeKey::new(*key)?, values);
+    }
+    let mut sources = Vec::new();
+    for (id, table) in (1..).zip(TABLES) {
+        let found = weir_sources::infer(&folder.join(format!("{table}.parquet")), None).await?;
+        let columns = (1..).zip(found.columns).map(|(id, column)| Column {
+            id: ColumnId(id),
+            name: column.name,
+            data_type: column.data_type,
+            nullable: column.nullable,
+            tags: BTreeSet::new(),
+        });
+        sources.push(DataSource {
+            id: SourceId(id),
+            name: SourceName::new("tpch", table)?,
+            tags: BTreeSet::new(),
+            owners: BTreeSet::from([clear.clone()]),
+            columns: columns.collect(),
+            location: found.location,
+        });
+    }
+    let parsed = language::parse(policies);
+    if let Some(wrong) = parsed.diagnostics.iter().find(|d| d.is_error()) {
+        anyhow::bail!("the benchmark's policies do not parse: {wrong}");
+    }
+    let policies = (1..).zip(parsed.policies).map(|(id, policy)| StoredPolicy { id: PolicyId(id), policy }).collect();
+    let keys: BTreeMap<SourceId, [u8; 32]> = sources.iter().map(|s| (s.id, [7; 32])).collect();
+    let facts = Facts {
+        epoch: Some(Epoch(1)),
+        principals: vec![Principal::bare(clear.clone()), restricted.clone()],
+        sources,
+        policies,
+        ..Facts::default()
+    };
+    let guard = ports::guard(ports::FixedFeed::new(Snapshot::compile(facts)), ports::MemoryAudit::new(), keys);
+    let settings = EngineSettings { memory_bytes_max: 8 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
+    let engine = Engine::new(guard, settings).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    let caller = |id| Caller { actor: Actor::itself(id), door: Door::Local, client_hint: None };
+    Ok((engine, caller(restricted.id), caller(clear)))
+}
+
+/// Runs a read to its end; rows.
+pub(crate) async fn governed(engine: &Engine, caller: &Caller, sql: &str) -> anyhow::Result<usize> {
+    let failed = |e: weir_guard::Refusal| anyhow::anyhow!("{sql}: {e:?} ({})", e.inside().detail);
+    let statements = weir_query::parse(sql).map_err(failed)?;
+    let Some(weir_query::Statement::Query(query)) = statements.first() else { anyhow::bail!("not a read: {sql}") };
+    let mut rows = engine.run(caller, query, Vec::new()).await.map_err(failed)?;
+    let mut count = 0;
+    while let Some(batch) = rows.next().await.map_err(failed)? {
+        count += batch.num_rows();
+    }
+    Ok(count)
+}

@@ -1,0 +1,232 @@
+//! The barrier: the one node through which rows of a source with obligations reach a statement's plan.
+//!
+//! Below it the raw scan, inside it the leakproof conditions of the statement and the policy's row filter, then the
+//! masks; above it the user's plan. What may pass it downwards is decided here and in [`crate::leakproof`]: nothing
+//! else does, because a node that does not take part in push-down is where push-down ends.
+
+mod stream;
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::reassign_expr_columns;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, split_conjunction};
+use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+use weir_model::{SourceId, SourceName};
+
+use crate::leakproof::is_leakproof_physical;
+use crate::mask::CompiledMask;
+use stream::BarrierStream;
+
+/// One column that leaves the barrier.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) field: Field,
+    /// Where the original is, in the schema of the raw scan; absent when the mask does not read it.
+    pub(crate) column: Option<usize>,
+    pub(crate) mask: Option<OutputMask>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OutputMask {
+    pub(crate) mask: CompiledMask,
+    /// Masked where this is true; over the schema of the raw scan.
+    pub(crate) when: Option<Arc<dyn PhysicalExpr>>,
+}
+
+impl Output {
+    /// Columns of the raw scan that this output is computed from.
+    pub(crate) fn needs(&self) -> Result<BTreeSet<usize>> {
+        let mut needed: BTreeSet<usize> = self.column.into_iter().collect();
+        if let Some(OutputMask { when: Some(when), .. }) = &self.mask {
+            columns_of(when, &mut needed)?;
+        }
+        Ok(needed)
+    }
+
+    /// The same output over a scan of fewer columns.
+    pub(crate) fn over(&self, all: &Schema, scanned: &Schema) -> Result<Self> {
+        let place = |column: usize| Ok::<_, DataFusionError>(scanned.index_of(all.field(column).name())?);
+        let mask = match &self.mask {
+            Some(OutputMask { mask, when }) => {
+                let when = when.as_ref().map(|when| reassign_expr_columns(Arc::clone(when), scanned)).transpose()?;
+                Some(OutputMask { mask: mask.clone(), when })
+            }
+            None => None,
+        };
+        Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, mask })
+    }
+}
+
+/// Column indices that an expression reads.
+pub(crate) fn columns_of(expr: &Arc<dyn PhysicalExpr>, into: &mut BTreeSet<usize>) -> Result<()> {
+    expr.apply(|part| {
+        if let Some(column) = part.downcast_ref::<Column>() {
+            into.insert(column.index());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// A governed scan.
+#[derive(Clone)]
+pub(crate) struct BarrierExec {
+    source: SourceId,
+    name: SourceName,
+    input: Arc<dyn ExecutionPlan>,
+    /// Leakproof conditions of the statement first, then the row filter; over the input's schema.
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    outputs: Vec<Output>,
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl BarrierExec {
+    /// `predicate` and `outputs` speak of the schema of `input`.
+    pub(crate) fn new(
+        (source, name): (SourceId, SourceName),
+        input: Arc<dyn ExecutionPlan>,
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+        outputs: Vec<Output>,
+        limit: Option<usize>,
+    ) -> Result<Self> {
+        let schema = Arc::new(Schema::new(outputs.iter().map(|output| output.field.clone()).collect::<Vec<_>>()));
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        ));
+        Ok(Self { source, name, input, predicate, outputs, limit, properties })
+    }
+
+    /// The source whose rows come out of here.
+    pub(crate) fn source(&self) -> SourceId {
+        self.source
+    }
+
+    /// Positions of the outputs whose values are the original ones.
+    fn clear_outputs(&self) -> HashSet<usize> {
+        self.outputs.iter().enumerate().filter(|(_, o)| o.mask.is_none()).map(|(i, _)| i).collect()
+    }
+}
+
+/// Says that there is a governed scan and nothing about it.
+impl DisplayAs for BarrierExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GovernedScan")
+    }
+}
+
+impl fmt::Debug for BarrierExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GovernedScan")
+    }
+}
+
+impl ExecutionPlan for BarrierExec {
+    fn name(&self) -> &'static str {
+        "GovernedScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        if let Some(predicate) = &self.predicate {
+            f(predicate)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let (Some(input), true) = (children.pop(), children.is_empty()) else {
+            return internal_err!("a governed scan has one input");
+        };
+        let identity = (self.source, self.name.clone());
+        Ok(Arc::new(Self::new(identity, input, self.predicate.clone(), self.outputs.clone(), self.limit)?))
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        phase: FilterPushdownPhase,
+        parents: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        let clear = self.clear_outputs();
+        let mut child = if parents.iter().all(|filter| is_leakproof_physical(filter, &clear)) {
+            ChildFilterDescription::from_child_with_allowed_indices(&parents, clear, &self.input)?
+        } else {
+            ChildFilterDescription::all_unsupported(&parents)
+        };
+        // The own predicate goes down for pruning by statistics, page index and bloom filters; it is evaluated here
+        // all the same.
+        if phase == FilterPushdownPhase::Pre
+            && let Some(predicate) = &self.predicate
+        {
+            child = child.with_self_filters(split_conjunction(predicate).into_iter().cloned().collect());
+        }
+        Ok(FilterDescription::new().with_child(child))
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    /// A coarse and inexact number of rows, for the order of joins. Neither exact counts nor bounds of columns leave.
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if let Some(rows) = inputs.first().and_then(|input| input.num_rows.get_value()) {
+            let rows = if self.predicate.is_some() { rows / 5 } else { *rows };
+            statistics.num_rows = Precision::Inexact(rows.next_power_of_two());
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let mut needed = BTreeSet::new();
+        for output in &self.outputs {
+            needed.append(&mut output.needs()?);
+        }
+        let kept: Vec<usize> = needed.into_iter().collect();
+        let kept_schema: SchemaRef = Arc::new(self.input.schema().project(&kept)?);
+        let raw = self.input.schema();
+        let column =
+            |output: &Output| output.over(&raw, &kept_schema).map(|o| stream::Column { kept: o.column, mask: o.mask });
+        let outputs = self.outputs.iter().map(column).collect::<Result<_>>()?;
+        let batch_size = context.session_config().batch_size();
+        let input = self.input.execute(partition, context)?;
+        let shape = stream::Shape {
+            name: self.name.clone(),
+            schema: self.schema(),
+            kept,
+            kept_schema,
+            predicate: self.predicate.clone(),
+            outputs,
+        };
+        Ok(Box::pin(BarrierStream::new(input, shape, batch_size, self.limit)))
+    }
+}

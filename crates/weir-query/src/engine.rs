@@ -1,0 +1,194 @@
+//! The path of a read: names, decision, record, plan, verification, rows.
+
+mod bind;
+mod rows;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::SessionState;
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
+use weir_guard::{Admitted, Door, Ended, Guard, Refusal};
+use weir_model::Actor;
+use weir_policy::Decision;
+use weir_sources::Sources;
+
+use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
+use crate::fault::refusal;
+use crate::lookup::Lookups;
+use crate::statement::Query;
+use crate::verify;
+use bind::Bound;
+pub use rows::Rows;
+
+/// Limits of the engine.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// For all statements together; beyond it they spill or are refused.
+    pub memory_bytes_max: usize,
+    /// Parallel streams of one statement.
+    pub partitions: usize,
+    /// Longest statement, in bytes.
+    pub statement_bytes_max: usize,
+}
+
+/// Runs reads. One per process; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    guard: Guard,
+    settings: EngineSettings,
+    /// Functions, rules and settings of every statement; has no tables.
+    template: Arc<SessionState>,
+    sources: Arc<Sources>,
+    lookups: Arc<Lookups>,
+    pg_catalogs: PgCatalogs,
+}
+
+/// Who asks, by which door. The actor comes from a verified credential.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub actor: Actor,
+    pub door: Door,
+    /// What the client says of itself; kept as a hint in the audit log.
+    pub client_hint: Option<String>,
+}
+
+/// The shape of a read, for a prepared statement.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// One for each `$n`, in order. A type that cannot be inferred is `Utf8`.
+    pub parameters: Vec<DataType>,
+    pub schema: SchemaRef,
+}
+
+impl Engine {
+    /// # Errors
+    /// When the engine cannot be set up; a defect.
+    pub fn new(guard: Guard, settings: EngineSettings) -> Result<Self, Refusal> {
+        let template = template(&settings).map_err(|e| Refusal::bug(e.to_string()))?;
+        let sources = Arc::new(Sources::new());
+        let inner = Inner {
+            guard,
+            settings,
+            template: Arc::new(template),
+            lookups: Arc::new(Lookups::new(Arc::clone(&sources))),
+            sources,
+            pg_catalogs: PgCatalogs::new().map_err(|e| refusal(&e))?,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Parameter types and result shape of a read, as this caller would see it now. Recorded in the audit log only
+    /// when refused. Names that are missing and names that are not to be seen give the same refusal.
+    pub async fn describe(&self, caller: &Caller, query: &Query) -> Result<Described, Refusal> {
+        let Bound { plan, .. } = self.inner.bind(caller, query).await?;
+        let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
+        Ok(Described { parameters, schema: Arc::clone(plan.schema().inner()) })
+    }
+
+    /// Puts on record that a statement was refused before it came here, and gives the refusal to tell.
+    pub async fn refuse(&self, caller: &Caller, statement: &str, refusal: Refusal) -> Refusal {
+        let Caller { actor, door, client_hint } = caller.clone();
+        match self.inner.guard.begin(actor, door, client_hint, statement).await {
+            Ok(request) => request.refuse(refusal).await,
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]
+    /// gave or that can be cast to them.
+    pub async fn run(&self, caller: &Caller, query: &Query, params: Vec<ArrayRef>) -> Result<Rows, Refusal> {
+        let Bound { request, decision, mut state, plan } = self.inner.bind(caller, query).await?;
+        let plan = match fill(plan, &params) {
+            Ok(plan) => plan,
+            Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
+        };
+        let id = request.id();
+        let admitted = request.admit(&decision).await?;
+        state.mark_start_execution();
+        match self.start(&state, &plan, &decision, id).await {
+            Ok(stream) => Ok(Rows::new(stream, admitted)),
+            Err(refusal) => Err(fail(admitted, refusal).await),
+        }
+    }
+
+    /// From a bound plan to a stream that has not been polled: verified before and after optimisation, and once more
+    /// as it will run.
+    async fn start(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+        decision: &Decision,
+        id: weir_model::RequestId,
+    ) -> Result<datafusion::execution::SendableRecordBatchStream, Refusal> {
+        verify::logical(plan, id)?.are_covered_by(decision)?;
+        let optimised = state.optimize(plan).map_err(|e| refusal(&e))?;
+        let reads = verify::logical(&optimised, id)?;
+        reads.are_covered_by(decision)?;
+        let planner = state.query_planner();
+        let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| refusal(&e))?;
+        verify::physical(&physical, &reads)?;
+        execute_stream(physical, state.task_ctx()).map_err(|e| refusal(&e))
+    }
+}
+
+/// Ends an admitted read that could not be carried through, on record.
+async fn fail(admitted: Admitted, refusal: Refusal) -> Refusal {
+    let request = admitted.request();
+    let detail = refusal.inside().detail.clone();
+    tracing::debug!(request.id = %request, error.kind = refusal.inside().truth.as_str(), "read failed");
+    match admitted.end(Ended::Failed, Some(detail)).await {
+        Ok(()) => refusal.of_request(request),
+        Err(unrecorded) => unrecorded,
+    }
+}
+
+fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionState> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_bytes_max), std::num::NonZeroUsize::MIN);
+    // A list of files that is kept would hide files that were added since.
+    let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
+    let runtime: Arc<RuntimeEnv> =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_cache_manager(caches).build_arc()?;
+    let config = SessionConfig::new()
+        .with_target_partitions(settings.partitions.max(1))
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+        .set_bool("datafusion.catalog.create_default_catalog_and_schema", true);
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
+    Ok(context.state())
+}
+
+/// Puts values in the place of `$n`.
+fn fill(plan: LogicalPlan, params: &[ArrayRef]) -> Result<LogicalPlan, Refusal> {
+    let types = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
+    if types.len() != params.len() {
+        return Err(Refusal::invalid(format!(
+            "the statement has {} parameters, but {} values were given",
+            types.len(),
+            params.len()
+        )));
+    }
+    if types.is_empty() {
+        return Ok(plan);
+    }
+    let value = |(param, data_type): (&ArrayRef, &DataType)| {
+        let value = ScalarValue::try_from_array(param, 0)?;
+        if value.data_type() == *data_type { Ok(value) } else { value.cast_to(data_type) }
+    };
+    let values = params.iter().zip(&types).map(value).collect::<Result<Vec<_>, _>>().map_err(|e| refusal(&e))?;
+    plan.with_param_values(ParamValues::from(values)).map_err(|e| refusal(&e))
+}

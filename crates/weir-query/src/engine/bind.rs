@@ -1,0 +1,177 @@
+//! From a parsed read to a plan over the catalogue that the caller sees, with one decision for all its sources.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use weir_guard::{Outside, Refusal, Request, Truth};
+use weir_model::{SourceId, SourceName};
+use weir_policy::{Decision, SourceDecision};
+
+use super::{Caller, Inner};
+use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, Visible};
+use crate::fault::{self, refusal};
+use crate::functions;
+use crate::govern::{GovernedTable, Resolver};
+use crate::statement::Query;
+
+/// A read whose names are bound and whose decision is made; not yet on record.
+pub(super) struct Bound {
+    pub(super) request: Request,
+    pub(super) decision: Decision,
+    pub(super) state: SessionState,
+    pub(super) plan: LogicalPlan,
+}
+
+/// What a statement names.
+#[derive(Default)]
+struct Names {
+    sources: BTreeMap<SourceName, SourceId>,
+    /// Whether it reads `pg_catalog` or `information_schema`.
+    pg_catalog: bool,
+    information_schema: bool,
+}
+
+impl Inner {
+    /// Everything up to the record. What is refused is on record when this returns.
+    pub(super) async fn bind(&self, caller: &Caller, query: &Query) -> Result<Bound, Refusal> {
+        let Caller { actor, door, client_hint } = caller;
+        let request = self.guard.begin(actor.clone(), *door, client_hint.clone(), &query.text).await?;
+        if query.text.len() > self.settings.statement_bytes_max {
+            let text = format!("the statement is longer than {} bytes", self.settings.statement_bytes_max);
+            let too_long = Refusal::new(Outside::TooMuch { text: text.clone() }, Truth::Limit, text);
+            return Err(request.refuse(too_long).await);
+        }
+        let statement = EngineStatement::Statement(Box::new(Sql::Query(query.parsed.clone())));
+        let names = match names(&statement, &request) {
+            Ok(names) => names,
+            Err(refusal) => return Err(request.refuse(refusal).await),
+        };
+        let ids: Vec<SourceId> = names.sources.values().copied().collect();
+        let decision = request.decide(&ids);
+        if let Some(refusal) = denied(&decision, &names) {
+            return Err(request.refuse_decided(&decision, refusal).await);
+        }
+        match self.plan(&request, &decision, &names, statement).await {
+            Ok((state, plan)) => Ok(Bound { request, decision, state, plan }),
+            Err(refusal) => Err(request.refuse_decided(&decision, refusal).await),
+        }
+    }
+
+    async fn plan(
+        &self,
+        request: &Request,
+        decision: &Decision,
+        names: &Names,
+        statement: EngineStatement,
+    ) -> Result<(SessionState, LogicalPlan), Refusal> {
+        let bound = self.govern(request, decision).await?;
+        let system = names.pg_catalog || names.information_schema;
+        let visible = system.then(|| Visible::new(Arc::clone(request.snapshot()), request.principal().id.clone()));
+        let pg_catalog = match &visible {
+            Some(visible) if names.pg_catalog => Some(self.pg_catalogs.get(visible).map_err(|e| refusal(&e))?),
+            Some(_) | None => None,
+        };
+        let mut state = self.template.as_ref().clone();
+        functions::register_identity(&mut state, &request.principal().id).map_err(|e| refusal(&e))?;
+        state.register_catalog_list(ActorCatalogue::new(bound, visible.as_ref(), pg_catalog));
+        let plan = state.statement_to_plan(statement).await.map_err(|e| refusal(&e))?;
+        Ok((state, plan))
+    }
+
+    /// The tables of the statement, each as its decision obliges.
+    async fn govern(
+        &self,
+        request: &Request,
+        decision: &Decision,
+    ) -> Result<HashMap<SourceName, Arc<dyn TableProvider>>, Refusal> {
+        let mut bound: HashMap<SourceName, Arc<dyn TableProvider>> = HashMap::new();
+        for (id, decided) in &decision.sources {
+            let source = request.snapshot().source(*id).ok_or_else(|| Refusal::bug("a decided source is gone"))?;
+            let raw = self.sources.open(self.template.as_ref(), source).await.map_err(|e| {
+                let cause = fault::SourceFault::new(source.name.clone(), &fault::chain(&e));
+                refusal(&cause.into())
+            })?;
+            let table = match decided {
+                SourceDecision::Deny(..) => return Err(Refusal::bug("a denied source reached governing")),
+                SourceDecision::Clear(_) => {
+                    GovernedTable::clear(request.id(), source.clone(), raw).map_err(|e| refusal(&e))?
+                }
+                SourceDecision::Obliged(obligations, _) => {
+                    let resolver = Resolver {
+                        lookups: Arc::clone(&self.lookups),
+                        state: Arc::clone(&self.template),
+                        snapshot: Arc::clone(request.snapshot()),
+                    };
+                    let obligations = Arc::clone(obligations);
+                    GovernedTable::obliged(request.id(), source.clone(), raw, obligations, request.keys(), resolver)
+                        .await?
+                }
+            };
+            bound.insert(source.name.clone(), Arc::new(table));
+        }
+        Ok(bound)
+    }
+}
+
+/// Sorts the names of a statement into sources and system tables. A name that is nothing is refused like one that the
+/// principal may not see.
+fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusal> {
+    let (tables, _) = resolve_table_references(statement, true).map_err(|e| refusal(&e))?;
+    let mut names = Names::default();
+    for table in tables {
+        let missing = || fault::not_found(&table.to_string());
+        let (schema, name) = match &table {
+            TableReference::Bare { table } => (DEFAULT_SCHEMA, table.as_ref()),
+            TableReference::Partial { schema, table } => (schema.as_ref(), table.as_ref()),
+            TableReference::Full { catalog, schema, table } if catalog.as_ref() == CATALOG => {
+                (schema.as_ref(), table.as_ref())
+            }
+            TableReference::Full { .. } => return Err(missing()),
+        };
+        match schema {
+            PG_CATALOG => names.pg_catalog = true,
+            INFORMATION_SCHEMA => names.information_schema = true,
+            schema => {
+                let name = SourceName::new(schema, name).map_err(|_| missing())?;
+                let source = request.snapshot().source_by_name(&name).ok_or_else(missing)?;
+                names.sources.insert(name, source.id);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The refusal when one of the sources is denied: that there is no such table.
+fn denied(decision: &Decision, names: &Names) -> Option<Refusal> {
+    let (id, why) = decision.sources.iter().find_map(|(id, decided)| match decided {
+        SourceDecision::Deny(why, _) => Some((id, why)),
+        SourceDecision::Clear(_) | SourceDecision::Obliged(..) => None,
+    })?;
+    let name = names.sources.iter().find(|(_, source)| *source == id).map(|(name, _)| name.to_string());
+    let told = fault::not_found(&name.unwrap_or_default());
+    Some(Refusal::new(told.outside().clone(), Truth::Unseen, why.to_string()))
+}
+
+/// The type of each `$n`, in order; text where nothing tells it.
+pub(super) fn parameter_types(plan: &LogicalPlan) -> datafusion::common::Result<Vec<DataType>> {
+    let types = plan.get_parameter_types()?;
+    let number = |name: &String| name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
+    let count = types.keys().map(number).max().unwrap_or(0);
+    let mut ordered = vec![DataType::Utf8; count];
+    for (name, data_type) in types {
+        if let (Some(slot), Some(data_type)) =
+            (number(&name).checked_sub(1).and_then(|i| ordered.get_mut(i)), data_type)
+        {
+            *slot = data_type;
+        }
+    }
+    Ok(ordered)
+}

@@ -1,0 +1,160 @@
+//! From what the engine says to what the client hears.
+
+use std::error::Error;
+use std::fmt;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+use weir_guard::{Outside, Refusal, Truth};
+use weir_model::SourceName;
+
+/// A failure below the barrier. Prints the source's name only; the cause is for the audit log.
+pub(crate) struct SourceFault {
+    source: SourceName,
+    cause: String,
+}
+
+impl SourceFault {
+    pub(crate) fn new(source: SourceName, cause: &dyn fmt::Display) -> Self {
+        Self { source, cause: cause.to_string() }
+    }
+}
+
+impl From<SourceFault> for DataFusionError {
+    fn from(fault: SourceFault) -> Self {
+        DataFusionError::External(Box::new(fault))
+    }
+}
+
+impl fmt::Display for SourceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "data source `{}` cannot be read", self.source)
+    }
+}
+
+impl fmt::Debug for SourceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for SourceFault {}
+
+/// The refusal for an engine's error. Values in the text are such as the statement could see: below the barrier every
+/// error has become a [`SourceFault`] already. Texts of errors that may name files are not passed on.
+pub(crate) fn refusal(error: &DataFusionError) -> Refusal {
+    let root = error.find_root();
+    let text = one_line(&root.strip_backtrace());
+    let invalid =
+        |text: String| Refusal::new(Outside::Invalid { text: text.clone(), hint: None }, Truth::Invalid, text);
+    let data = |text: String| Refusal::new(Outside::Data { text: text.clone() }, Truth::EngineFailed, text);
+    match root {
+        DataFusionError::SQL(e, _) => invalid(lower_first(&one_line(&e.to_string()).replace("sql parser error: ", ""))),
+        DataFusionError::SchemaError(e, _) => schema_refusal(e),
+        DataFusionError::Plan(message) => plan_refusal(message),
+        DataFusionError::NotImplemented(message) => Refusal::unsupported(lower_first(&one_line(message))),
+        DataFusionError::Configuration(message) => invalid(lower_first(&one_line(message))),
+        DataFusionError::Execution(message) => data(lower_first(&one_line(message))),
+        DataFusionError::ArrowError(e, _) => match e.as_ref() {
+            ArrowError::DivideByZero => data("division by zero".to_owned()),
+            ArrowError::CastError(message)
+            | ArrowError::ParseError(message)
+            | ArrowError::ComputeError(message)
+            | ArrowError::ArithmeticOverflow(message)
+            | ArrowError::InvalidArgumentError(message) => data(lower_first(&one_line(message))),
+            ArrowError::NotYetImplemented(message) => Refusal::unsupported(lower_first(&one_line(message))),
+            ArrowError::ExternalError(_)
+            | ArrowError::SchemaError(_)
+            | ArrowError::MemoryError(_)
+            | ArrowError::CsvError(_)
+            | ArrowError::JsonError(_)
+            | ArrowError::AvroError(_)
+            | ArrowError::IoError(_, _)
+            | ArrowError::IpcError(_)
+            | ArrowError::ParquetError(_)
+            | ArrowError::CDataInterface(_)
+            | ArrowError::DictionaryKeyOverflowError
+            | ArrowError::RunEndIndexOverflowError
+            | ArrowError::OffsetOverflowError(_) => unreadable(&text),
+        },
+        DataFusionError::ResourcesExhausted(_) => Refusal::new(
+            Outside::TooMuch { text: "the statement needs more memory than it may use".to_owned() },
+            Truth::Limit,
+            text,
+        ),
+        DataFusionError::External(cause) => match cause.downcast_ref::<SourceFault>() {
+            Some(fault) => {
+                Refusal::new(Outside::Data { text: fault.to_string() }, Truth::EngineFailed, one_line(&fault.cause))
+            }
+            None => Refusal::bug(text),
+        },
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
+            unreadable(&text)
+        }
+        DataFusionError::Internal(_)
+        | DataFusionError::ExecutionJoin(_)
+        | DataFusionError::Substrait(_)
+        | DataFusionError::Context(_, _)
+        | DataFusionError::Diagnostic(_, _)
+        | DataFusionError::Collection(_)
+        | DataFusionError::Shared(_)
+        | DataFusionError::Ffi(_) => Refusal::bug(text),
+    }
+}
+
+fn unreadable(detail: &str) -> Refusal {
+    Refusal::new(
+        Outside::Data { text: "a data source of this statement cannot be read".to_owned() },
+        Truth::EngineFailed,
+        detail,
+    )
+}
+
+fn schema_refusal(error: &SchemaError) -> Refusal {
+    let text = lower_first(&one_line(&error.to_string()));
+    match error {
+        SchemaError::FieldNotFound { field, .. } => {
+            let text = format!("column `{}` does not exist", field.flat_name());
+            Refusal::new(Outside::Invalid { text: text.clone(), hint: None }, Truth::Invalid, text)
+        }
+        SchemaError::AmbiguousReference { .. }
+        | SchemaError::DuplicateQualifiedField { .. }
+        | SchemaError::DuplicateUnqualifiedField { .. } => Refusal::invalid(text),
+    }
+}
+
+/// DataFusion has no kind of its own for a missing table.
+fn plan_refusal(message: &str) -> Refusal {
+    let text = lower_first(&one_line(message));
+    match text.strip_prefix("table '").and_then(|rest| rest.split_once("' not found")) {
+        Some((name, _)) => not_found(name.strip_prefix("weir.").unwrap_or(name)),
+        None => Refusal::invalid(text),
+    }
+}
+
+/// The same whether there is no such table or the principal may not see it; the truth is filled in by who knows it.
+pub(crate) fn not_found(name: &str) -> Refusal {
+    let text = format!("table `{name}` does not exist");
+    Refusal::new(Outside::NotFound { text: text.clone() }, Truth::Missing, text)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.trim_end_matches('.').chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// An error with all its causes, for the audit log.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! The only road to a source: bind names in the catalogue that the actor sees, decide, govern, verify, execute.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod barrier;
+mod catalogue;
+mod engine;
+mod fault;
+mod functions;
+mod govern;
+mod keyed;
+mod keyset;
+mod leakproof;
+mod lookup;
+mod lower;
+mod mask;
+mod statement;
+mod verify;
+
+pub use engine::{Caller, Described, Engine, EngineSettings, Rows};
+pub use statement::{Cursor, FetchCount, Query, SessionStatement, Statement, parse};

@@ -1,0 +1,159 @@
+//! Lookups of row filters: which keys another source holds, read raw with the policy's own authority.
+//!
+//! What was found is kept by what it depends on: the lookup itself with every value of the person in it, the epoch,
+//! and the state of the files that were read. A change of any of them is a new key.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::common::{DFSchema, Result};
+use datafusion::execution::SessionState;
+use datafusion::physical_expr::utils::reassign_expr_columns;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use sha2::{Digest, Sha256};
+use weir_policy::{Lookup, Residual, Snapshot};
+use weir_sources::{RawTable, Sources};
+
+use crate::fault::SourceFault;
+use crate::keyset::KeySet;
+use crate::lower::{Lowering, Unlowerable, lookups};
+
+/// Kept key sets, in bytes; the set that was used least recently goes first.
+const KEPT_BYTES_MAX: usize = 256 << 20;
+
+type Found = Lookup<Infallible>;
+/// SHA-256 over the lookup, the epoch and the versions of the files.
+type Key = [u8; 32];
+
+/// Resolves lookups; one for all statements.
+pub(crate) struct Lookups {
+    sources: Arc<Sources>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    sets: HashMap<Key, (KeySet, u64)>,
+    bytes: usize,
+    uses: u64,
+}
+
+impl Lookups {
+    pub(crate) fn new(sources: Arc<Sources>) -> Self {
+        Self { sources, kept: Mutex::default() }
+    }
+
+    /// The key sets of every lookup in `expr`, in the order in which lowering asks for them.
+    pub(crate) async fn resolve(
+        &self,
+        state: &SessionState,
+        snapshot: &Snapshot,
+        expr: &Residual,
+    ) -> Result<Vec<KeySet>> {
+        let mut found = Vec::new();
+        lookups(expr, &mut found);
+        let mut sets = Vec::with_capacity(found.len());
+        for lookup in found {
+            sets.push(self.keys(state, snapshot, lookup).await?.0);
+        }
+        Ok(sets)
+    }
+
+    /// Boxed, since lookups nest.
+    fn keys<'a>(
+        &'a self,
+        state: &'a SessionState,
+        snapshot: &'a Snapshot,
+        lookup: &'a Found,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(KeySet, Key)>> + Send + 'a>> {
+        Box::pin(async move {
+            let source = snapshot.source(lookup.source).ok_or_else(|| fault_without_source("it is not registered"))?;
+            let fault = |cause: &dyn std::fmt::Display| SourceFault::new(source.name.clone(), cause);
+            let raw = self.sources.open(state, source).await.map_err(|e| fault(&e))?;
+            let mut nested = Vec::new();
+            lookups(&lookup.filter, &mut nested);
+            let mut nested_sets = Vec::with_capacity(nested.len());
+            let mut digest = Sha256::new();
+            let described = format!("{lookup:?}");
+            digest.update(u64::try_from(described.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(described.as_bytes());
+            digest.update(snapshot.epoch().0.to_be_bytes());
+            digest.update(raw.version.to_be_bytes());
+            for lookup in nested {
+                let (set, key) = self.keys(state, snapshot, lookup).await?;
+                digest.update(key);
+                nested_sets.push(set);
+            }
+            let key: Key = digest.finalize().into();
+            if let Some(set) = self.known(&key) {
+                return Ok((set, key));
+            }
+            let set = read_keys(state, lookup, &raw, nested_sets).await.map_err(|e| fault(&e))?;
+            self.keep(key, &set);
+            Ok((set, key))
+        })
+    }
+
+    fn known(&self, key: &Key) -> Option<KeySet> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.uses += 1;
+        let now = kept.uses;
+        let (set, used) = kept.sets.get_mut(key)?;
+        *used = now;
+        Some(set.clone())
+    }
+
+    fn keep(&self, key: Key, set: &KeySet) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.uses += 1;
+        let now = kept.uses;
+        if kept.sets.insert(key, (set.clone(), now)).is_none() {
+            kept.bytes += set.size();
+        }
+        while kept.bytes > KEPT_BYTES_MAX {
+            let oldest = kept.sets.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
+            let Some((set, _)) = oldest.and_then(|key| kept.sets.remove(&key)) else { break };
+            kept.bytes = kept.bytes.saturating_sub(set.size());
+        }
+    }
+}
+
+fn fault_without_source(why: &str) -> datafusion::common::DataFusionError {
+    datafusion::common::internal_datafusion_err!("a lookup names a source, but {why}")
+}
+
+/// Scans the raw source, keeps the rows for which the filter is true, and collects the inner keys, in the types of
+/// the inner side.
+async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested: Vec<KeySet>) -> Result<KeySet> {
+    let schema = raw.provider.schema();
+    let mut lowering = Lowering { schema: schema.as_ref(), columns: &raw.columns, key_sets: nested.into_iter() };
+    let unlowerable = |e: Unlowerable| datafusion::common::internal_datafusion_err!("{e}");
+    let filter = lowering.lower(&lookup.filter).map_err(unlowerable)?;
+    let keys =
+        lookup.keys.iter().map(|key| lowering.lower(&key.inner)).collect::<Result<Vec<_>, _>>().map_err(unlowerable)?;
+    let named = DFSchema::try_from(schema.as_ref().clone())?;
+    let filter_expr = state.create_physical_expr(filter.clone(), &named)?;
+    let key_exprs = keys.into_iter().map(|key| state.create_physical_expr(key, &named)).collect::<Result<Vec<_>>>()?;
+
+    let mut needed = std::collections::BTreeSet::new();
+    for expr in key_exprs.iter().chain([&filter_expr]) {
+        crate::barrier::columns_of(expr, &mut needed)?;
+    }
+    let projection: Vec<usize> = needed.into_iter().collect();
+    let scan = raw.provider.scan(state, Some(&projection), &[filter], None).await?;
+    let scanned = scan.schema();
+    let filter_expr = reassign_expr_columns(filter_expr, &scanned)?;
+    let filtered = Arc::new(FilterExec::try_new(filter_expr, scan)?);
+    let key_exprs = key_exprs
+        .into_iter()
+        .enumerate()
+        .map(|(i, expr)| Ok((reassign_expr_columns(expr, &scanned)?, format!("k{i}"))));
+    let projected = Arc::new(ProjectionExec::try_new(key_exprs.collect::<Result<Vec<_>>>()?, filtered)?);
+    let types: Vec<_> =
+        projected.properties().eq_properties.schema().fields().iter().map(|f| f.data_type().clone()).collect();
+    let batches = collect(projected, state.task_ctx()).await?;
+    KeySet::new(types, &batches)
+}

@@ -1,0 +1,247 @@
+//! The portable expression form in DataFusion's words.
+//!
+//! What comes out cannot fail on any row: literals are turned into the column's type here, sets are looked up by
+//! key, and no cast stands on a column.
+
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::functions::expr_fn;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator, lit};
+use weir_model::{ColumnId, Value, ValueSet};
+use weir_policy::{Compare, Function, Residual};
+
+use crate::keyed;
+use crate::keyset::{KeySet, in_key_set};
+
+/// A residual that does not fit the table; a policy check should have refused it.
+#[derive(Debug, thiserror::Error)]
+#[error("an obligation cannot be carried out on this source: {0}")]
+pub(crate) struct Unlowerable(pub(crate) String);
+
+/// The columns of a raw table by id, and the key sets of the lookups of its obligations, in the order in which
+/// [`lookups`] finds them.
+pub(crate) struct Lowering<'a> {
+    pub(crate) schema: &'a Schema,
+    pub(crate) columns: &'a [(ColumnId, usize)],
+    pub(crate) key_sets: std::vec::IntoIter<KeySet>,
+}
+
+/// The lookups of a residual, in the order in which lowering meets them. Nested ones belong to their lookup.
+pub(crate) fn lookups<'a>(expr: &'a Residual, found: &mut Vec<&'a weir_policy::Lookup<std::convert::Infallible>>) {
+    match expr {
+        Residual::Literal(_) | Residual::Column(_) => {}
+        Residual::Compare { left, right, .. } => {
+            lookups(left, found);
+            lookups(right, found);
+        }
+        Residual::InList { value, .. }
+        | Residual::InValues { value, .. }
+        | Residual::Like { value, .. }
+        | Residual::IsNull(value)
+        | Residual::Not(value) => lookups(value, found),
+        Residual::Keyed { arms, .. } => arms.iter().for_each(|arm| lookups(&arm.rest, found)),
+        Residual::InLookup(lookup) => {
+            lookup.keys.iter().for_each(|key| lookups(&key.outer, found));
+            found.push(lookup);
+        }
+        Residual::And(parts) | Residual::Or(parts) | Residual::Call { args: parts, .. } => {
+            parts.iter().for_each(|part| lookups(part, found));
+        }
+        Residual::User(never) => match *never {},
+    }
+}
+
+impl Lowering<'_> {
+    pub(crate) fn lower(&mut self, expr: &Residual) -> Result<Expr, Unlowerable> {
+        Ok(match expr {
+            Residual::Literal(value) => Expr::Literal(untyped(value)?, None),
+            Residual::Column(id) => {
+                let (field, _) = self.column(*id)?;
+                Expr::Column(Column::new_unqualified(field))
+            }
+            Residual::Compare { op, left, right } => {
+                let (left, right) = self.comparands(left, right)?;
+                Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator(*op), Box::new(right)))
+            }
+            Residual::InList { value, list } => {
+                let data_type = self.type_of(value)?;
+                // A literal that the column's type cannot hold equals no value of the column.
+                let list = list.iter().filter_map(|v| literal(v, data_type.as_ref())).collect();
+                self.in_list(value, list)?
+            }
+            Residual::InValues { value, values } => {
+                let data_type = self.type_of(value)?.unwrap_or(DataType::Utf8);
+                self.in_list(value, read_as(values, &data_type))?
+            }
+            Residual::Keyed { columns, arms } => {
+                let rests = arms.iter().map(|arm| self.lower(&arm.rest)).collect::<Result<Vec<_>, _>>()?;
+                let columns = columns.iter().map(|id| self.column(*id)).collect::<Result<Vec<_>, _>>()?;
+                keyed::lower(&columns, arms, rests)?
+            }
+            Residual::InLookup(lookup) => {
+                let outer = lookup.keys.iter().map(|key| self.lower(&key.outer)).collect::<Result<Vec<_>, _>>()?;
+                let set = self.key_sets.next().ok_or_else(|| Unlowerable("a lookup was not resolved".to_owned()))?;
+                in_key_set(outer, set)
+            }
+            Residual::Like { value, pattern, case_insensitive } => {
+                let (value, pattern) = (Box::new(self.lower(value)?), Box::new(lit(pattern.as_str())));
+                Expr::Like(Like::new(false, value, pattern, None, *case_insensitive))
+            }
+            Residual::IsNull(value) => Expr::IsNull(Box::new(self.lower(value)?)),
+            Residual::And(parts) => self.chain(parts, Operator::And, true)?,
+            Residual::Or(parts) => self.chain(parts, Operator::Or, false)?,
+            Residual::Not(part) => Expr::Not(Box::new(self.lower(part)?)),
+            Residual::Call { function, args, returns: _ } => self.call(*function, args)?,
+            Residual::User(never) => match *never {},
+        })
+    }
+
+    fn column(&self, id: ColumnId) -> Result<(String, DataType), Unlowerable> {
+        let index = self.columns.iter().find(|(known, _)| *known == id).map(|(_, index)| *index);
+        let field = index.and_then(|index| self.schema.fields().get(index));
+        let field = field.ok_or_else(|| Unlowerable(format!("it has no column with id {id}")))?;
+        Ok((field.name().clone(), field.data_type().clone()))
+    }
+
+    /// The type of a plain column; other expressions leave their literals to type coercion.
+    fn type_of(&self, expr: &Residual) -> Result<Option<DataType>, Unlowerable> {
+        match expr {
+            Residual::Column(id) => Ok(Some(self.column(*id)?.1)),
+            Residual::Call { returns, .. } => Ok(Some(weir_sources::arrow_type(returns))),
+            Residual::Literal(_)
+            | Residual::Compare { .. }
+            | Residual::InList { .. }
+            | Residual::InValues { .. }
+            | Residual::Keyed { .. }
+            | Residual::InLookup(_)
+            | Residual::Like { .. }
+            | Residual::IsNull(_)
+            | Residual::And(_)
+            | Residual::Or(_)
+            | Residual::Not(_) => Ok(None),
+            Residual::User(never) => match *never {},
+        }
+    }
+
+    /// Two sides of a comparison; a literal takes the type of the column on the other side when it fits exactly.
+    fn comparands(&mut self, left: &Residual, right: &Residual) -> Result<(Expr, Expr), Unlowerable> {
+        let side = |lowering: &mut Self, one: &Residual, other: &Residual| match one {
+            Residual::Literal(value) => {
+                let data_type = lowering.type_of(other)?;
+                match literal(value, data_type.as_ref()) {
+                    Some(scalar) => Ok(Expr::Literal(scalar, None)),
+                    None => Ok(Expr::Literal(untyped(value)?, None)),
+                }
+            }
+            other => lowering.lower(other),
+        };
+        Ok((side(self, left, right)?, side(self, right, left)?))
+    }
+
+    fn in_list(&mut self, value: &Residual, list: Vec<ScalarValue>) -> Result<Expr, Unlowerable> {
+        let value = self.lower(value)?;
+        if list.is_empty() {
+            return Ok(lit(false));
+        }
+        let list = list.into_iter().map(|scalar| Expr::Literal(scalar, None)).collect();
+        Ok(Expr::InList(InList::new(Box::new(value), list, false)))
+    }
+
+    fn chain(&mut self, parts: &[Residual], op: Operator, empty: bool) -> Result<Expr, Unlowerable> {
+        let parts = parts.iter().map(|part| self.lower(part)).collect::<Result<Vec<_>, _>>()?;
+        let join = |a, b| Expr::BinaryExpr(BinaryExpr::new(Box::new(a), op, Box::new(b)));
+        Ok(parts.into_iter().reduce(join).unwrap_or_else(|| lit(empty)))
+    }
+
+    fn call(&mut self, function: Function, args: &[Residual]) -> Result<Expr, Unlowerable> {
+        let mut args = args.iter().map(|arg| self.lower(arg)).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let arity = || Unlowerable(format!("`{}` has a wrong number of arguments", function.as_str()));
+        let mut next = || args.next().ok_or_else(arity);
+        Ok(match function {
+            Function::Lower => expr_fn::lower(next()?),
+            Function::Upper => expr_fn::upper(next()?),
+            Function::Length => expr_fn::character_length(next()?),
+            Function::StartsWith => expr_fn::starts_with(next()?, next()?),
+            Function::Substring => expr_fn::substring(next()?, next()?, next()?),
+            Function::Coalesce => expr_fn::coalesce(args.collect()),
+        })
+    }
+}
+
+fn operator(op: Compare) -> Operator {
+    match op {
+        Compare::Equal => Operator::Eq,
+        Compare::NotEqual => Operator::NotEq,
+        Compare::Less => Operator::Lt,
+        Compare::LessOrEqual => Operator::LtEq,
+        Compare::Greater => Operator::Gt,
+        Compare::GreaterOrEqual => Operator::GtEq,
+    }
+}
+
+fn untyped(value: &Value) -> Result<ScalarValue, Unlowerable> {
+    Ok(match value {
+        Value::Null => ScalarValue::Null,
+        Value::Boolean(b) => ScalarValue::Boolean(Some(*b)),
+        Value::Int(n) => ScalarValue::Int64(Some(*n)),
+        Value::Number(n) => number(n).ok_or_else(|| Unlowerable(format!("`{n}` is not a number")))?,
+        Value::Text(t) => ScalarValue::Utf8(Some(t.clone())),
+        Value::Date(days) => ScalarValue::Date32(Some(*days)),
+        Value::Timestamp(us) => ScalarValue::TimestampMicrosecond(Some(*us), None),
+    })
+}
+
+/// Decimals keep every digit; what is written with an exponent or too long is a double.
+fn number(text: &str) -> Option<ScalarValue> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{fraction}");
+    match (digits.parse::<i128>(), i8::try_from(fraction.len())) {
+        (Ok(units), Ok(scale)) if digits.trim_start_matches('-').len() <= 38 => {
+            Some(ScalarValue::Decimal128(Some(units), 38, scale))
+        }
+        _ => text.parse().ok().map(|n| ScalarValue::Float64(Some(n))),
+    }
+}
+
+/// The literal as a value of `data_type`, when it is exactly that.
+fn literal(value: &Value, data_type: Option<&DataType>) -> Option<ScalarValue> {
+    match data_type {
+        Some(data_type) => scalar(value, data_type),
+        None => untyped(value).ok(),
+    }
+}
+
+/// The literal as a value of `data_type`; `None` when the type cannot hold it exactly.
+pub(crate) fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
+    let plain = untyped(value).ok()?;
+    if plain.is_null() {
+        return ScalarValue::try_from(data_type).ok();
+    }
+    let cast = plain.cast_to(data_type).ok().filter(|cast| !cast.is_null())?;
+    let back = cast.cast_to(&plain.data_type()).ok()?;
+    // A float holds the nearest number; everything else has to come back as it was.
+    (data_type.is_floating() || back == plain).then_some(cast)
+}
+
+/// The person's values as values of `data_type`; those that cannot be read as that type equal nothing.
+fn read_as(values: &ValueSet, data_type: &DataType) -> Vec<ScalarValue> {
+    let read = |text: &String| {
+        if matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..)) {
+            return ScalarValue::Utf8(Some(text.clone())).cast_to(data_type).ok();
+        }
+        let value = if data_type.is_integer() {
+            Value::Int(text.parse().ok()?)
+        } else if data_type.is_floating() || data_type.is_decimal() {
+            text.parse::<f64>().ok()?;
+            Value::Number(text.clone())
+        } else if *data_type == DataType::Boolean {
+            Value::Boolean(text.parse().ok()?)
+        } else {
+            let parsed = ScalarValue::try_from_string(text.clone(), data_type).ok()?;
+            return (!parsed.is_null()).then_some(parsed);
+        };
+        scalar(&value, data_type)
+    };
+    values.as_slice().iter().filter_map(read).collect()
+}

@@ -1,0 +1,183 @@
+//! Column masks over Arrow arrays. NULL stays NULL under all but the constant; the array's type never changes.
+
+mod calendar;
+mod hash;
+mod round;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, GenericStringBuilder, OffsetSizeTrait, StringViewBuilder, new_null_array,
+};
+use datafusion::arrow::datatypes::{
+    ArrowDictionaryKeyType, DataType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
+use regex::{Regex, RegexBuilder};
+use weir_model::Secret;
+use weir_policy::Mask;
+use weir_policy::ast::RoundTo;
+
+use crate::lower::scalar;
+use hash::Hasher;
+use round::NumberRounding;
+
+/// A mask that does not fit the column it is for; a policy check should have refused it.
+#[derive(Debug, thiserror::Error)]
+#[error("mask {mask} does not fit a column of type {data_type}")]
+pub(crate) struct UnfitMask {
+    mask: &'static str,
+    data_type: String,
+}
+
+/// A mask made ready for one column. `Debug` shows no key.
+#[derive(Clone, Debug)]
+pub(crate) struct CompiledMask {
+    kind: Kind,
+    data_type: DataType,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Hash(Hasher),
+    Null,
+    Constant(ScalarValue),
+    RoundNumber(NumberRounding),
+    RoundCalendar(weir_policy::ast::CalendarUnit),
+    Regex { pattern: Arc<Regex>, replacement: Arc<str>, global: bool },
+}
+
+/// Compiled regular expressions are refused beyond this size, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+impl CompiledMask {
+    /// `key` is the hash key of the source; only the hash mask uses it.
+    pub(crate) fn new(mask: &Mask, data_type: &DataType, key: Option<&Secret>) -> Result<Self, UnfitMask> {
+        let unfit = |mask| move || UnfitMask { mask, data_type: data_type.to_string() };
+        let text = is_text(data_type);
+        let kind = match mask {
+            Mask::Hash => {
+                let key = key.filter(|_| text).ok_or_else(unfit("hash"))?;
+                Kind::Hash(Hasher::new(key))
+            }
+            Mask::Null => Kind::Null,
+            Mask::Constant(value) => Kind::Constant(scalar(value, data_type).ok_or_else(unfit("constant"))?),
+            Mask::Round(RoundTo::Number(bucket)) => {
+                Kind::RoundNumber(NumberRounding::new(bucket, data_type).ok_or_else(unfit("round"))?)
+            }
+            Mask::Round(RoundTo::Calendar(unit)) => {
+                if !matches!(data_type, DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _)) {
+                    return Err(unfit("round")());
+                }
+                Kind::RoundCalendar(*unit)
+            }
+            Mask::Regex { pattern, replacement, case_insensitive, global } => {
+                if !text {
+                    return Err(unfit("regex")());
+                }
+                let pattern = RegexBuilder::new(pattern)
+                    .case_insensitive(*case_insensitive)
+                    .size_limit(REGEX_BYTES_MAX)
+                    .build()
+                    .map_err(|_| unfit("regex")())?;
+                Kind::Regex { pattern: Arc::new(pattern), replacement: replacement.as_str().into(), global: *global }
+            }
+        };
+        Ok(Self { kind, data_type: data_type.clone() })
+    }
+
+    /// Whether the original values are needed at all.
+    pub(crate) fn reads_values(&self) -> bool {
+        match self.kind {
+            Kind::Null | Kind::Constant(_) => false,
+            Kind::Hash(_) | Kind::RoundNumber(_) | Kind::RoundCalendar(_) | Kind::Regex { .. } => true,
+        }
+    }
+
+    /// The masked values of `rows` rows, where the original values are not needed.
+    pub(crate) fn without_values(&self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        match &self.kind {
+            Kind::Null => Ok(new_null_array(&self.data_type, rows)),
+            Kind::Constant(value) => value.to_array_of_size(rows).map_err(|e| ArrowError::ComputeError(e.to_string())),
+            Kind::Hash(_) | Kind::RoundNumber(_) | Kind::RoundCalendar(_) | Kind::Regex { .. } => {
+                Err(ArrowError::ComputeError("this mask needs the original values".to_owned()))
+            }
+        }
+    }
+
+    pub(crate) fn apply(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        match &self.kind {
+            Kind::Null | Kind::Constant(_) => self.without_values(values.len()),
+            Kind::Hash(hasher) => map_text(values, &mut |array| hasher.apply(array)),
+            Kind::RoundNumber(rounding) => rounding.apply(values),
+            Kind::RoundCalendar(unit) => calendar::round(values, *unit),
+            Kind::Regex { pattern, replacement, global } => map_text(values, &mut |array| {
+                let limit = usize::from(!global);
+                replace_text(array, |text| pattern.replacen(text, limit, replacement.as_ref()))
+            }),
+        }
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, value) => is_text(value),
+        other => matches!(other, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+    }
+}
+
+/// Applies `mask` to the values of a dictionary once each, or to the array itself.
+fn map_text(
+    array: &ArrayRef,
+    mask: &mut dyn FnMut(&ArrayRef) -> Result<ArrayRef, ArrowError>,
+) -> Result<ArrayRef, ArrowError> {
+    fn dictionary<K: ArrowDictionaryKeyType>(
+        array: &ArrayRef,
+        mask: &mut dyn FnMut(&ArrayRef) -> Result<ArrayRef, ArrowError>,
+    ) -> Result<ArrayRef, ArrowError> {
+        let array = array.as_dictionary::<K>();
+        let values = mask(array.values())?;
+        Ok(Arc::new(DictionaryArray::<K>::try_new(array.keys().clone(), values)?))
+    }
+    let DataType::Dictionary(key, _) = array.data_type() else { return mask(array) };
+    match key.as_ref() {
+        DataType::Int8 => dictionary::<Int8Type>(array, mask),
+        DataType::Int16 => dictionary::<Int16Type>(array, mask),
+        DataType::Int32 => dictionary::<Int32Type>(array, mask),
+        DataType::Int64 => dictionary::<Int64Type>(array, mask),
+        DataType::UInt8 => dictionary::<UInt8Type>(array, mask),
+        DataType::UInt16 => dictionary::<UInt16Type>(array, mask),
+        DataType::UInt32 => dictionary::<UInt32Type>(array, mask),
+        DataType::UInt64 => dictionary::<UInt64Type>(array, mask),
+        other => Err(ArrowError::InvalidArgumentError(format!("dictionary keys of type {other}"))),
+    }
+}
+
+fn replace_text<'a>(
+    array: &'a ArrayRef,
+    replace: impl Fn(&'a str) -> std::borrow::Cow<'a, str>,
+) -> Result<ArrayRef, ArrowError> {
+    fn offsets<'a, O: OffsetSizeTrait>(
+        array: &'a ArrayRef,
+        replace: impl Fn(&'a str) -> std::borrow::Cow<'a, str>,
+    ) -> ArrayRef {
+        let mut builder = GenericStringBuilder::<O>::with_capacity(array.len(), array.len() * 16);
+        array.as_string::<O>().iter().for_each(|text| builder.append_option(text.map(&replace)));
+        Arc::new(builder.finish())
+    }
+    match array.data_type() {
+        DataType::Utf8 => Ok(offsets::<i32>(array, replace)),
+        DataType::LargeUtf8 => Ok(offsets::<i64>(array, replace)),
+        DataType::Utf8View => {
+            let mut builder = StringViewBuilder::with_capacity(array.len());
+            array.as_string_view().iter().for_each(|text| builder.append_option(text.map(&replace)));
+            Ok(Arc::new(builder.finish()))
+        }
+        other => Err(ArrowError::InvalidArgumentError(format!("text mask on {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Hashing: HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the key of the data source, in lower-case hex.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait, StringViewArray};
+use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::error::ArrowError;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use weir_model::Secret;
+
+/// Hex digits of a token.
+const TOKEN_BYTES: usize = 64;
+/// How many values of a batch are looked at to find out whether they repeat.
+const SAMPLE: usize = 256;
+
+/// The keyed state, prepared once.
+#[derive(Clone)]
+pub(super) struct Hasher(Hmac<Sha256>);
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher(…)")
+    }
+}
+
+impl Hasher {
+    pub(super) fn new(key: &Secret) -> Self {
+        // HMAC takes keys of every length: the error type is there for ciphers.
+        Self(Hmac::new_from_slice(key.expose()).unwrap_or_else(|_| Hmac::new(&Default::default())))
+    }
+
+    fn token(&self, value: &str) -> [u8; TOKEN_BYTES] {
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let mut mac = self.0.clone();
+        mac.update(value.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        let mut token = [0; TOKEN_BYTES];
+        for (pair, byte) in token.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+            let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        token
+    }
+
+    pub(super) fn apply(&self, array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        match array.data_type() {
+            DataType::Utf8 => self.offsets::<i32>(array),
+            DataType::LargeUtf8 => self.offsets::<i64>(array),
+            DataType::Utf8View => self.views(array.as_string_view()),
+            other => Err(ArrowError::InvalidArgumentError(format!("hash mask on {other}"))),
+        }
+    }
+
+    fn offsets<O: OffsetSizeTrait>(&self, array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        let array = array.as_string::<O>();
+        let mut bytes = Vec::with_capacity(array.len() * TOKEN_BYTES);
+        let mut lengths = Vec::with_capacity(array.len());
+        for value in array {
+            lengths.push(if value.is_some() { TOKEN_BYTES } else { 0 });
+            if let Some(value) = value {
+                bytes.extend_from_slice(&self.token(value));
+            }
+        }
+        let offsets = OffsetBuffer::<O>::from_lengths(lengths);
+        Ok(Arc::new(GenericStringArray::<O>::try_new(offsets, Buffer::from_vec(bytes), array.nulls().cloned())?))
+    }
+
+    /// Equal values of a batch share one token, computed once when they are seen to repeat.
+    fn views(&self, array: &StringViewArray) -> Result<ArrayRef, ArrowError> {
+        let mut bytes: Vec<u8> = Vec::with_capacity(array.len() * TOKEN_BYTES);
+        let mut views: Vec<u128> = Vec::with_capacity(array.len());
+        let mut push = |value: &str| {
+            let token = self.token(value);
+            let offset = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&token);
+            datafusion::arrow::array::make_view(&token, 0, offset)
+        };
+        if repeats(array) {
+            let mut known: HashMap<&str, u128> = HashMap::new();
+            for value in array {
+                views.push(value.map_or(0, |value| *known.entry(value).or_insert_with(|| push(value))));
+            }
+        } else {
+            for value in array {
+                views.push(value.map_or(0, &mut push));
+            }
+        }
+        let blocks = vec![Buffer::from_vec(bytes)];
+        Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(views), blocks, array.nulls().cloned())?))
+    }
+}
+
+fn repeats(array: &StringViewArray) -> bool {
+    let sample = array.len().min(SAMPLE);
+    let mut seen: Vec<&str> = array.iter().take(sample).flatten().collect();
+    seen.sort_unstable();
+    seen.dedup();
+    sample > 16 && seen.len() * 2 < sample
+}

@@ -1,0 +1,40 @@
+use super::*;
+
+fn refused(text: &str) -> String {
+    parse(text).unwrap_err().outside().text().to_owned()
+}
+
+#[test]
+fn statements_that_are_no_reads_are_refused_by_name() {
+    for (text, told) in [
+        ("INSERT INTO t VALUES (1)", "INSERT is not supported: only reads are"),
+        ("create table t as select 1", "CREATE TABLE is not supported: only reads are"),
+        ("COPY t TO STDOUT", "COPY is not supported: only reads are"),
+        ("EXPLAIN SELECT 1", "EXPLAIN is not supported: only reads are"),
+        ("UPDATE t SET a = 1", "UPDATE is not supported: only reads are"),
+        ("SELECT 1; DROP TABLE t", "DROP TABLE is not supported: only reads are"),
+    ] {
+        assert_eq!(refused(text), told, "{text}");
+    }
+    assert!(refused("SET ROLE bob").contains("keeps its identity"));
+    assert!(refused("SET SESSION AUTHORIZATION bob").contains("keeps its identity"));
+    assert!(refused("SELEC 1").starts_with("syntax error"));
+}
+
+#[test]
+fn several_statements_are_taken_one_by_one() {
+    let statements = parse("SELECT 1; SET datestyle TO 'ISO'; SHOW TIME ZONE").unwrap();
+    assert!(matches!(&statements[0], Statement::Query(query) if query.text == "SELECT 1"));
+    let set = SessionStatement::Set { name: "datestyle".to_owned(), value: "ISO".to_owned() };
+    assert!(matches!(&statements[1], Statement::Session(statement) if *statement == set));
+    let show = SessionStatement::Show { name: "timezone".to_owned() };
+    assert!(matches!(&statements[2], Statement::Session(statement) if *statement == show));
+}
+
+#[test]
+fn depth_and_length_are_limited() {
+    assert!(refused(&format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500))).contains("nests deeper"));
+    assert!(refused(&format!("SELECT 1{}", " + 1".repeat(6_000))).contains("operators"));
+    assert!(refused(&format!("SELECT '{}'", "x".repeat(5 << 20))).contains("longer than"));
+    assert!(parse(&format!("SELECT 1 WHERE 1 IN ({}1)", "1, ".repeat(20_000))).is_ok(), "long lists are fine");
+}

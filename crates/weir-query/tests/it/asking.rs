@@ -1,0 +1,123 @@
+//! An engine on fakes, asked in the name of people.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use weir_guard::{Door, Outside, Refusal};
+use weir_model::{Actor, PrincipalId};
+use weir_policy::Snapshot;
+use weir_query::{Caller, Engine, EngineSettings, Statement, parse};
+use weir_testkit::cell::printed;
+use weir_testkit::generate::World;
+use weir_testkit::ports::{FixedFeed, FixedKeys, MemoryAudit, guard};
+
+/// What came back, as a client reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Rows { columns: Vec<(String, String)>, rows: Vec<Vec<Option<String>>> },
+    Refused { kind: Kind, text: String },
+}
+
+/// Whose fault a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The statement cannot be planned.
+    Planning,
+    /// The rows made it fail.
+    Data,
+    /// Anything else; never right in these tests.
+    Other,
+}
+
+impl Answer {
+    pub(crate) fn of_batches(schema: &Schema, batches: &[RecordBatch]) -> Self {
+        let columns = schema.fields().iter().map(|f| (f.name().clone(), plain_type(f.data_type()))).collect();
+        Answer::Rows { columns, rows: printed(batches) }
+    }
+
+    /// With the rows in one order, whatever order they came in.
+    pub(crate) fn sorted(mut self) -> Self {
+        if let Answer::Rows { rows, .. } = &mut self {
+            rows.sort();
+        }
+        self
+    }
+}
+
+/// How text is laid out in memory is nobody's business.
+fn plain_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::Dictionary(_, value) => plain_type(value),
+        other => other.to_string(),
+    }
+}
+
+pub(crate) struct Asking {
+    engine: Engine,
+    feed: Arc<FixedFeed>,
+    keys: Arc<FixedKeys>,
+    pub(crate) audit: Arc<MemoryAudit>,
+}
+
+impl Asking {
+    /// Over a world whose rows are in files.
+    pub(crate) fn new(world: &World) -> Self {
+        let feed = FixedFeed::new(Snapshot::compile(world.facts.clone()));
+        let keys = FixedKeys::new(world.keys.clone());
+        let audit = MemoryAudit::new();
+        let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
+        let engine = Engine::new(guard(feed.clone(), audit.clone(), keys.clone()), settings).expect("an engine");
+        Self { engine, feed, keys, audit }
+    }
+
+    /// The same engine over another world, or over another state of the same one.
+    pub(crate) fn turn_to(&self, world: &World) {
+        self.keys.swap(world.keys.clone());
+        self.feed.swap(Snapshot::compile(world.facts.clone()));
+        self.audit.clear();
+    }
+
+    pub(crate) async fn ask(&self, person: &PrincipalId, sql: &str) -> Answer {
+        match self.try_ask(person, sql).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let kind = match refusal.outside() {
+                    Outside::NotFound { .. } | Outside::Invalid { .. } | Outside::Unsupported { .. } => Kind::Planning,
+                    Outside::Data { .. } => Kind::Data,
+                    Outside::Unauthenticated
+                    | Outside::Forbidden { .. }
+                    | Outside::TooMuch { .. }
+                    | Outside::Cancelled
+                    | Outside::Unavailable
+                    | Outside::Internal => Kind::Other,
+                };
+                let detail = if kind == Kind::Other { format!(" [{}]", refusal.inside().detail) } else { String::new() };
+                Answer::Refused { kind, text: format!("{}{detail}", refusal.outside().text()) }
+            }
+        }
+    }
+
+    async fn try_ask(&self, person: &PrincipalId, sql: &str) -> Result<Answer, Refusal> {
+        let mut statements = parse(sql)?;
+        let Some(Statement::Query(query)) = statements.pop() else {
+            return Err(Refusal::unsupported("the tests ask for rows only"));
+        };
+        let caller = Caller { actor: Actor::itself(person.clone()), door: Door::Local, client_hint: None };
+        let mut rows = self.engine.run(&caller, &query, Vec::new()).await?;
+        let schema = Arc::clone(rows.schema());
+        let mut batches = Vec::new();
+        while let Some(batch) = rows.next().await? {
+            batches.push(batch);
+        }
+        Ok(Answer::of_batches(&schema, &batches))
+    }
+}
+
+/// An engine over the world, its rows in one Parquet file each.
+pub(crate) fn over(world: &mut World, folder: &Path) -> Asking {
+    super::files::write_plainly(world, folder, 10_000);
+    Asking::new(world)
+}

@@ -1,0 +1,295 @@
+//! Governed result = result on the visible copy, and nothing that is not in the visible copy changes anything.
+//!
+//! `WEIR_ORACLE_SEEDS=from..to` chooses the worlds, `WEIR_ORACLE_MINUTES=120` goes on from there for so long, and
+//! `WEIR_ORACLE_SAVE=1` keeps what failed below `tests/cases/found/`.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use weir_model::{Epoch, PrincipalId};
+use weir_policy::{Snapshot, SourceDecision};
+use weir_testkit::Dice;
+use weir_testkit::generate::{CANARY, Query, Sizes, World, queries};
+
+use crate::asking::{Answer, Asking, Kind};
+use crate::files;
+use crate::plain::Plain;
+
+/// How many worlds, and how many queries in the name of the first person and of each other one.
+const WORLDS: u64 = 1_700;
+const FIRST_QUERIES: usize = 9;
+const OTHER_QUERIES: usize = 2;
+const TRIPLES_MIN: u64 = 20_000;
+/// One world in so many is changed where the person cannot see it.
+const DISTURBED_ONE_IN: u64 = 4;
+/// Failures that are shown.
+const FAILURES_MAX: usize = 3;
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// World and policies, person and query.
+    triples: AtomicU64,
+    /// Of which both sides gave rows, and at least one row.
+    with_rows: AtomicU64,
+    /// Of which both sides failed.
+    failed: AtomicU64,
+    /// The plain side failed on the data and the governed one did not.
+    spared: AtomicU64,
+    /// Asked again after what is hidden was changed.
+    disturbed: AtomicU64,
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn governed_results_are_those_of_the_visible_copy() {
+    let seeds = std::env::var("WEIR_ORACLE_SEEDS").ok().map(|text| range(&text));
+    let minutes = std::env::var("WEIR_ORACLE_MINUTES").ok().map(|text| text.parse::<u64>().expect("minutes as a number"));
+    let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let fixed = seeds.is_none() && until.is_none();
+    let seeds = seeds.unwrap_or(0..if until.is_some() { u64::MAX } else { WORLDS });
+
+    let (tally, failures) = run(seeds, until);
+    eprintln!("{tally:?}");
+    assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
+    if fixed {
+        let triples = tally.triples.into_inner();
+        assert!(triples >= TRIPLES_MIN, "{triples} triples");
+    }
+}
+
+fn range(text: &str) -> Range<u64> {
+    let (from, to) = text.split_once("..").expect("seeds as from..to");
+    from.parse().expect("the first seed")..to.parse().expect("the seed after the last")
+}
+
+/// On two threads, each with an engine of its own that lives through all its worlds.
+fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
+    let tally = Tally::default();
+    let next = AtomicU64::new(seeds.start);
+    let stop = AtomicBool::new(false);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let mut worker = Worker { tally: &tally, asking: None, epoch: 0 };
+                while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    if let Err(failure) = runtime.block_on(worker.world(seed)) {
+                        let mut failures = failures.lock().unwrap();
+                        save(seed, &failure);
+                        failures.push(failure);
+                        stop.store(failures.len() >= FAILURES_MAX, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    (tally, failures.into_inner().unwrap())
+}
+
+fn save(seed: u64, failure: &str) {
+    if std::env::var_os("WEIR_ORACLE_SAVE").is_some() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/found");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("seed-{seed}.txt")), failure).unwrap();
+    }
+}
+
+struct Worker<'a> {
+    tally: &'a Tally,
+    asking: Option<Asking>,
+    epoch: u64,
+}
+
+impl Worker<'_> {
+    /// The text tells what is wrong.
+    async fn world(&mut self, seed: u64) -> Result<(), String> {
+        let sizes = Sizes::default();
+        let mut world = World::generate(seed, &sizes);
+        let mut dice = Dice::new(seed ^ 0x5eed);
+        let folder = tempfile::tempdir().unwrap();
+        files::write(&mut world, folder.path(), &mut dice);
+        self.turn_to(&mut world);
+        agrees_on_who_may_read(&world)?;
+        for (i, person) in world.facts.principals.iter().map(|p| p.id.clone()).enumerate() {
+            let visible = world.visible(&person);
+            let count = if i == 0 { FIRST_QUERIES } else { OTHER_QUERIES };
+            let asked = queries(&world, &visible, &mut dice, &sizes, count);
+            let plain = Plain::new(&world, &visible);
+            let canaries = world.canaries(&visible);
+            let mut answers = Vec::new();
+            for query in &asked {
+                let (governed, expected) = (self.asking().ask(&person, &query.sql).await, plain.ask(&query.sql).await);
+                self.judge(query, &governed, &expected, &canaries)
+                    .map_err(|why| report(&why, &world, &person, query, &governed, &expected))?;
+                answers.push(governed);
+            }
+            self.unseen_is_missing(&world, &person).await?;
+            if i == 0 && seed % DISTURBED_ONE_IN == 0 {
+                self.disturbed(&world, &person, &asked, &answers, &mut dice).await?;
+                self.turn_to(&mut world);
+            }
+        }
+        Ok(())
+    }
+
+    fn asking(&self) -> &Asking {
+        self.asking.as_ref().expect("an engine since the first world")
+    }
+
+    /// Each state of a world is an epoch of its own.
+    fn turn_to(&mut self, world: &mut World) {
+        self.epoch += 1;
+        world.facts.epoch = Some(Epoch(self.epoch));
+        match &self.asking {
+            Some(asking) => asking.turn_to(world),
+            None => self.asking = Some(Asking::new(world)),
+        }
+    }
+
+    fn judge(&self, query: &Query, governed: &Answer, expected: &Answer, canaries: &BTreeSet<String>) -> Result<(), String> {
+        add(&self.tally.triples);
+        let told = format!("{governed:?}");
+        if let Some(canary) = canaries.iter().find(|canary| told.contains(canary.as_str())) {
+            return Err(format!("`{canary}` is told, which is nowhere in what she sees"));
+        }
+        match (governed, expected) {
+            (Answer::Refused { kind: Kind::Other, .. }, _) => Err("neither rows nor an error of the statement".to_owned()),
+            (Answer::Rows { .. }, Answer::Rows { rows, .. }) => {
+                if !rows.is_empty() {
+                    add(&self.tally.with_rows);
+                }
+                let same = if query.ordered {
+                    governed == expected
+                } else {
+                    governed.clone().sorted() == expected.clone().sorted()
+                };
+                if same { Ok(()) } else { Err("the result is not that on the visible copy".to_owned()) }
+            }
+            (Answer::Refused { .. }, Answer::Rows { .. }) => Err("fails although nothing visible makes it fail".to_owned()),
+            (Answer::Rows { .. }, Answer::Refused { kind: Kind::Data, .. }) => {
+                add(&self.tally.spared);
+                if query.may_fail { Err("does not fail although what she sees makes it fail".to_owned()) } else { Ok(()) }
+            }
+            (Answer::Rows { .. }, Answer::Refused { .. }) => Err("runs although it cannot be planned".to_owned()),
+            (Answer::Refused { kind, .. }, Answer::Refused { kind: wanted, .. }) => {
+                add(&self.tally.failed);
+                if kind == wanted { Ok(()) } else { Err(format!("fails as {kind:?} instead of {wanted:?}")) }
+            }
+        }
+    }
+
+    /// Asks again after hidden rows and the originals of masked values were changed.
+    async fn disturbed(
+        &mut self,
+        world: &World,
+        person: &PrincipalId,
+        asked: &[Query],
+        answers: &[Answer],
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let mut other = world.clone();
+        other.disturb(person, dice);
+        let folder = tempfile::tempdir().unwrap();
+        files::write(&mut other, folder.path(), dice);
+        self.turn_to(&mut other);
+        for (query, before) in asked.iter().zip(answers) {
+            add(&self.tally.disturbed);
+            let after = self.asking().ask(person, &query.sql).await;
+            let same = if query.ordered { after == *before } else { after.clone().sorted() == before.clone().sorted() };
+            if !same {
+                let why = format!("what is hidden changed, and the answer with it; the world before was\n{world}");
+                return Err(report(&why, &other, person, query, &after, before));
+            }
+        }
+        Ok(())
+    }
+
+    /// A source that she may not see and one that nobody registered give the same words.
+    async fn unseen_is_missing(&self, world: &World, person: &PrincipalId) -> Result<(), String> {
+        let visible = world.visible(person);
+        for source in world.facts.sources.iter().filter(|s| !visible.contains_key(&s.id)) {
+            let ask = |table: String| async move {
+                let sql = format!("SELECT * FROM \"{}\".\"{table}\"", source.name.schema());
+                let answer = self.asking().ask(person, &sql).await;
+                (format!("{answer:?}").replace(&table, "it"), answer)
+            };
+            let (unseen, answer) = ask(source.name.table().to_owned()).await;
+            let (missing, _) = ask("nobody_has_this".to_owned()).await;
+            if unseen != missing || !matches!(answer, Answer::Refused { kind: Kind::Planning, .. }) {
+                return Err(format!("{} of {person}: unseen is {unseen}, missing is {missing}\n{world}", source.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The decision denies exactly the sources that do not exist for a person.
+fn agrees_on_who_may_read(world: &World) -> Result<(), String> {
+    let snapshot = Snapshot::compile(world.facts.clone());
+    let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
+    for person in &world.facts.principals {
+        let visible = world.visible(&person.id);
+        for (source, decided) in snapshot.decide(&person.id, &sources).sources {
+            if matches!(decided, SourceDecision::Deny(..)) == visible.contains_key(&source) {
+                return Err(format!("source {source} is decided wrongly for {}: {decided:?}\n{world}", person.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report(why: &str, world: &World, person: &PrincipalId, query: &Query, governed: &Answer, expected: &Answer) -> String {
+    let snapshot = Snapshot::compile(world.facts.clone());
+    let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
+    let decision = snapshot.decide(person, &sources);
+    let seen: Vec<String> = world
+        .visible(person)
+        .iter()
+        .map(|(source, rows)| {
+            let rows: Vec<_> = rows.iter().map(|r| r.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")).collect();
+            format!("source {source} as seen:\n  {}", rows.join("\n  "))
+        })
+        .collect();
+    format!(
+        "{why}\nseed {}, {person}\n{}\n\ngoverned: {}\n\nexpected: {}\n\n{world}\n{}\n\n{decision:?}\n\nagain: WEIR_ORACLE_SEEDS={}..{}",
+        world.seed,
+        query.sql,
+        shown(governed),
+        shown(expected),
+        seen.join("\n"),
+        world.seed,
+        world.seed + 1
+    )
+}
+
+fn shown(answer: &Answer) -> String {
+    match answer {
+        Answer::Refused { kind, text } => format!("{kind:?}: {text}"),
+        Answer::Rows { columns, rows } => {
+            let line = |row: &Vec<Option<String>>| {
+                row.iter().map(|v| v.clone().unwrap_or_else(|| "∅".to_owned())).collect::<Vec<_>>().join(" | ")
+            };
+            let lines: Vec<String> = rows.iter().take(40).map(line).collect();
+            format!("{columns:?}\n  {}\n  ({} rows)", lines.join("\n  "), rows.len())
+        }
+    }
+}
+
+#[test]
+fn canaries_begin_as_the_generator_says() {
+    let world = World::generate(3, &Sizes::default());
+    let visible = world.visible(&world.facts.principals[0].id);
+    assert!(world.canaries(&visible).iter().all(|canary| canary.starts_with(CANARY)));
+}

@@ -1,0 +1,308 @@
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use weir_model::{PolicyKey, PrincipalId, SourceName};
+use weir_policy::ast::{Action, Body, Circumstances};
+use weir_policy::check::check;
+use weir_policy::language::{self, Parsed, Spelling};
+use weir_policy::{Diagnostic, Facts, Snapshot, ast, explain};
+use weir_store::Change;
+
+use crate::context::{Context, apply, did_you_mean, find_source, find_user};
+use crate::{table, terminal};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  weir policy add --text \"Mask using hashing the column ssn for everyone\"
+  weir policy add --key shop.rows --text \"Only show rows where user is a member of group that matches the value in the column department for everyone\"
+  weir policy check policies.weir
+  weir policy fmt policies.weir --to yaml
+  weir policy explain --user anna shop.orders
+
+The language is described in docs/policy-language.md.")]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Say what is wrong with policies, without saving them
+    ///
+    /// With a data directory, names and types are checked against its data sources.
+    Check {
+        /// Files in English or YAML; - is standard input
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print policies in their standard form, or in the other spelling
+    Fmt {
+        /// A file in English or YAML; - is standard input
+        file: PathBuf,
+        /// The spelling to print [default: that of the file]
+        #[arg(long, value_enum)]
+        to: Option<To>,
+        /// Change the file instead of printing
+        #[arg(long)]
+        write: bool,
+    },
+    /// Save policies; one that has the key of a saved policy replaces it
+    Add {
+        /// Files in English or YAML; - is standard input
+        #[arg(required_unless_present = "text", conflicts_with = "text")]
+        files: Vec<PathBuf>,
+        /// One policy, instead of a file
+        #[arg(long, value_name = "SENTENCE")]
+        text: Option<String>,
+        /// The key of the policy, if it is one only
+        #[arg(long)]
+        key: Option<PolicyKey>,
+        /// Check only
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the policies
+    List,
+    /// Print a policy
+    Show {
+        key: PolicyKey,
+        /// In YAML
+        #[arg(long)]
+        yaml: bool,
+    },
+    /// Remove a policy
+    Remove { key: PolicyKey },
+    /// Say what a user sees of a data source, which policy says so, and why
+    Explain {
+        /// The user
+        #[arg(long)]
+        user: PrincipalId,
+        source: SourceName,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum To {
+    English,
+    Yaml,
+}
+
+pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()> {
+    match policy.command {
+        PolicyCommand::Check { files } => check_files(context, &files).await,
+        PolicyCommand::Fmt { file, to, write } => fmt(context, &file, to, write),
+        PolicyCommand::Add { files, text, key, dry_run } => {
+            let texts = match text {
+                Some(text) => vec![Text { name: "policy".to_owned(), text }],
+                None => read_all(&files)?,
+            };
+            add(context, &texts, key, dry_run).await
+        }
+        PolicyCommand::List => list(&context.store().await?.facts().await?),
+        PolicyCommand::Show { key, yaml } => {
+            let facts = context.store().await?.facts().await?;
+            let to = if yaml { Spelling::Yaml } else { Spelling::English };
+            Ok(writeln!(std::io::stdout(), "{}", print(&[find(&facts, &key)?], to))?)
+        }
+        PolicyCommand::Remove { key } => {
+            let store = context.store().await?;
+            find(&store.facts().await?, &key)?;
+            let epoch = apply(&store, vec![Change::RemovePolicy(key.clone())]).await?;
+            Ok(writeln!(std::io::stdout(), "removed policy `{key}` (epoch {epoch})")?)
+        }
+        PolicyCommand::Explain { user, source } => {
+            let facts = context.store().await?.facts().await?;
+            find_user(&facts, &user)?;
+            let source = find_source(&facts, &source)?.id;
+            let text = explain::explain(&Snapshot::compile(facts), &user, source).to_string();
+            Ok(writeln!(std::io::stdout(), "{}", table::printable(text.trim_end()))?)
+        }
+    }
+}
+
+/// A text with policies and what to call it.
+struct Text {
+    name: String,
+    text: String,
+}
+
+fn read(path: &Path) -> anyhow::Result<Text> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(Text { name: "standard input".to_owned(), text });
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Text { name: path.display().to_string(), text })
+}
+
+fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Text>> {
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// Prints what is wrong with a text and gives its policies, unless there is an error.
+fn examine(context: &Context, text: &Text, facts: Option<&Facts>) -> anyhow::Result<Option<Parsed>> {
+    let mut parsed = language::parse(&text.text);
+    if parsed.policies.is_empty() && parsed.diagnostics.is_empty() {
+        bail!("{} holds no policy", text.name);
+    }
+    if let Some(facts) = facts {
+        let found: Vec<Diagnostic> = parsed.policies.iter().flat_map(|policy| check(policy, facts)).collect();
+        parsed.diagnostics.extend(found);
+    }
+    let mut err = std::io::stderr();
+    for diagnostic in &parsed.diagnostics {
+        writeln!(err, "{}", terminal::diagnostic(diagnostic, &text.name, &text.text, context.color))?;
+    }
+    let wrong = parsed.diagnostics.iter().any(Diagnostic::is_error);
+    Ok((!wrong).then_some(parsed))
+}
+
+async fn check_files(context: &Context, files: &[PathBuf]) -> anyhow::Result<()> {
+    let facts = if context.has_store() { Some(context.store().await?.facts().await?) } else { None };
+    let (mut policies, mut wrong) = (0, 0);
+    for text in read_all(files)? {
+        match examine(context, &text, facts.as_ref())? {
+            Some(parsed) => policies += parsed.policies.len(),
+            None => wrong += 1,
+        }
+    }
+    if wrong > 0 {
+        bail!("{wrong} of {} texts cannot be saved", files.len());
+    }
+    let against = match facts {
+        Some(_) => format!("checked against {}", context.data_dir().display()),
+        None => "names and types were not checked, for there is no data directory".to_owned(),
+    };
+    let noun = if policies == 1 { "policy is" } else { "policies are" };
+    Ok(writeln!(std::io::stdout(), "{policies} {noun} in order; {against}")?)
+}
+
+async fn add(context: &Context, texts: &[Text], key: Option<PolicyKey>, dry_run: bool) -> anyhow::Result<()> {
+    let store = context.make_store().await?;
+    let facts = store.facts().await?;
+    let mut policies = Vec::new();
+    let mut wrong = false;
+    for text in texts {
+        match examine(context, text, Some(&facts))? {
+            Some(parsed) => policies.extend(parsed.policies),
+            None => wrong = true,
+        }
+    }
+    if wrong {
+        bail!("nothing was saved");
+    }
+    match (key, policies.as_mut_slice()) {
+        (Some(key), [policy]) => policy.key = key,
+        (Some(_), _) => bail!("--key is for one policy, and there are {}", policies.len()),
+        (None, _) => {}
+    }
+    for (at, policy) in policies.iter().enumerate() {
+        if policies.iter().skip(at + 1).any(|other| other.key == policy.key) {
+            bail!("two of the policies have the key `{}`", policy.key);
+        }
+    }
+    let saved = |key: &PolicyKey| facts.policies.iter().any(|stored| stored.policy.key == *key);
+    let words =
+        policies.iter().map(|policy| (if saved(&policy.key) { "replaced" } else { "added" }, policy.key.clone()));
+    let words: Vec<(&str, PolicyKey)> = words.collect();
+    let mut out = std::io::stdout();
+    if dry_run {
+        return Ok(writeln!(out, "nothing is wrong; nothing was saved")?);
+    }
+    let epoch = apply(&store, policies.into_iter().map(Change::PutPolicy).collect()).await?;
+    for (word, key) in words {
+        writeln!(out, "{word} policy `{key}` (epoch {epoch})")?;
+    }
+    Ok(())
+}
+
+fn fmt(context: &Context, file: &Path, to: Option<To>, write: bool) -> anyhow::Result<()> {
+    let text = read(file)?;
+    let Some(parsed) = examine(context, &text, None)? else { bail!("{} is left as it is", text.name) };
+    let to = match to {
+        Some(To::English) => Spelling::English,
+        Some(To::Yaml) => Spelling::Yaml,
+        None => parsed.spelling,
+    };
+    let policies: Vec<&ast::Policy> = parsed.policies.iter().collect();
+    let printed = print(&policies, to);
+    if !write {
+        return Ok(writeln!(std::io::stdout(), "{printed}")?);
+    }
+    if file == Path::new("-") {
+        bail!("--write takes a file");
+    }
+    if has_comments(&text.text, parsed.spelling) {
+        bail!(
+            "{} has comments, which would be lost\nhelp: leave out --write and take over what is printed by hand",
+            text.name
+        );
+    }
+    std::fs::write(file, printed + "\n").with_context(|| format!("cannot write {}", text.name))
+}
+
+fn has_comments(text: &str, spelling: Spelling) -> bool {
+    let mut lines = text.lines().map(str::trim_start);
+    lines.any(|line| line.starts_with('#') || (spelling == Spelling::English && line.starts_with("--")))
+}
+
+fn print(policies: &[&ast::Policy], to: Spelling) -> String {
+    let one = |policy: &&ast::Policy| match to {
+        Spelling::English => language::to_english(policy),
+        Spelling::Yaml => language::to_yaml(policy).trim_end().to_owned(),
+    };
+    let separator = match to {
+        Spelling::English => "\n\n",
+        Spelling::Yaml => "\n---\n",
+    };
+    policies.iter().map(one).collect::<Vec<_>>().join(separator)
+}
+
+fn find<'a>(facts: &'a Facts, key: &PolicyKey) -> anyhow::Result<&'a ast::Policy> {
+    let mut policies = facts.policies.iter().map(|stored| &stored.policy);
+    match policies.find(|policy| policy.key == *key) {
+        Some(policy) => Ok(policy),
+        None => {
+            let keys = facts.policies.iter().map(|stored| stored.policy.key.to_string());
+            bail!("policy `{key}` does not exist{}", did_you_mean(key.as_str(), keys))
+        }
+    }
+}
+
+fn list(facts: &Facts) -> anyhow::Result<()> {
+    let mut policies: Vec<_> = facts.policies.iter().collect();
+    policies.sort_by_key(|stored| stored.id);
+    let rows = policies.iter().map(|stored| {
+        let policy = &stored.policy;
+        let title = match &policy.title {
+            Some(title) => title.clone(),
+            None => table::shortened(&language::to_sentence(&policy.statement), 60),
+        };
+        let staged = if policy.staged { "staged" } else { "in effect" };
+        vec![policy.key.to_string(), kind(policy).to_owned(), staged.to_owned(), sources(policy), title]
+    });
+    let headings = ["policy", "kind", "state", "data sources", "title"];
+    Ok(writeln!(std::io::stdout(), "{}", table::list(&headings, rows))?)
+}
+
+fn kind(policy: &ast::Policy) -> &'static str {
+    match &policy.statement.body {
+        Body::Subscribe(_) => "subscription",
+        Body::Data(cascade) => match cascade.rules.first().map(|rule| &rule.action) {
+            Some(Action::Mask(_)) => "mask",
+            Some(Action::ShowRows(_)) => "row filter",
+            None => "-",
+        },
+    }
+}
+
+fn sources(policy: &ast::Policy) -> String {
+    match &policy.statement.on {
+        Circumstances::AllSources => "all".to_owned(),
+        Circumstances::Named(names) => table::joined(names.iter().map(|name| &name.node)),
+        Circumstances::Any(_) | Circumstances::All(_) => "by tag or name".to_owned(),
+    }
+}

@@ -1,0 +1,313 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use weir_model::{ColumnName, DataSource, FileFormat, Location, PrincipalId, SourceName, Tag};
+use weir_policy::Facts;
+use weir_sources::InferredColumn;
+use weir_store::{Change, NewColumn, NewSource};
+
+use crate::commands::key_value;
+use crate::context::{Context, apply, did_you_mean, find_source, find_user};
+use crate::table;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  weir source add shop.orders ./orders.parquet --owner anna
+  weir source add shop.clicks ./clicks/ --tag Web               a folder, with partition folders such as day=2024-12-31
+  weir source add shop.people people.csv --delimiter ';' --leave-out passport --column-tag ssn=PII.SSN
+  weir source tag shop.people --column email --set PII.Email
+  weir source select shop.people bert
+  weir source show shop.people
+
+Nobody can read a data source but its owners, until a subscription policy takes people in.")]
+pub(crate) struct Source {
+    #[command(subcommand)]
+    command: SourceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SourceCommand {
+    /// Register a file or a folder of files
+    Add(Box<Add>),
+    /// List the data sources
+    List,
+    /// Show one data source with its columns
+    Show { name: SourceName },
+    /// Remove a data source from Weir; its files stay
+    Remove { name: SourceName },
+    /// Say which tags a data source, or one of its columns, has
+    Tag {
+        name: SourceName,
+        /// The column; without it, the data source itself
+        #[arg(long)]
+        column: Option<ColumnName>,
+        /// All the tags, separated by commas; the empty text takes all tags away
+        #[arg(long, value_name = "TAG,…", required = true)]
+        set: String,
+    },
+    /// Change the owners of a data source
+    #[command(subcommand)]
+    Owner(OwnerCommand),
+    /// Select a user, for policies that subscribe individually selected users
+    Select { name: SourceName, user: PrincipalId },
+    /// End the selection of a user
+    Unselect { name: SourceName, user: PrincipalId },
+}
+
+#[derive(Debug, Subcommand)]
+enum OwnerCommand {
+    /// Make a user an owner, who can read the source under the data policies
+    Add { name: SourceName, user: PrincipalId },
+    /// End the ownership
+    Remove { name: SourceName, user: PrincipalId },
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// How queries name it: `schema.table`
+    name: SourceName,
+    /// The file, or the folder
+    path: PathBuf,
+    /// Format of the files, if their names do not tell
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// What separates the values of a CSV file [default: ,]
+    #[arg(long, value_name = "CHARACTER")]
+    delimiter: Option<char>,
+    /// The first line of a CSV file holds values, not names
+    #[arg(long)]
+    no_header: bool,
+    /// Columns that nobody is to know of, separated by commas
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    leave_out: Vec<ColumnName>,
+    /// A tag of the data source, such as `Finance.Payroll`; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<Tag>,
+    /// A tag of a column, such as `ssn=PII.SSN`; may be repeated
+    #[arg(long = "column-tag", value_name = "COLUMN=TAG")]
+    column_tags: Vec<String>,
+    /// A user who owns it; may be repeated
+    #[arg(long = "owner", value_name = "USER")]
+    owners: Vec<PrincipalId>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Parquet,
+    /// Text with a separator between values
+    Csv,
+    /// One JSON object a line
+    Json,
+}
+
+pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()> {
+    match source.command {
+        SourceCommand::Add(add) => Box::pin(register(context, *add)).await,
+        SourceCommand::List => list(&context.store().await?.facts().await?),
+        SourceCommand::Show { name } => show(&context.store().await?.facts().await?, &name),
+        SourceCommand::Remove { name } => {
+            let done = format!("removed data source `{name}`; its files are where they were");
+            change(context, &name.clone(), None, Change::RemoveSource(name), done).await
+        }
+        SourceCommand::Tag { name, column, set } => tag(context, name, column, &set).await,
+        SourceCommand::Owner(OwnerCommand::Add { name, user }) => {
+            let done = format!("user `{user}` is an owner of `{name}`");
+            change(context, &name.clone(), Some(&user.clone()), Change::AddOwner { source: name, user }, done).await
+        }
+        SourceCommand::Owner(OwnerCommand::Remove { name, user }) => {
+            let done = format!("user `{user}` is no owner of `{name}` any more");
+            change(context, &name.clone(), None, Change::RemoveOwner { source: name, user }, done).await
+        }
+        SourceCommand::Select { name, user } => {
+            let done = format!("user `{user}` is selected for `{name}`");
+            change(context, &name.clone(), Some(&user.clone()), Change::Select { source: name, user }, done).await
+        }
+        SourceCommand::Unselect { name, user } => {
+            let done = format!("user `{user}` is not selected for `{name}` any more");
+            change(context, &name.clone(), None, Change::Unselect { source: name, user }, done).await
+        }
+    }
+}
+
+/// Names are looked up first, so that a mistyped one is answered with the one that was meant.
+async fn change(
+    context: &Context,
+    name: &SourceName,
+    user: Option<&PrincipalId>,
+    change: Change,
+    done: String,
+) -> anyhow::Result<()> {
+    let store = context.store().await?;
+    let facts = store.facts().await?;
+    find_source(&facts, name)?;
+    if let Some(user) = user {
+        find_user(&facts, user)?;
+    }
+    let epoch = apply(&store, vec![change]).await?;
+    Ok(writeln!(std::io::stdout(), "{done} (epoch {epoch})")?)
+}
+
+async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
+    let format = add.file_format()?;
+    let store = context.make_store().await?;
+    let facts = store.facts().await?;
+    if facts.sources.iter().any(|known| known.name == add.name) {
+        bail!(
+            "data source `{}` is registered already\nhelp: remove it first with `weir source remove {}`",
+            add.name,
+            add.name
+        );
+    }
+    for owner in &add.owners {
+        find_user(&facts, owner)?;
+    }
+    let found =
+        weir_sources::infer(&add.path, format).await.with_context(|| format!("cannot register `{}`", add.name))?;
+    let columns = add.columns(found.columns)?;
+    let count = columns.len();
+    let source = NewSource {
+        name: add.name.clone(),
+        tags: add.tags.into_iter().collect(),
+        owners: add.owners.into_iter().collect(),
+        columns,
+        location: found.location,
+    };
+    let epoch = apply(&store, vec![Change::AddSource(source)]).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "added data source `{}` with {count} columns (epoch {epoch})", add.name)?;
+    Ok(writeln!(
+        out,
+        "nobody but its owners can read it until a subscription policy takes people in; see `weir policy add --help`"
+    )?)
+}
+
+impl Add {
+    fn file_format(&self) -> anyhow::Result<Option<FileFormat>> {
+        let for_csv = self.delimiter.is_some() || self.no_header;
+        if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r')) {
+            bail!("the delimiter must be one ASCII character, and neither a quote nor a line break");
+        }
+        match self.format {
+            Some(Format::Parquet | Format::Json) if for_csv => {
+                bail!("--delimiter and --no-header are for CSV files")
+            }
+            Some(Format::Parquet) => Ok(Some(FileFormat::Parquet)),
+            Some(Format::Json) => Ok(Some(FileFormat::Json)),
+            Some(Format::Csv) => Ok(Some(self.csv())),
+            None => Ok(for_csv.then(|| self.csv())),
+        }
+    }
+
+    fn csv(&self) -> FileFormat {
+        FileFormat::Csv { header: !self.no_header, delimiter: self.delimiter.unwrap_or(',') }
+    }
+
+    /// The columns that are kept, with their tags.
+    fn columns(&self, found: Vec<InferredColumn>) -> anyhow::Result<Vec<NewColumn>> {
+        let known = |name: &str| -> anyhow::Result<()> {
+            if found.iter().any(|column| column.name.as_str() == name) {
+                return Ok(());
+            }
+            let names = found.iter().map(|column| column.name.to_string());
+            bail!("`{}` has no column `{name}`{}", self.path.display(), did_you_mean(name, names))
+        };
+        for name in &self.leave_out {
+            known(name.as_str())?;
+        }
+        let mut tags: BTreeMap<&str, BTreeSet<Tag>> = BTreeMap::new();
+        for pair in &self.column_tags {
+            let (column, tag) = key_value(pair)?;
+            known(column)?;
+            if self.leave_out.iter().any(|left_out| left_out.as_str() == column) {
+                bail!("column `{column}` is left out and cannot have a tag");
+            }
+            tags.entry(column).or_default().insert(tag.parse()?);
+        }
+        let kept = found.into_iter().filter(|column| !self.leave_out.contains(&column.name));
+        let columns: Vec<NewColumn> = kept
+            .map(|column| NewColumn {
+                tags: tags.remove(column.name.as_str()).unwrap_or_default(),
+                name: column.name,
+                data_type: column.data_type,
+                nullable: column.nullable,
+            })
+            .collect();
+        if columns.is_empty() {
+            bail!("no column is left");
+        }
+        Ok(columns)
+    }
+}
+
+async fn tag(context: &Context, name: SourceName, column: Option<ColumnName>, set: &str) -> anyhow::Result<()> {
+    let tags = set.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::parse);
+    let tags: BTreeSet<Tag> = tags.collect::<Result<_, _>>()?;
+    let store = context.store().await?;
+    let facts = store.facts().await?;
+    let source = find_source(&facts, &name)?;
+    let told = table::joined(&tags);
+    let (what, change) = match column {
+        None => (format!("data source `{name}`"), Change::SetSourceTags { source: name, tags }),
+        Some(column) => {
+            if source.column(column.as_str()).is_none() {
+                let names = source.columns.iter().map(|column| column.name.to_string());
+                bail!("data source `{name}` has no column `{column}`{}", did_you_mean(column.as_str(), names));
+            }
+            (format!("column `{column}` of `{name}`"), Change::SetColumnTags { source: name, column, tags })
+        }
+    };
+    let epoch = apply(&store, vec![change]).await?;
+    Ok(writeln!(std::io::stdout(), "tags of {what}: {told} (epoch {epoch})")?)
+}
+
+fn location(source: &DataSource) -> (String, String) {
+    match &source.location {
+        Location::Files { format, path, partitions: _ } => (format.as_str().to_owned(), path.display().to_string()),
+    }
+}
+
+fn list(facts: &Facts) -> anyhow::Result<()> {
+    let mut sources: Vec<&DataSource> = facts.sources.iter().collect();
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    let rows = sources.iter().map(|source| {
+        let (format, path) = location(source);
+        vec![
+            source.name.to_string(),
+            source.columns.len().to_string(),
+            table::joined(&source.tags),
+            table::joined(&source.owners),
+            format,
+            path,
+        ]
+    });
+    let headings = ["data source", "columns", "tags", "owners", "format", "path"];
+    Ok(writeln!(std::io::stdout(), "{}", table::list(&headings, rows))?)
+}
+
+fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
+    let source = find_source(facts, name)?;
+    let (format, path) = location(source);
+    let Location::Files { partitions, .. } = &source.location;
+    let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
+    let lines = [
+        ("data source", name.to_string()),
+        ("format", format),
+        ("path", path),
+        ("partitions", table::joined(partitions.iter().map(|partition| &partition.name))),
+        ("tags", table::joined(&source.tags)),
+        ("owners", table::joined(&source.owners)),
+        ("selected", table::joined(selected)),
+    ];
+    let mut out = std::io::stdout().lock();
+    for (label, value) in lines {
+        writeln!(out, "{label:12}  {}", table::printable(&value))?;
+    }
+    let rows = source.columns.iter().map(|column| {
+        let null = if column.nullable { "null" } else { "not null" };
+        vec![column.name.to_string(), column.data_type.to_string(), null.to_owned(), table::joined(&column.tags)]
+    });
+    Ok(writeln!(out, "\n{}", table::list(&["column", "type", "null", "tags"], rows))?)
+}

@@ -1,0 +1,186 @@
+//! Settings in three forms: as written (defaults, file, environment, flags), merged, and resolved to types. The code
+//! sees the resolved form only, by argument.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod definition;
+mod merged;
+mod reference;
+mod written;
+
+pub(crate) use definition::definitions;
+pub(crate) use merged::Merged;
+pub(crate) use reference::reference;
+use written::Given;
+
+/// What settings are read from, strongest first.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    /// Setting key, flag and value.
+    pub(crate) flags: Vec<Flag>,
+    /// The process environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The file to read; without it, `weir.toml` in the data directory if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// Instead of the default of `data_dir`.
+    pub(crate) data_dir_default: Option<&'static str>,
+}
+
+/// A setting given on the command line.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    pub(crate) key: &'static str,
+    pub(crate) flag: &'static str,
+    pub(crate) value: String,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File { path: PathBuf, line: usize },
+    Environment { variable: String },
+    Flag { flag: &'static str },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Environment { variable } => write!(f, "environment variable {variable}"),
+            Origin::Flag { flag } => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) at: Origin,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Problem {
+    fn new(at: Origin, message: impl Into<String>) -> Self {
+        Self { at, message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+/// Everything that is wrong with the settings, together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the settings cannot be used")?;
+        for problem in &self.0 {
+            write!(f, "\n  {}: {}", problem.at, problem.message)?;
+            if let Some(help) = &problem.help {
+                write!(f, "\n    help: {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The resolved form.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log: String,
+    pub(crate) sql: SqlSettings,
+    pub(crate) query: QuerySettings,
+}
+
+#[derive(Debug)]
+pub(crate) struct SqlSettings {
+    /// `host:port`
+    pub(crate) address: String,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls_required: bool,
+    pub(crate) connections_max: usize,
+    pub(crate) startup_timeout: Duration,
+}
+
+/// PEM files.
+#[derive(Debug)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug)]
+pub(crate) struct QuerySettings {
+    pub(crate) memory_bytes_max: usize,
+    /// At least 1.
+    pub(crate) partitions: usize,
+    pub(crate) statement_bytes_max: usize,
+}
+
+/// Reads, merges and resolves. All problems are reported together.
+pub(crate) fn load(inputs: &Inputs) -> Result<(Settings, Merged), Problems> {
+    let mut problems = Vec::new();
+    let merged = written::read(inputs, &mut problems);
+    let settings = resolve(&merged, &mut problems);
+    match settings {
+        Some(settings) if problems.is_empty() => Ok((settings, merged)),
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
+    let certificate = merged.path("sql.tls_certificate");
+    let key = merged.path("sql.tls_key");
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            let (given, missing) = if merged.path("sql.tls_key").is_none() {
+                ("sql.tls_certificate", "sql.tls_key")
+            } else {
+                ("sql.tls_key", "sql.tls_certificate")
+            };
+            problems.push(Problem::new(merged.origin(given), format!("`{given}` is set without `{missing}`")));
+            None
+        }
+    };
+    let tls_required = merged.boolean("sql.tls_required")?;
+    if tls_required && tls.is_none() {
+        problems.push(Problem::new(
+            merged.origin("sql.tls_required"),
+            "`sql.tls_required` is set without `sql.tls_certificate` and `sql.tls_key`",
+        ));
+    }
+    let partitions = match merged.number("query.partitions")? {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        n => n,
+    };
+    Some(Settings {
+        data_dir: merged.path("data_dir")?,
+        log: merged.text("log")?,
+        sql: SqlSettings {
+            address: merged.text("sql.address")?,
+            tls,
+            tls_required,
+            connections_max: merged.number("sql.connections_max")?,
+            startup_timeout: Duration::from_secs(u64::try_from(merged.number("sql.startup_timeout_seconds")?).ok()?),
+        },
+        query: QuerySettings {
+            memory_bytes_max: merged.number("query.memory_bytes_max")?,
+            partitions,
+            statement_bytes_max: merged.number("query.statement_bytes_max")?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

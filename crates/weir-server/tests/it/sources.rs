@@ -1,0 +1,100 @@
+//! Registering files of every format and reading them as somebody who is under a policy.
+
+use crate::weir::{Server, Weir};
+
+/// A store with the users `ann` (group A) and `own`, all with the password `demo`.
+fn people() -> Weir {
+    let weir = Weir::new();
+    weir.file("password", "demo");
+    weir.ok(&["user", "add", "ann", "--group", "A", "--password-file", "password"]);
+    weir.ok(&["user", "add", "own", "--password-file", "password"]);
+    weir
+}
+
+fn open_to_all(weir: &Weir) -> Server {
+    weir.ok(&["policy", "add", "--key", "open", "--text", "Allow anyone to subscribe"]);
+    weir.start(&["serve"])
+}
+
+#[test]
+fn csv_in_hive_folders() {
+    let weir = people();
+    for (dept, rows) in [("A", "1,Ada,007\n2,,008\n"), ("B", "3,\"Bob, jr\",009\n")] {
+        std::fs::create_dir_all(weir.path().join(format!("emp/dept={dept}"))).unwrap();
+        weir.file(&format!("emp/dept={dept}/part.csv"), format!("id,name,code\n{rows}"));
+    }
+    weir.ok(&["source", "add", "hr.emp", "emp", "--owner", "own", "--leave-out", "code"]);
+    weir.ok(&[
+        "policy",
+        "add",
+        "--key",
+        "depts",
+        "--text",
+        "Only show rows where user is a member of group that matches the value in the column dept \
+         for everyone except when user is an owner of the data source on data source hr.emp",
+    ]);
+    let server = open_to_all(&weir);
+    assert_eq!(server.sql(&weir, "ann", "select * from hr.emp order by id").out, "id,name,dept\n1,Ada,A\n2,,A\n");
+    assert_eq!(
+        server.sql(&weir, "own", "select name, dept from hr.emp where id = 3").out,
+        "name,dept\n\"Bob, jr\",B\n"
+    );
+    let left_out = server.sql(&weir, "own", "select code from hr.emp");
+    assert_eq!(left_out.code, Some(1));
+    assert!(left_out.err.contains("`code` does not exist"), "{}", left_out.err);
+    // A file that is added is read by the next statement.
+    weir.file("emp/dept=A/more.csv", "id,name,code\n4,Amy,010\n");
+    assert_eq!(server.sql(&weir, "ann", "select count(*) from hr.emp").out, "count(*)\n3\n");
+}
+
+#[test]
+fn json_lines() {
+    let weir = people();
+    weir.file(
+        "events.json",
+        "{\"id\": 1, \"kind\": \"click\", \"at\": 1.5}\n{\"id\": 2, \"kind\": null, \"at\": 2.25}\n",
+    );
+    weir.ok(&["source", "add", "web.events", "events.json"]);
+    weir.ok(&[
+        "policy",
+        "add",
+        "--key",
+        "kinds",
+        "--text",
+        "Mask using the constant 'x' the column kind for everyone on data source web.events",
+    ]);
+    let server = open_to_all(&weir);
+    assert_eq!(
+        server.sql(&weir, "ann", "select id, kind, at from web.events order by id").out,
+        "id,kind,at\n1,x,1.5\n2,x,2.25\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_registered_is_refused_with_the_place() {
+    let weir = people();
+    weir.file("cut.parquet", "PAR1 and then nothing");
+    let cut = weir.fails(&["source", "add", "a.b", "cut.parquet"]);
+    assert!(cut.contains("cut.parquet") && cut.contains("not a readable parquet file"), "{cut}");
+    let missing = weir.fails(&["source", "add", "a.b", "nowhere.parquet"]);
+    assert!(missing.contains("nowhere.parquet"), "{missing}");
+    weir.file("plain.txt", "x");
+    assert!(weir.fails(&["source", "add", "a.b", "plain.txt"]).contains("name the format"));
+    weir.file("ok.csv", "id\n1\n");
+    assert!(weir.fails(&["source", "add", "nodot", "ok.csv"]).contains("schema.table"));
+    assert!(weir.fails(&["source", "add", "a.b", "ok.csv", "--leave-out", "di"]).contains("`di`"));
+}
+
+#[test]
+fn files_that_change_their_schema_close_the_source() {
+    let weir = people();
+    weir.file("t.csv", "id,name\n1,Ada\n");
+    weir.ok(&["source", "add", "a.t", "t.csv"]);
+    let server = open_to_all(&weir);
+    assert_eq!(server.sql(&weir, "ann", "select name from a.t").out, "name\nAda\n");
+    weir.file("t.csv", "id,title\n1,Ada\n");
+    let changed = server.sql(&weir, "ann", "select name from a.t");
+    assert_eq!(changed.code, Some(1), "{changed:?}");
+    assert!(changed.err.contains("a.t") && !changed.err.contains("t.csv"), "{changed:?}");
+    assert!(weir.ok(&["audit", "--user", "ann", "--json"]).contains("column `name` is not in the files"));
+}

@@ -1,0 +1,276 @@
+//! Real clients against the real program: psql and tokio-postgres on a server of the demonstration.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::weir::{Ran, Server, Weir};
+
+fn demo() -> (Weir, Server) {
+    let weir = Weir::new();
+    let server = weir.start(&["demo", "--scale", "0.001"]);
+    (weir, server)
+}
+
+fn psql(server: &Server, user: &str, more: &str, args: &[&str]) -> Ran {
+    let conninfo =
+        format!("host=127.0.0.1 port={} dbname=weir user={user} password=demo {more}", server.address.port());
+    let mut command = Command::new("psql");
+    command.args([&conninfo, "--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]).args(args);
+    Ran::of(command.env("PAGER", "").env("LC_ALL", "C.UTF-8").output().unwrap())
+}
+
+async fn connect(server: &Server, user: &str) -> Client {
+    let conninfo = format!("host=127.0.0.1 port={} dbname=weir user={user} password=demo", server.address.port());
+    let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn departments(client: &Client) -> Vec<String> {
+    let sql = "select distinct department from retail.customer_purchases order by 1";
+    let rows = client.query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// What the client hears of a statement that fails: SQLSTATE and message.
+async fn refused(client: &Client, sql: &str) -> (String, String) {
+    let error = client.simple_query(sql).await.unwrap_err();
+    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}"));
+    (error.code().code().to_owned(), error.message().to_owned())
+}
+
+#[test]
+fn psql_lists_what_its_user_may_see_and_no_more() {
+    let (_weir, server) = demo();
+    let listed = psql(&server, "tara", "", &["-c", r"\dt *.*"]);
+    assert!(listed.out.contains("retail|customer_purchases"), "{listed:?}");
+    assert!(!listed.out.contains("tpch"), "{listed:?}");
+    assert!(!psql(&server, "nora", "", &["-c", r"\dt *.*"]).out.contains("customer_purchases"));
+    assert!(psql(&server, "ana", "", &["-c", r"\dt tpch.*"]).out.contains("lineitem"));
+
+    let described = psql(&server, "tara", "", &["-c", r"\d retail.customer_purchases"]);
+    assert_eq!(described.err, "", "{described:?}");
+    for column in
+        ["id", "first_name", "last_name", "age", "country", "ssn", "product_id", "department", "purchase_date"]
+    {
+        assert!(described.out.contains(&format!("{column}|")), "{column}: {described:?}");
+    }
+    let unseen = psql(&server, "nora", "", &["-c", r"\d retail.customer_purchases"]);
+    assert!(unseen.err.contains("Did not find any relation"), "{unseen:?}");
+    let all = psql(&server, "tara", "", &["-c", r"\d"]);
+    assert_eq!(all.code, Some(0), "{all:?}");
+
+    let columns =
+        "select table_name, count(*) from information_schema.columns where table_schema = 'retail' group by 1";
+    assert_eq!(psql(&server, "tara", "", &["-c", columns]).out, "customer_purchases|9\n");
+    assert_eq!(psql(&server, "nora", "", &["-c", columns]).out, "");
+}
+
+#[tokio::test]
+async fn missing_and_unseen_tables_are_refused_alike() {
+    let (_weir, server) = demo();
+    let nora = connect(&server, "nora").await;
+    let (unseen, missing) = ("retail.customer_purchases", "retail.customer_purchazes");
+    for form in
+        ["select * from {}", "select 1 where exists (select 1 from {})", "with t as (select * from {}) select * from t"]
+    {
+        let (code, message) = refused(&nora, &form.replace("{}", unseen)).await;
+        assert_eq!(code, "42P01");
+        let other = refused(&nora, &form.replace("{}", missing)).await;
+        assert_eq!(other, (code, message.replace(unseen, missing)));
+    }
+    let prepared = |table: &str| format!("select * from {table} where id = $1");
+    let code = |error: tokio_postgres::Error| error.code().unwrap().code().to_owned();
+    assert_eq!(code(nora.prepare(&prepared(unseen)).await.unwrap_err()), "42P01");
+    assert_eq!(code(nora.prepare(&prepared(missing)).await.unwrap_err()), "42P01");
+    // The connection goes on.
+    assert_eq!(nora.query_one("select 1 + 1", &[]).await.unwrap().get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
+async fn a_change_holds_for_the_next_statement_of_an_open_connection() {
+    let (weir, server) = demo();
+    let tara = connect(&server, "tara").await;
+    let prepared = tara.prepare("select count(distinct department) from retail.customer_purchases").await.unwrap();
+    let count = async || tara.query_one(&prepared, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(departments(&tara).await, ["Home Goods", "Toys"]);
+    assert_eq!(count().await, 2);
+
+    weir.ok(&["user", "group", "remove", "tara", "Toys"]);
+    assert_eq!(departments(&tara).await, ["Home Goods"]);
+    assert_eq!(count().await, 1, "a statement that was prepared before");
+
+    weir.ok(&[
+        "policy",
+        "add",
+        "--key",
+        "no-rows",
+        "--text",
+        "Only show rows where false for everyone on data source retail.customer_purchases",
+    ]);
+    assert_eq!(departments(&tara).await, [] as [&str; 0]);
+    weir.ok(&["policy", "remove", "no-rows"]);
+    assert_eq!(departments(&tara).await, ["Home Goods"]);
+
+    weir.ok(&["source", "unselect", "retail.customer_purchases", "tara"]);
+    assert_eq!(refused(&tara, "select 1 from retail.customer_purchases").await.0, "42P01");
+    weir.ok(&["user", "remove", "tara"]);
+    assert_eq!(refused(&tara, "select 1").await.0, "42501");
+}
+
+#[tokio::test]
+async fn without_a_record_there_is_no_read() {
+    let (weir, server) = demo();
+    let oona = connect(&server, "oona").await;
+    assert_eq!(departments(&oona).await.len(), 8);
+    let (log, aside) = (weir.path().join("data/audit.db"), weir.path().join("data/aside"));
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let (code, message) = refused(&oona, "select count(*) from retail.customer_purchases").await;
+    assert_eq!(code, "57P03", "{message}");
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    assert_eq!(departments(&oona).await.len(), 8, "reads go on with the log");
+}
+
+#[tokio::test]
+async fn results_stream_with_bounded_memory() {
+    const ROWS: u64 = 3_000_000;
+    let (_weir, server) = demo();
+    let client = connect(&server, "oona").await;
+    let before = server.peak_memory();
+    let sql = format!("select value, value * 2, 'some text to fill the row' from generate_series(1, {ROWS})");
+
+    let parameters: [&str; 0] = [];
+    let rows = client.query_raw(&sql, parameters).await.unwrap();
+    let count = rows.try_fold(0_u64, async |count, _| Ok(count + 1)).await.unwrap();
+    assert_eq!(count, ROWS);
+
+    client.batch_execute(&format!("begin; declare c cursor for {sql}")).await.unwrap();
+    let mut fetched = 0;
+    for _ in 0..20 {
+        fetched += client.query("fetch 1000 from c", &[]).await.unwrap().len();
+    }
+    assert_eq!(fetched, 20_000);
+    client.batch_execute("close c; commit").await.unwrap();
+
+    let mut client = client;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind(&sql, &[]).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(transaction.query_portal(&portal, 500).await.unwrap().len(), 500);
+    }
+    transaction.rollback().await.unwrap();
+    let grown = server.peak_memory().saturating_sub(before);
+    assert!(grown < 256 << 20, "the server grew by {} MiB for a result of {} MiB", grown >> 20, ROWS * 45 >> 20);
+}
+
+#[tokio::test]
+async fn a_cancelled_statement_ends_and_is_on_record() {
+    let (weir, server) = demo();
+    let client = connect(&server, "oona").await;
+    let cancel = client.cancel_token();
+    let endless = "select count(*) from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+    let running = client.simple_query(endless);
+    let cancelling = async {
+        // A request that comes before the statement has begun ends nothing: ask until the statement is gone.
+        loop {
+            cancel.cancel_query(NoTls).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let error = tokio::select! {
+        ended = running => ended.unwrap_err(),
+        () = cancelling => unreachable!(),
+    };
+    assert_eq!(error.code().unwrap().code(), "57014");
+    let messages = client.simple_query("select 1").await.unwrap();
+    assert!(messages.iter().any(|m| matches!(m, SimpleQueryMessage::Row(row) if row.get(0) == Some("1"))));
+    assert!(weir.ok(&["audit", "--user", "oona"]).contains("cancelled"));
+}
+
+#[tokio::test]
+async fn a_source_that_is_cut_off_is_an_error_without_a_path() {
+    let (weir, server) = demo();
+    let oona = connect(&server, "oona").await;
+    assert_eq!(departments(&oona).await.len(), 8);
+    let file = only_file(&weir.path().join("data/data/retail"));
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let (code, message) = refused(&oona, "select count(*) from retail.customer_purchases").await;
+    assert!(code.starts_with("22") || code.starts_with("58") || code == "XX001", "{code} {message}");
+    assert!(message.contains("retail.customer_purchases") && !message.contains("parquet"), "{message}");
+    assert!(weir.ok(&["audit", "--user", "oona", "--json"]).contains(".parquet"), "the auditor gets the truth");
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(departments(&oona).await.len(), 8);
+}
+
+fn only_file(folder: &Path) -> std::path::PathBuf {
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_file() && path.extension().is_some_and(|e| e == "parquet") {
+            return path;
+        }
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    panic!("no file below {}", folder.display());
+}
+
+#[tokio::test]
+async fn huge_and_deep_statements_are_refused_and_the_server_stays_up() {
+    let (_weir, server) = demo();
+    let client = connect(&server, "oona").await;
+    let deep = format!("select {}1{}", "(".repeat(20_000), ")".repeat(20_000));
+    assert_eq!(refused(&client, &deep).await.0, "42601");
+    let chained = format!("select 1{}", " + 1".repeat(100_000));
+    assert_eq!(refused(&client, &chained).await.0, "53400");
+    let long = format!("select '{}'", "x".repeat(6 << 20));
+    let _ = client.simple_query(&long).await.unwrap_err();
+    let client = connect(&server, "oona").await;
+    assert_eq!(departments(&client).await.len(), 8);
+}
+
+#[test]
+fn tls_is_there_when_certificates_are() {
+    let weir = Weir::new();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(weir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let ready = weir.run(&["demo", "--scale", "0.001", "--no-serve"]);
+    assert_eq!(ready.code, Some(0), "{ready:?}");
+    let server = weir.start(&["serve", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
+    let verified = format!("sslmode=verify-full sslrootcert={}", weir.path().join("cert.pem").display());
+    let read =
+        psql(&server, "oona", &verified, &["-c", "select count(distinct department) from retail.customer_purchases"]);
+    assert_eq!(read.out, "8\n", "{read:?}");
+}
+
+#[tokio::test]
+async fn many_statements_are_each_decided_on_their_own() {
+    let (_weir, server) = demo();
+    let tara = connect(&server, "tara").await;
+    let mut messages = Vec::new();
+    let stream = tara.simple_query_raw("select 1; select 2 from tpch.nation; select 3").await.unwrap();
+    let mut stream = std::pin::pin!(stream);
+    while let Some(message) = stream.next().await {
+        messages.push(
+            message.map(|m| matches!(m, SimpleQueryMessage::Row(_))).map_err(|e| e.code().unwrap().code().to_owned()),
+        );
+    }
+    assert!(messages.contains(&Err("42P01".to_owned())), "{messages:?}");
+    assert_eq!(
+        messages.iter().filter(|m| **m == Ok(true)).count(),
+        1,
+        "the first answer, nothing after the refusal: {messages:?}"
+    );
+}

@@ -1,0 +1,36 @@
+use std::path::PathBuf;
+
+use weir_model::{ColumnName, DataType, InvalidName};
+
+/// Why a source cannot be registered or read. Texts name paths: they are for governors and logs.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("cannot read `{path}`")]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("`{path}` holds no {format} files")]
+    NoFiles { path: PathBuf, format: &'static str },
+    #[error("`{path}` mixes {first} and {second} files: name the format")]
+    MixedFormats { path: PathBuf, first: &'static str, second: &'static str },
+    #[error("cannot tell the format of `{path}` from its name: name the format (parquet, csv or json)")]
+    UnknownFormat { path: PathBuf },
+    #[error("`{path}` is not a readable {format} file: {why}")]
+    Malformed { path: PathBuf, format: &'static str, why: String },
+    #[error("column `{column}` of `{path}` has the type {found}, which is not supported")]
+    UnsupportedType { path: PathBuf, column: String, found: String },
+    #[error("a column of `{path}` has a name that cannot be used")]
+    ColumnName {
+        path: PathBuf,
+        #[source]
+        cause: InvalidName,
+    },
+    #[error("column `{column}` is not in the files below `{path}` any more")]
+    ColumnGone { path: PathBuf, column: ColumnName },
+    #[error("column `{column}` below `{path}` has become {found}; it was registered as {registered}")]
+    ColumnChanged { path: PathBuf, column: ColumnName, registered: DataType, found: String },
+    #[error("files below `{path}` lie in folders that differ in their partition columns: `{folder}`")]
+    UnevenPartitions { path: PathBuf, folder: PathBuf },
+}

@@ -1,0 +1,225 @@
+//! Tables made of files on local disk.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use datafusion::arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::file_format::FileFormat as Format;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use weir_model::{ColumnId, DataSource, DataType, FileFormat, Location, SourceId};
+
+use crate::error::SourceError;
+use crate::types::{arrow_type, model_type};
+
+/// A source opened as it is.
+#[derive(Clone, Debug)]
+pub struct RawTable {
+    /// Scans every column of the files, those left out at registration too.
+    pub provider: Arc<dyn TableProvider>,
+    /// Where in the provider's schema each registered column is, in the order of registration.
+    pub columns: Arc<[(ColumnId, usize)]>,
+    /// Changes whenever a file is added, removed or rewritten.
+    pub version: u64,
+    /// What every file of the table lies under, or is.
+    pub root: PathBuf,
+}
+
+/// Opens sources; keeps what it learnt of their files for as long as the files stay the same.
+#[derive(Default)]
+pub struct Sources {
+    open: Mutex<HashMap<SourceId, (DataSource, RawTable)>>,
+}
+
+impl Sources {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a source, and finds out whether its files still fit what was registered.
+    pub async fn open(&self, state: &dyn Session, source: &DataSource) -> Result<RawTable, SourceError> {
+        let Location::Files { format, path, .. } = &source.location;
+        let files = list_blocking(path.clone(), format.clone()).await?;
+        let version = version(&files);
+        if let Some((known, table)) = self.lock().get(&source.id)
+            && table.version == version
+            && known.columns == source.columns
+            && known.location == source.location
+        {
+            return Ok(table.clone());
+        }
+        let table = open(state, source, version).await?;
+        self.lock().insert(source.id, (source.clone(), table.clone()));
+        Ok(table)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, (DataSource, RawTable)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One file, as far as a change of it shows.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SeenFile {
+    pub(crate) path: PathBuf,
+    size: u64,
+    modified: SystemTime,
+}
+
+fn version(files: &[SeenFile]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    hasher.finish()
+}
+
+pub(crate) async fn list_blocking(path: PathBuf, format: FileFormat) -> Result<Vec<SeenFile>, SourceError> {
+    let at = path.clone();
+    tokio::task::spawn_blocking(move || list(&path, &format))
+        .await
+        .unwrap_or_else(|e| Err(SourceError::Unreadable { path: at, cause: std::io::Error::other(e) }))
+}
+
+/// Every file of the format at or below `path`, in the order of their paths. Hidden files and folders, and those that
+/// start with an underscore, are left out as writers' scratch.
+pub(crate) fn list(path: &Path, format: &FileFormat) -> Result<Vec<SeenFile>, SourceError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| SourceError::Unreadable { path, cause }
+    };
+    let meta = std::fs::metadata(path).map_err(unreadable(path))?;
+    let mut files = Vec::new();
+    if meta.is_file() {
+        files.push(SeenFile {
+            path: path.to_owned(),
+            size: meta.len(),
+            modified: meta.modified().map_err(unreadable(path))?,
+        });
+        return Ok(files);
+    }
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(unreadable(&folder))? {
+            let entry = entry.map_err(unreadable(&folder))?;
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with(['.', '_']) {
+                continue;
+            }
+            let meta = std::fs::metadata(&path).map_err(unreadable(&path))?;
+            if meta.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == extension(format)) {
+                files.push(SeenFile { size: meta.len(), modified: meta.modified().map_err(unreadable(&path))?, path });
+            }
+        }
+    }
+    files.sort_unstable();
+    if files.is_empty() {
+        return Err(SourceError::NoFiles { path: path.to_owned(), format: format.as_str() });
+    }
+    Ok(files)
+}
+
+pub(crate) fn extension(format: &FileFormat) -> &'static str {
+    match format {
+        FileFormat::Parquet => "parquet",
+        FileFormat::Csv { .. } => "csv",
+        FileFormat::Json => "json",
+    }
+}
+
+pub(crate) fn options(format: &FileFormat, single_file: bool) -> ListingOptions {
+    let reader: Arc<dyn Format> = match format {
+        FileFormat::Parquet => Arc::new(ParquetFormat::default()),
+        FileFormat::Csv { header, delimiter } => {
+            let delimiter = u8::try_from(*delimiter).unwrap_or(b',');
+            Arc::new(CsvFormat::default().with_has_header(*header).with_delimiter(delimiter))
+        }
+        FileFormat::Json => Arc::new(JsonFormat::default()),
+    };
+    // A single file is taken whatever its name.
+    let ending = if single_file { String::new() } else { format!(".{}", extension(format)) };
+    ListingOptions::new(reader).with_file_extension(ending)
+}
+
+pub(crate) fn url(path: &Path) -> Result<ListingTableUrl, SourceError> {
+    let malformed = |why: String| SourceError::Malformed { path: path.to_owned(), format: "local", why };
+    let url = if path.is_dir() { url::from_directory(path) } else { url::from_file(path) };
+    let url = url.ok_or_else(|| malformed("it is not an absolute path".to_owned()))?;
+    ListingTableUrl::try_new(url, None).map_err(|e| malformed(e.to_string()))
+}
+
+/// File URLs without globs, so that a path's `*` and `?` stay what they are.
+mod url {
+    use std::path::Path;
+
+    pub(super) fn from_directory(path: &Path) -> Option<::url::Url> {
+        ::url::Url::from_directory_path(path).ok()
+    }
+
+    pub(super) fn from_file(path: &Path) -> Option<::url::Url> {
+        ::url::Url::from_file_path(path).ok()
+    }
+}
+
+async fn open(state: &dyn Session, source: &DataSource, version: u64) -> Result<RawTable, SourceError> {
+    let Location::Files { format, path, partitions } = &source.location;
+    let table_url = url(path)?;
+    let partition_types: Vec<(String, Arrow)> =
+        partitions.iter().map(|p| (p.name.as_str().to_owned(), arrow_type(&p.data_type))).collect();
+    let options = options(format, path.is_file()).with_table_partition_cols(partition_types);
+    let malformed = |e: datafusion::error::DataFusionError| SourceError::Malformed {
+        path: path.clone(),
+        format: format.as_str(),
+        why: e.to_string(),
+    };
+    let found = options.infer_schema(state, &table_url).await.map_err(malformed)?;
+    let schema = match format {
+        FileFormat::Parquet => found,
+        // What was registered counts, not what the first rows look like today.
+        FileFormat::Csv { .. } | FileFormat::Json => registered_schema(source, &found),
+    };
+    let config = ListingTableConfig::new(table_url).with_listing_options(options).with_schema(schema);
+    let provider = ListingTable::try_new(config)
+        .map_err(malformed)?
+        .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache());
+    let columns = locate_columns(source, path, &provider.schema())?;
+    let root = path.clone();
+    Ok(RawTable { provider: Arc::new(provider), columns, version, root })
+}
+
+/// Columns that were left out are read as text, so that no value of theirs can fail.
+fn registered_schema(source: &DataSource, found: &SchemaRef) -> SchemaRef {
+    let fields = found.fields().iter().map(|field| {
+        let data_type = source.column(field.name()).map_or(Arrow::Utf8, |c| arrow_type(&c.data_type));
+        Field::new(field.name(), data_type, true)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn locate_columns(source: &DataSource, path: &Path, schema: &Schema) -> Result<Arc<[(ColumnId, usize)]>, SourceError> {
+    let locate = |column: &weir_model::Column| {
+        let gone = || SourceError::ColumnGone { path: path.to_owned(), column: column.name.clone() };
+        let index = schema.index_of(column.name.as_str()).map_err(|_| gone())?;
+        let found = schema.field(index).data_type();
+        if !same_type(&column.data_type, found) {
+            return Err(SourceError::ColumnChanged {
+                path: path.to_owned(),
+                column: column.name.clone(),
+                registered: column.data_type.clone(),
+                found: model_type(found).map_or_else(|| found.to_string(), |t| t.to_string()),
+            });
+        }
+        Ok((column.id, index))
+    };
+    source.columns.iter().map(locate).collect()
+}
+
+fn same_type(registered: &DataType, found: &Arrow) -> bool {
+    model_type(found).as_ref() == Some(registered)
+}

@@ -1,0 +1,260 @@
+//! Durable state and the audit log, in two SQLite files of one data directory.
+//!
+//! `weir.db` holds what decisions depend on; every change of it is one transaction that makes the next epoch.
+//! `audit.db` is append-only. Several processes may use the directory at once; one of them may be a server.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod audit;
+mod change;
+mod credential;
+mod database;
+mod error;
+mod facts;
+mod feed;
+mod keys;
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::{query_as, query_scalar};
+use weir_guard::{Attempt, AuditSink, Clock, Credentials, KeyRing, Outcome, PortError, ScramVerifier, SnapshotFeed};
+use weir_model::{Epoch, GroupName, PrincipalId, Secret, SourceId};
+use weir_policy::{Facts, Snapshot};
+
+pub use audit::{AuditEntry, AuditFilter};
+pub use change::{Change, NewColumn, NewSource};
+pub use error::StoreError;
+
+use audit::AuditLog;
+use database::{Database, Slot};
+use feed::Feed;
+
+/// An open data directory. Clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    reader: Slot,
+    writer: Slot,
+    feed: Feed,
+    audit: AuditLog,
+}
+
+/// One past change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochRecord {
+    pub epoch: Epoch,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub at_unix_ms: u64,
+    /// A principal, or `local` for the administrator of the machine.
+    pub by: String,
+    pub what: String,
+}
+
+/// While it lives, no other server can use the data directory.
+#[derive(Debug)]
+#[must_use = "the directory is unlocked when this is dropped"]
+pub struct ServerLock {
+    _file: File,
+    /// Reads of a former server that was killed, now recorded as interrupted.
+    pub interrupted: usize,
+}
+
+impl Store {
+    /// Opens `dir`, making it and its files when they are missing and bringing them up to date. Must be called within
+    /// a tokio runtime, where the audit log's writer then runs.
+    pub async fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let dir = std::path::absolute(dir).map_err(|source| file_error("find", dir, source))?;
+        make_directory(&dir)?;
+        let (state, audit) = (Database::state(&dir), Database::audit(&dir));
+        let _opening = database::lock_directory(&dir).await?;
+        // Only together with the state: an audit log that is missing later was taken away, and what is recorded by a
+        // program that just makes another one is not on record. Starting the server is the way to a new one.
+        if !state.exists() {
+            audit.prepare().await?;
+        }
+        state.prepare().await?;
+        sync_directory(&dir)?;
+        Ok(Self(Arc::new(Inner {
+            clock,
+            reader: Slot::new(Database::state(&dir)),
+            writer: Slot::new(state),
+            feed: Feed::new(),
+            audit: AuditLog::start(audit),
+            dir,
+        })))
+    }
+
+    /// Whether `dir` holds the state of Weir.
+    pub fn exists(dir: &Path) -> bool {
+        Database::state(dir).exists()
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Keeps other servers away, sees that the audit log is there, and records reads that a killed server left open as
+    /// interrupted. For the server, before it opens its doors.
+    pub async fn begin_serving(&self) -> Result<ServerLock, StoreError> {
+        let path = self.0.dir.join("serve.lock");
+        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(|source| file_error("open for writing", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::ServerRuns { dir: self.0.dir.clone() }),
+            Err(TryLockError::Error(source)) => return Err(file_error("lock", &path, source)),
+        }
+        let opening = database::lock_directory(&self.0.dir).await?;
+        self.0.audit.database().prepare().await?;
+        sync_directory(&self.0.dir)?;
+        drop(opening);
+        let interrupted = self.0.audit.close_interrupted(self.0.clock.unix_ms()).await?;
+        Ok(ServerLock { _file: file, interrupted })
+    }
+
+    /// Everything that decisions depend on, at one epoch.
+    pub async fn facts(&self) -> Result<Facts, StoreError> {
+        feed::facts(&self.0.reader).await
+    }
+
+    /// The epoch that holds now; 0 before the first change.
+    pub async fn epoch(&self) -> Result<Epoch, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let epoch = facts::epoch(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| epoch)
+    }
+
+    /// Every group that was declared or has ever had a member, by name.
+    pub async fn groups(&self) -> Result<Vec<GroupName>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let names =
+            query_scalar::<_, String>("SELECT name FROM declared_group ORDER BY name").fetch_all(&mut *conn).await;
+        let names = names.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back()?;
+        names.into_iter().map(|name| GroupName::new(name).map_err(|e| StoreError::corrupt("group", e))).collect()
+    }
+
+    /// The newest `limit` changes, newest first.
+    pub async fn changes(&self, limit: u32) -> Result<Vec<EpochRecord>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let select = "SELECT number, at_unix_ms, made_by, what FROM epoch ORDER BY number DESC LIMIT ?";
+        let rows = query_as::<_, (u64, u64, String, String)>(select).bind(limit).fetch_all(&mut *conn).await;
+        let rows = rows.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back()?;
+        let record = |(epoch, at_unix_ms, by, what)| EpochRecord { epoch: Epoch(epoch), at_unix_ms, by, what };
+        Ok(rows.into_iter().map(record).collect())
+    }
+
+    /// Does all of `changes` or none, durably, as one epoch, which is returned. When nothing changes there is no new
+    /// epoch, and the current one is returned. `by` is the principal who makes the changes, or `local`.
+    pub async fn apply(&self, by: &str, changes: Vec<Change>) -> Result<Epoch, StoreError> {
+        let writer = &self.0.writer;
+        let mut conn = writer.lease().await?;
+        let done = change::apply(&mut conn, self.0.clock.unix_ms(), by, &changes).await;
+        let epoch = done.map_err(|e| writer.database.blame(e))?;
+        conn.give_back()?;
+        tracing::info!(epoch = epoch.0, by, changes = changes.len(), "changes applied");
+        Ok(epoch)
+    }
+
+    /// Reads the audit log.
+    pub async fn audit_entries(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
+        audit::list(self.0.audit.database(), filter).await
+    }
+
+    /// Writes what the audit log has queued and releases all files. The store takes no records after that.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.0.audit.close().await?;
+        self.0.writer.close().await?;
+        self.0.reader.close().await
+    }
+}
+
+#[async_trait]
+impl SnapshotFeed for Store {
+    async fn current(&self) -> Result<Arc<Snapshot>, PortError> {
+        self.0.feed.current(&self.0.reader).await.map_err(|e| unavailable("snapshot feed", &e))
+    }
+}
+
+#[async_trait]
+impl AuditSink for Store {
+    async fn attempt(&self, record: &Attempt) -> Result<(), PortError> {
+        self.0.audit.attempt(record).await.map_err(|e| unavailable("audit log", &e))
+    }
+
+    async fn outcome(&self, record: &Outcome) -> Result<(), PortError> {
+        self.0.audit.outcome(record).await.map_err(|e| unavailable("audit log", &e))
+    }
+
+    fn outcome_later(&self, record: Outcome) {
+        if let Err(e) = self.0.audit.outcome_later(&record) {
+            tracing::error!(request.id = %record.request, error = e.with_causes(), "outcome not recorded");
+        }
+    }
+}
+
+#[async_trait]
+impl KeyRing for Store {
+    async fn hash_key(&self, source: SourceId) -> Result<Secret, PortError> {
+        self.read_hash_key(source).await.map_err(|e| unavailable("key ring", &e))
+    }
+}
+
+#[async_trait]
+impl Credentials for Store {
+    async fn scram(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, PortError> {
+        self.read_credential(principal).await.map_err(|e| unavailable("credentials", &e))
+    }
+}
+
+impl Store {
+    async fn read_hash_key(&self, source: SourceId) -> Result<Secret, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let key = keys::load(&mut conn, source).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| key)
+    }
+
+    async fn read_credential(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let verifier = credential::load(&mut conn, principal).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| verifier)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+fn unavailable(port: &'static str, e: &StoreError) -> PortError {
+    PortError::new(port, e.with_causes())
+}
+
+fn file_error(doing: &'static str, path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::File { doing, path: path.to_owned(), source }
+}
+
+/// For its owner only; one that is there already stays as it is.
+fn make_directory(dir: &Path) -> Result<(), StoreError> {
+    if dir.exists() && !dir.is_dir() {
+        return Err(StoreError::NotADirectory { dir: dir.to_owned() });
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| file_error("make the data directory", dir, source))
+}
+
+/// Makes new files in it survive a power failure.
+fn sync_directory(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| file_error("sync", dir, source))
+}

@@ -1,0 +1,115 @@
+//! The store as its users see it, on real files.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
+
+mod audit;
+mod crash;
+mod directory;
+mod model;
+mod state;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, query, query_scalar};
+use weir_guard::{Attempt, Clock, Door, Ended, Outcome};
+use weir_model::{Actor, Epoch, GroupName, Location, Principal, PrincipalId, RequestId, SourceName};
+use weir_store::{Change, NewSource, Store};
+
+/// Says a later time each time it is asked.
+#[derive(Default)]
+struct Ticks(AtomicU64);
+
+impl Clock for Ticks {
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_000 + self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+async fn open(dir: &Path) -> Store {
+    Store::open(dir, Arc::new(Ticks::default())).await.unwrap()
+}
+
+/// What an error says, causes included.
+fn told(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text += &format!(": {e}");
+        cause = e.source();
+    }
+    text
+}
+
+fn person(name: &str) -> PrincipalId {
+    PrincipalId::builtin(name).unwrap()
+}
+
+fn group(name: &str) -> GroupName {
+    GroupName::new(name).unwrap()
+}
+
+fn user(name: &str, groups: &[&str]) -> Change {
+    let groups = groups.iter().map(|g| group(g)).collect();
+    Change::PutUser(Principal { groups, ..Principal::bare(person(name)) })
+}
+
+fn table(name: &str) -> SourceName {
+    name.parse().unwrap()
+}
+
+fn source(name: &str, owners: &[&str]) -> Change {
+    let format = weir_model::FileFormat::Parquet;
+    Change::AddSource(NewSource {
+        name: table(name),
+        tags: Default::default(),
+        owners: owners.iter().map(|o| person(o)).collect(),
+        columns: Vec::new(),
+        location: Location::Files { format, path: "/data".into(), partitions: Vec::new() },
+    })
+}
+
+fn attempt(at_unix_ms: u64, who: &str, statement: &str) -> Attempt {
+    Attempt {
+        version: weir_guard::audit::VERSION,
+        request: RequestId::new_at(at_unix_ms),
+        at_unix_ms,
+        actor: Actor::itself(person(who)),
+        door: Door::Postgres,
+        client_hint: None,
+        statement: statement.to_owned(),
+        epoch: Some(Epoch(1)),
+        project: None,
+        purpose: None,
+        sources: Vec::new(),
+        refusal: None,
+    }
+}
+
+fn outcome(of: &Attempt, rows: u64) -> Outcome {
+    Outcome {
+        version: weir_guard::audit::VERSION,
+        request: of.request,
+        at_unix_ms: of.at_unix_ms + 5,
+        ended: Ended::Complete,
+        rows,
+        bytes: rows * 8,
+        elapsed_ms: 5,
+        detail: None,
+    }
+}
+
+/// A connection behind the store's back.
+async fn raw(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+/// What SQLite itself finds wrong with the file.
+async fn integrity(path: &Path) -> String {
+    let mut conn = raw(path).await;
+    let found: String = query_scalar("PRAGMA integrity_check").fetch_one(&mut conn).await.unwrap();
+    let broken = query("PRAGMA foreign_key_check").fetch_all(&mut conn).await.unwrap().len();
+    conn.close().await.unwrap();
+    format!("{found}, {broken} dangling")
+}

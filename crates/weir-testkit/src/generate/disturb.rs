@@ -1,0 +1,103 @@
+//! Changes to what a principal does not see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_model::{Column, DataType, PrincipalId, SourceId};
+
+use super::{CANARY, World};
+use crate::cell::{Cell, Row};
+use crate::dice::Dice;
+use crate::oracle;
+
+type Seen = BTreeMap<SourceId, Option<Vec<Row>>>;
+
+impl World {
+    /// Changes hidden rows and the originals of masked values, removes hidden rows and adds some, as far as what
+    /// `principal` sees stays exactly as it is. Other principals may see more or less afterwards.
+    pub fn disturb(&mut self, principal: &PrincipalId, dice: &mut Dice) {
+        let before = self.seen(principal);
+        for source in self.facts.sources.clone() {
+            let hidden = self.hidden_rows(principal, source.id);
+            self.try_change(principal, &before, source.id, |rows| {
+                for place in hidden.iter().rev() {
+                    match dice.below(10) {
+                        0..=2 => drop(rows.remove(*place)),
+                        3..=5 => rows.push(rows[*place].clone()),
+                        _ => {}
+                    }
+                }
+            });
+            let hidden = self.hidden_cells(principal, source.id);
+            let mut change = |columns: std::ops::Range<usize>, percent: usize, world: &mut Self| {
+                world.try_change(principal, &before, source.id, |rows| {
+                    for (place, i) in hidden.iter().filter(|(_, i)| columns.contains(i)) {
+                        if dice.chance(percent) {
+                            rows[*place][*i] = odd_value(&source.columns[*i], &rows[*place][*i], dice);
+                        }
+                    }
+                })
+            };
+            // All at once, else column by column, else half of one: a policy may look at the rest.
+            if !change(0..source.columns.len(), 90, self) {
+                for i in 0..source.columns.len() {
+                    let _ = change(i..i + 1, 100, self) || change(i..i + 1, 50, self);
+                }
+            }
+        }
+    }
+
+    fn seen(&self, principal: &PrincipalId) -> Seen {
+        let copy = |id| oracle::visible_copy(&self.facts, &self.tables, &self.keys, principal, id);
+        self.facts.sources.iter().map(|s| (s.id, copy(s.id))).collect()
+    }
+
+    fn try_change(
+        &mut self,
+        principal: &PrincipalId,
+        before: &Seen,
+        source: SourceId,
+        change: impl FnOnce(&mut Vec<Row>),
+    ) -> bool {
+        let original = self.tables[&source].clone();
+        change(self.tables.get_mut(&source).expect("a table for each source"));
+        let kept = self.tables[&source] == original || self.seen(principal) == *before;
+        if !kept {
+            self.tables.insert(source, original);
+        }
+        kept
+    }
+
+    fn hidden_rows(&self, principal: &PrincipalId, source: SourceId) -> Vec<usize> {
+        let seen = oracle::visible_rows(&self.facts, &self.tables, &self.keys, principal, source).unwrap_or_default();
+        let seen: BTreeSet<usize> = seen.into_iter().map(|(place, _)| place).collect();
+        (0..self.tables[&source].len()).filter(|place| !seen.contains(place)).collect()
+    }
+
+    /// Row and column of each original that is not what is seen.
+    fn hidden_cells(&self, principal: &PrincipalId, source: SourceId) -> Vec<(usize, usize)> {
+        let originals = &self.tables[&source];
+        let columns = self.facts.sources.iter().find(|s| s.id == source).map_or(0, |s| s.columns.len());
+        let hidden = self.hidden_rows(principal, source);
+        let mut cells: Vec<_> = hidden.iter().flat_map(|place| (0..columns).map(|i| (*place, i))).collect();
+        for (place, row) in
+            oracle::visible_rows(&self.facts, &self.tables, &self.keys, principal, source).into_iter().flatten()
+        {
+            cells.extend((0..columns).filter(|i| row[*i] != originals[place][*i]).map(|i| (place, i)));
+        }
+        cells
+    }
+}
+
+/// A value that would be noticed: a canary, or a number that makes a query's expression fail.
+fn odd_value(column: &Column, old: &Cell, dice: &mut Dice) -> Cell {
+    match column.data_type {
+        DataType::Text => Cell::Text(format!("{CANARY}{:x}", dice.next() >> 40)),
+        DataType::Int32 | DataType::Int64 => Cell::Int(*dice.pick(&[100, 100, 77_001, -77_002])),
+        DataType::Float64 => Cell::Float(*dice.pick(&[100.0, 77_003.5])),
+        DataType::Decimal { .. } => Cell::Decimal { unscaled: *dice.pick(&[10_000, 7_700_400]), scale: 2 },
+        DataType::Boolean => Cell::Boolean(*old == Cell::Boolean(false)),
+        DataType::Date => Cell::Date(*dice.pick(&[-3_000, 30_000])),
+        DataType::Timestamp { .. } => Cell::Timestamp(*dice.pick(&[-3_000_000_000, 3_000_000_000_000_000])),
+        _ => old.clone(),
+    }
+}

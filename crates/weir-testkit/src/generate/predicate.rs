@@ -1,0 +1,239 @@
+//! Conditions for row filters and for masks.
+
+use weir_model::{Column, DataSource, DataType, Value};
+use weir_policy::ast::{ColumnRef, LookupQuery, Predicate, UserCall};
+use weir_policy::{Compare, Function};
+
+use super::policy::Author;
+use crate::cell::{Cell, decimal_text};
+
+/// A source whose columns a condition may name, and how.
+#[derive(Clone)]
+pub(super) struct Frame<'a> {
+    pub(super) source: &'a DataSource,
+    pub(super) qualifier: Option<String>,
+}
+
+impl Frame<'_> {
+    fn column(&self, column: &Column) -> Predicate {
+        Predicate::Column(ColumnRef { qualifier: self.qualifier.clone(), name: column.name.clone() }.into())
+    }
+}
+
+const ORDERED: [Compare; 6] =
+    [Compare::Equal, Compare::NotEqual, Compare::Less, Compare::LessOrEqual, Compare::Greater, Compare::GreaterOrEqual];
+
+pub(super) fn text(text: &str) -> Predicate {
+    Predicate::Literal(Value::Text(text.to_owned()))
+}
+
+fn int(n: i64) -> Predicate {
+    Predicate::Literal(Value::Int(n))
+}
+
+/// A literal of the policy language for a value.
+pub(super) fn literal(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Boolean(b) => Value::Boolean(*b),
+        Cell::Int(n) => Value::Int(*n),
+        Cell::Float(n) => Value::Number(format!("{n:?}")),
+        Cell::Decimal { unscaled, scale } => Value::Number(decimal_text(*unscaled, *scale)),
+        Cell::Text(t) => Value::Text(t.clone()),
+        Cell::Date(d) => Value::Date(*d),
+        Cell::Timestamp(us) => Value::Timestamp(*us),
+    }
+}
+
+impl<'a> Author<'a> {
+    /// A condition over the columns of `frame`; `outer` is the governed source when `frame` is not.
+    pub(super) fn predicate(&mut self, frame: &Frame<'a>, depth: usize) -> Predicate {
+        if depth == 0 || self.dice.chance(45) {
+            return self.atom(frame);
+        }
+        match self.dice.below(5) {
+            0 => Predicate::And(self.predicates(frame, depth - 1)),
+            1 => Predicate::Or(self.predicates(frame, depth - 1)),
+            2 => Predicate::Not(Box::new(self.predicate(frame, depth - 1))),
+            _ => self.lookup(frame, depth - 1).unwrap_or_else(|| self.atom(frame)),
+        }
+    }
+
+    fn predicates(&mut self, frame: &Frame<'a>, depth: usize) -> Vec<Predicate> {
+        (0..self.dice.between(2, 3)).map(|_| self.predicate(frame, depth)).collect()
+    }
+
+    fn atom(&mut self, frame: &Frame<'a>) -> Predicate {
+        let column = self.dice.pick(&frame.source.columns);
+        let value = Box::new(self.called(frame, column));
+        let negated = self.dice.chance(25);
+        match (self.dice.below(10), &column.data_type) {
+            (0, _) => Predicate::IsNull { value, negated },
+            (_, DataType::Boolean) if self.dice.chance(50) => *value,
+            (_, DataType::Text) => self.text_atom(frame, column, negated),
+            (1 | 2, DataType::Int32 | DataType::Int64) => self.user_call(*value),
+            (3 | 4, _) => {
+                let list = (0..self.dice.between(1, 4)).map(|_| self.literal_of(frame.source, column)).collect();
+                Predicate::In { value, list, negated }
+            }
+            (5, data_type) if *data_type != DataType::Boolean => {
+                let (low, high) = (self.literal_of(frame.source, column), self.literal_of(frame.source, column));
+                Predicate::Between { value, low: Box::new(low), high: Box::new(high), negated }
+            }
+            (6, _) => {
+                let alike: Vec<&Column> =
+                    frame.source.columns.iter().filter(|c| c.data_type == column.data_type).collect();
+                let other = *self.dice.pick(&alike);
+                self.compared(column, *value, frame.column(other))
+            }
+            _ => {
+                let literal = self.literal_of(frame.source, column);
+                self.compared(column, *value, literal)
+            }
+        }
+    }
+
+    fn compared(&mut self, column: &Column, left: Predicate, right: Predicate) -> Predicate {
+        let ops = if column.data_type == DataType::Boolean { &ORDERED[..2] } else { &ORDERED[..] };
+        Predicate::Compare { op: *self.dice.pick(ops), left: Box::new(left), right: Box::new(right) }
+    }
+
+    fn text_atom(&mut self, frame: &Frame<'a>, column: &Column, negated: bool) -> Predicate {
+        let value = self.called(frame, column);
+        let literal = self.literal_of(frame.source, column);
+        let call = |function, args| Predicate::Call { function, args };
+        match self.dice.below(12) {
+            0 => Predicate::Like {
+                value: Box::new(value),
+                pattern: Box::new(text(*self.dice.pick(&["%a%", "A%", "_", "%", "", "%'%", "a\\%b", "é%"]))),
+                case_insensitive: self.dice.chance(30),
+                negated,
+            },
+            1 => call(Function::StartsWith, vec![value, text(*self.dice.pick(&["A", "", "o'", "日", "st"]))]),
+            2 => {
+                let lowered = call(*self.dice.pick(&[Function::Lower, Function::Upper]), vec![value]);
+                let right = text(*self.dice.pick(&["a", "A", "staff", "STAFF"]));
+                self.compared(column, lowered, right)
+            }
+            3 => {
+                let length = call(Function::Length, vec![value]);
+                let right = int(i64::try_from(self.dice.below(6)).unwrap_or(0));
+                self.compared(column, length, right)
+            }
+            4 => {
+                let part = call(Function::Substring, vec![value, int(1), int(1)]);
+                let right = text(*self.dice.pick(&["A", "s", "é", "1"]));
+                self.compared(column, part, right)
+            }
+            5 => self.compared(column, call(Function::Coalesce, vec![value, text("A")]), literal),
+            6 => self.compared(column, value, Predicate::User(UserCall::Username.into())),
+            7 => self.user_call(value),
+            8 => {
+                let list = (0..self.dice.between(1, 4)).map(|_| self.literal_of(frame.source, column)).collect();
+                Predicate::In { value: Box::new(value), list, negated }
+            }
+            _ => self.compared(column, value, literal),
+        }
+    }
+
+    /// A column by what policies call it, when it is one of the governed source.
+    fn called(&mut self, frame: &Frame<'a>, column: &Column) -> Predicate {
+        let only_tag = column
+            .tags
+            .iter()
+            .find(|tag| frame.source.columns.iter().flat_map(|c| &c.tags).filter(|t| tag.covers(t)).count() == 1);
+        match (frame.qualifier.is_none(), self.dice.below(10), only_tag) {
+            (true, 0, _) => Predicate::User(UserCall::ColumnReference(column.name.clone()).into()),
+            (true, 1..=3, Some(tag)) => Predicate::User(UserCall::ColumnTagged(tag.clone()).into()),
+            _ => frame.column(column),
+        }
+    }
+
+    fn user_call(&mut self, value: Predicate) -> Predicate {
+        let key = self.held_key();
+        let call = match self.dice.below(12) {
+            0 => UserCall::IsInGroups((0..self.dice.between(1, 2)).map(|_| self.held_group()).collect()),
+            1 => {
+                let held = self.facts.principals.iter().filter_map(|p| p.attributes.get(&key)).flatten();
+                let values: Vec<String> = held.cloned().collect();
+                UserCall::HasAttribute(key, self.dice.pick(&values).clone())
+            }
+            2..=5 => UserCall::GroupsContains(Box::new(value)),
+            _ => UserCall::AttributeValuesContains(key, Box::new(value)),
+        };
+        Predicate::User(call.into())
+    }
+
+    /// A condition on another source, tied to `frame` by a column of the same type.
+    fn lookup(&mut self, frame: &Frame<'a>, depth: usize) -> Option<Predicate> {
+        let (facts, outer_source) = (self.facts, frame.source);
+        let others: Vec<&DataSource> = facts.sources.iter().filter(|s| s.id != outer_source.id).collect();
+        let pairs: Vec<(&DataSource, &Column, &Column)> = others
+            .iter()
+            .flat_map(|s| s.columns.iter().map(move |inner| (*s, inner)))
+            .flat_map(|(s, inner)| outer_source.columns.iter().map(move |outer| (s, inner, outer)))
+            .filter(|(_, inner, outer)| inner.data_type == outer.data_type)
+            .filter(|(_, inner, _)| !matches!(inner.data_type, DataType::Boolean | DataType::Float64))
+            .collect();
+        if pairs.is_empty() {
+            return None;
+        }
+        let (source, inner_key, outer_key) = *self.dice.pick(&pairs);
+        self.aliases += 1;
+        let alias = format!("l{}", self.aliases);
+        let inner = Frame { source, qualifier: Some(alias.clone()) };
+        // From within the lookup the governed row is called by its full name.
+        let outer = Frame {
+            qualifier: frame.qualifier.clone().or_else(|| Some(outer_source.name.to_string())),
+            ..frame.clone()
+        };
+        let negated = self.dice.chance(20);
+        // Lookups within lookups are few: the oracle walks all rows for each.
+        let depth = if self.dice.chance(20) { depth } else { 0 };
+        let filter = self.dice.chance(70).then(|| self.predicate(&inner, depth));
+        let query =
+            |key, filter| Box::new(LookupQuery { source: source.name.clone().into(), alias: Some(alias), key, filter });
+        if self.dice.chance(50) {
+            let lookup = query(Some(inner.column(inner_key)), filter);
+            return Some(Predicate::InLookup { value: Box::new(frame.column(outer_key)), lookup, negated });
+        }
+        let tie = Predicate::Compare {
+            op: Compare::Equal,
+            left: Box::new(inner.column(inner_key)),
+            right: Box::new(outer.column(outer_key)),
+        };
+        let filter = match filter {
+            Some(Predicate::And(mut list)) => {
+                list.push(tie);
+                Predicate::And(list)
+            }
+            Some(other) => Predicate::And(vec![other, tie]),
+            None => tie,
+        };
+        Some(Predicate::Exists { lookup: query(None, Some(filter)), negated })
+    }
+
+    /// A literal that is often in the column.
+    fn literal_of(&mut self, source: &DataSource, column: &Column) -> Predicate {
+        let place = source.columns.iter().position(|c| c.id == column.id).expect("a column of the source");
+        let values: Vec<&Cell> = self.tables[&source.id].iter().map(|r| &r[place]).filter(|c| !c.is_null()).collect();
+        if values.is_empty() {
+            return Predicate::Literal(some_value(&column.data_type));
+        }
+        let value = *self.dice.pick(&values);
+        Predicate::Literal(literal(value))
+    }
+}
+
+/// A literal of the type, whatever the data.
+pub(super) fn some_value(data_type: &DataType) -> Value {
+    match data_type {
+        DataType::Boolean => Value::Boolean(true),
+        DataType::Int32 | DataType::Int64 => Value::Int(1),
+        DataType::Float64 | DataType::Decimal { .. } => Value::Number("0.25".to_owned()),
+        DataType::Text => Value::Text("A".to_owned()),
+        DataType::Date => Value::Date(0),
+        DataType::Timestamp { .. } => Value::Timestamp(0),
+        other => panic!("no columns of type {other} are made"),
+    }
+}

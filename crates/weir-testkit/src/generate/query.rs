@@ -1,0 +1,232 @@
+//! Queries over what a principal sees. Their answer depends on nothing but the rows: whatever has an order or a
+//! limit has it over all its columns.
+
+mod expression;
+mod relation;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_model::{DataSource, DataType, SourceId};
+
+use super::{CANARY, Sizes, World};
+use crate::cell::{Cell, Row};
+use crate::dice::Dice;
+
+/// A query, and what may be expected of it.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub sql: String,
+    /// The order of the rows is part of the answer.
+    pub ordered: bool,
+    /// It may fail on rows and values that the principal sees. Others fail only on what she does not see.
+    pub may_fail: bool,
+}
+
+/// Types that expressions treat alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Boolean,
+    Int,
+    Float,
+    Decimal,
+    Text,
+    Date,
+    Timestamp,
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Boolean, Kind::Int, Kind::Float, Kind::Decimal, Kind::Text, Kind::Date, Kind::Timestamp];
+
+/// A column that a query can name.
+#[derive(Clone, Debug)]
+struct Column {
+    sql: String,
+    kind: Kind,
+    /// SQL literals of values that are seen in it; for comparisons that sometimes hold.
+    literals: Vec<String>,
+    /// A number that no visible row has in it, and hidden ones may have.
+    absent: Option<i64>,
+    /// Every visible text in it reads as a number.
+    digits: bool,
+}
+
+/// A data source as a principal sees it.
+#[derive(Clone, Debug)]
+pub struct Readable {
+    name: String,
+    columns: Vec<Column>,
+}
+
+impl Readable {
+    fn new(source: &DataSource, visible: &[Row], original: &[Row]) -> Self {
+        let column = |(i, c): (usize, &weir_model::Column)| {
+            let seen = || visible.iter().map(move |row| &row[i]).filter(|cell| !cell.is_null());
+            let mut literals: Vec<String> = seen().filter_map(sql_literal).collect();
+            literals.sort();
+            literals.dedup();
+            literals.truncate(6);
+            let is_seen = |n: i64| seen().any(|cell| is_number(cell, n));
+            let wanted: BTreeSet<i64> =
+                original.iter().filter_map(|row| whole(&row[i])).chain([100, 100_000]).collect();
+            let kind = Kind::of(&c.data_type);
+            let number = matches!(kind, Kind::Int | Kind::Float | Kind::Decimal);
+            Column {
+                sql: quoted(c.name.as_str()),
+                kind,
+                literals,
+                absent: if number { wanted.into_iter().rev().find(|n| !is_seen(*n)) } else { None },
+                digits: kind == Kind::Text
+                    && seen().all(|cell| matches!(cell, Cell::Text(t) if t.parse::<i32>().is_ok())),
+            }
+        };
+        let name = format!("{}.{}", quoted(source.name.schema()), quoted(source.name.table()));
+        Self { name, columns: source.columns.iter().enumerate().map(column).collect() }
+    }
+}
+
+/// Queries over the sources in `visible`, which is what the principal sees of the world; none when that is nothing.
+pub fn queries(
+    world: &World,
+    visible: &BTreeMap<SourceId, Vec<Row>>,
+    dice: &mut Dice,
+    sizes: &Sizes,
+    count: usize,
+) -> Vec<Query> {
+    let readable: Vec<Readable> = world
+        .facts
+        .sources
+        .iter()
+        .filter_map(|s| Some(Readable::new(s, visible.get(&s.id)?, &world.tables[&s.id])))
+        .collect();
+    if readable.is_empty() {
+        return Vec::new();
+    }
+    (0..count).map(|_| Asker { dice, readable: &readable, sizes, names: 0, ctes: Vec::new() }.query()).collect()
+}
+
+struct Asker<'a> {
+    dice: &'a mut Dice,
+    readable: &'a [Readable],
+    sizes: &'a Sizes,
+    names: usize,
+    ctes: Vec<Readable>,
+}
+
+impl Asker<'_> {
+    fn query(mut self) -> Query {
+        if self.dice.chance(8) {
+            return self.failing();
+        }
+        let mut with = Vec::new();
+        while self.dice.chance(20) && with.len() < 2 {
+            let body = self.select(1, None);
+            let name = self.name("w");
+            with.push(format!("{name} AS ({})", body.sql));
+            self.ctes.push(Readable { name, columns: body.columns });
+        }
+        let depth = self.sizes.query_depth_max;
+        let body = if self.dice.chance(15) { self.set_operation(depth) } else { self.select(depth, None) };
+        let mut sql = if with.is_empty() { body.sql } else { format!("WITH {} {}", with.join(", "), body.sql) };
+        let ordered = self.dice.chance(35);
+        if ordered {
+            sql.push_str(&self.total_order(body.columns.len()));
+        }
+        Query { sql, ordered, may_fail: false }
+    }
+
+    /// An expression that fails on some visible values, perhaps, where every engine computes it for every row.
+    fn failing(&mut self) -> Query {
+        let table = self.dice.pick(self.readable).clone();
+        let column = self.dice.pick(&table.columns).clone();
+        let expression = match column.kind {
+            Kind::Text => format!("CAST({} AS INT)", column.sql),
+            Kind::Int | Kind::Decimal => {
+                let zero = self.dice.pick(&["0", "1", "2", "100"]);
+                format!("10 / ({} - {zero})", column.sql)
+            }
+            Kind::Boolean | Kind::Float | Kind::Date | Kind::Timestamp => column.sql.clone(),
+        };
+        let aggregate = self.dice.chance(30);
+        let expression = if aggregate { format!("max({expression})") } else { expression };
+        Query { sql: format!("SELECT {expression} AS c0 FROM {}", table.name), ordered: false, may_fail: true }
+    }
+
+    fn name(&mut self, prefix: &str) -> String {
+        self.names += 1;
+        format!("{prefix}{}", self.names)
+    }
+
+    fn total_order(&mut self, columns: usize) -> String {
+        let mut order = Vec::new();
+        for i in 1..=columns {
+            order.push(format!("{i}{}", self.dice.pick(&["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"])));
+        }
+        let mut clause = format!(" ORDER BY {}", order.join(", "));
+        if self.dice.chance(60) {
+            clause.push_str(&format!(" LIMIT {}", self.dice.below(8)));
+            if self.dice.chance(30) {
+                clause.push_str(&format!(" OFFSET {}", self.dice.below(5)));
+            }
+        }
+        clause
+    }
+}
+
+impl Kind {
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Boolean => Kind::Boolean,
+            DataType::Int32 | DataType::Int64 => Kind::Int,
+            DataType::Float64 => Kind::Float,
+            DataType::Decimal { .. } => Kind::Decimal,
+            DataType::Text => Kind::Text,
+            DataType::Date => Kind::Date,
+            DataType::Timestamp { .. } => Kind::Timestamp,
+            other => panic!("no columns of type {other} are made"),
+        }
+    }
+
+    fn literal(self) -> &'static str {
+        match self {
+            Kind::Boolean => "TRUE",
+            Kind::Int => "1",
+            Kind::Float => "0.5",
+            Kind::Decimal => "0.25",
+            Kind::Text => "'A'",
+            Kind::Date => "DATE '1970-01-08'",
+            Kind::Timestamp => "TIMESTAMP '2024-01-01 00:00:00'",
+        }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && name != "user";
+    if plain { name.to_owned() } else { format!("\"{name}\"") }
+}
+
+/// `None` for what must not be said in a query: a canary in an error text would prove nothing then.
+fn sql_literal(cell: &Cell) -> Option<String> {
+    match cell {
+        Cell::Text(text) if text.contains(CANARY) => None,
+        Cell::Float(n) if n.fract() == 0.0 => Some(format!("{n:.1}")),
+        _ => Some(super::predicate::literal(cell).to_string()),
+    }
+}
+
+fn whole(cell: &Cell) -> Option<i64> {
+    match cell {
+        Cell::Int(n) => Some(*n),
+        Cell::Decimal { unscaled, scale } => i64::try_from(unscaled / 10_i128.pow(*scale)).ok(),
+        Cell::Float(n) if n.abs() < 1e9 => format!("{n:.0}").parse().ok(),
+        _ => None,
+    }
+}
+
+fn is_number(cell: &Cell, n: i64) -> bool {
+    match cell {
+        Cell::Int(m) => *m == n,
+        Cell::Decimal { unscaled, scale } => *unscaled == i128::from(n) * 10_i128.pow(*scale),
+        Cell::Float(m) => *m == n as f64,
+        _ => false,
+    }
+}

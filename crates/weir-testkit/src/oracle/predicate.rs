@@ -1,0 +1,394 @@
+//! Conditions over the original values of a row, with SQL's three-valued truth: true, false and NULL are cells. Not as
+//! in SQL, a lookup is NULL whenever what it looks for is NULL, and passes over rows whose key is NULL.
+
+use std::cmp::Ordering;
+
+use chrono::{NaiveDate, NaiveDateTime};
+use weir_model::{DataSource, Value};
+use weir_policy::ast::{ColumnRef, LookupQuery, Match, MatchColumn, Predicate, RowCondition, UserCall};
+use weir_policy::{Compare, Function};
+
+use super::{Misfit, Oracle};
+use crate::cell::{Cell, Row, decimal_text, parse_decimal};
+
+/// The rows that a condition can name columns of, the innermost last.
+#[derive(Clone)]
+pub(super) struct Scope<'a>(Vec<Named<'a>>);
+
+#[derive(Clone)]
+struct Named<'a> {
+    source: &'a DataSource,
+    alias: Option<&'a str>,
+    row: &'a Row,
+}
+
+impl Named<'_> {
+    fn place(&self, wanted: &ColumnRef) -> Option<usize> {
+        let meant = match (&wanted.qualifier, self.alias) {
+            (None, _) => true,
+            (Some(qualifier), Some(alias)) => qualifier == alias,
+            (Some(qualifier), None) => {
+                *qualifier == self.source.name.to_string() || qualifier == self.source.name.table()
+            }
+        };
+        let place = self.source.columns.iter().position(|c| c.name == wanted.name);
+        place.filter(|_| meant)
+    }
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn row(source: &'a DataSource, row: &'a Row) -> Self {
+        Scope(vec![Named { source, alias: None, row }])
+    }
+
+    fn within(&self, source: &'a DataSource, alias: Option<&'a str>, row: &'a Row) -> Self {
+        let mut inner = self.clone();
+        inner.0.push(Named { source, alias, row });
+        inner
+    }
+
+    fn column(&self, wanted: &ColumnRef) -> Result<Cell, Misfit> {
+        let found = self.0.iter().rev().find_map(|named| Some(named.row[named.place(wanted)?].clone()));
+        found.ok_or_else(|| self.missing())
+    }
+
+    fn has(&self, wanted: &ColumnRef) -> bool {
+        self.0.iter().any(|named| named.place(wanted).is_some())
+    }
+
+    /// The one column of the governed source for which `is` holds.
+    fn only(&self, is: impl Fn(&weir_model::Column) -> bool) -> Result<Cell, Misfit> {
+        let outer = self.0.first().ok_or(Misfit::Broken)?;
+        let places: Vec<usize> = (0..outer.source.columns.len()).filter(|i| is(&outer.source.columns[*i])).collect();
+        match places.as_slice() {
+            [place] => Ok(outer.row[*place].clone()),
+            [] => Err(Misfit::Absent),
+            _ => Err(Misfit::Broken),
+        }
+    }
+
+    /// What the governed source lacks may be a reason to pass it over; what a lookup lacks never is.
+    fn missing(&self) -> Misfit {
+        if self.0.len() == 1 { Misfit::Absent } else { Misfit::Broken }
+    }
+}
+
+fn truth(known: Option<bool>) -> Cell {
+    known.map_or(Cell::Null, Cell::Boolean)
+}
+
+fn known(cell: &Cell) -> Result<Option<bool>, Misfit> {
+    match cell {
+        Cell::Boolean(b) => Ok(Some(*b)),
+        Cell::Null => Ok(None),
+        _ => Err(Misfit::Broken),
+    }
+}
+
+fn not(cell: &Cell) -> Result<Cell, Misfit> {
+    Ok(truth(known(cell)?.map(|b| !b)))
+}
+
+impl Oracle<'_> {
+    pub(super) fn shows_row(&self, condition: &RowCondition, row: &Row) -> Result<bool, Misfit> {
+        let scope = Scope::row(self.source, row);
+        let shown = match condition {
+            RowCondition::Match { user, column } => {
+                let cell = match column {
+                    MatchColumn::Named(name) => scope.only(|c| c.name == name.node)?,
+                    MatchColumn::Tagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.node.covers(t)))?,
+                };
+                match user {
+                    Match::Group => equals_one(&cell, &self.groups()),
+                    Match::Attribute(key) => equals_one(&cell, &self.attribute(key.node.as_str())),
+                }
+            }
+            RowCondition::Where(predicate) => self.value(predicate, &scope)?,
+        };
+        Ok(shown == Cell::Boolean(true))
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.principal.groups.iter().map(|g| g.as_str().to_owned()).collect()
+    }
+
+    fn attribute(&self, key: &str) -> Vec<String> {
+        self.principal.attributes.get(key).into_iter().flatten().cloned().collect()
+    }
+
+    pub(super) fn value(&self, predicate: &Predicate, scope: &Scope<'_>) -> Result<Cell, Misfit> {
+        let value = |p: &Predicate| self.value(p, scope);
+        let maybe_not = |cell: Cell, negated: bool| if negated { not(&cell) } else { Ok(cell) };
+        match predicate {
+            Predicate::Literal(literal) => Cell::literal(literal).ok_or(Misfit::Broken),
+            Predicate::Column(column) => scope.column(&column.node),
+            Predicate::Compare { op, left, right } => Ok(truth(compare(*op, &value(left)?, &value(right)?))),
+            Predicate::Between { value: v, low, high, negated } => {
+                let v = value(v)?;
+                let above = truth(compare(Compare::GreaterOrEqual, &v, &value(low)?));
+                let below = truth(compare(Compare::LessOrEqual, &v, &value(high)?));
+                maybe_not(all([Ok(above), Ok(below)])?, *negated)
+            }
+            Predicate::In { value: v, list, negated } => {
+                let list = list.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+                maybe_not(is_in(&value(v)?, &list), *negated)
+            }
+            Predicate::InLookup { value: v, lookup, negated } => {
+                let key = lookup.key.as_ref().ok_or(Misfit::Broken)?;
+                let v = value(v)?;
+                let found = self
+                    .looked_up(lookup, key, scope)?
+                    .iter()
+                    .any(|key| compare(Compare::Equal, &v, key) == Some(true));
+                maybe_not(truth((!v.is_null()).then_some(found)), *negated)
+            }
+            Predicate::Exists { lookup, negated } => {
+                let one = Predicate::Literal(Value::Int(1));
+                let found = !self.looked_up(lookup, &one, scope)?.is_empty();
+                let tied = !self.ties(lookup, scope)?.iter().any(Cell::is_null);
+                maybe_not(truth(tied.then_some(found)), *negated)
+            }
+            Predicate::Like { value: v, pattern, case_insensitive, negated } => {
+                let matched = match (value(v)?, value(pattern)?) {
+                    (Cell::Text(v), Cell::Text(p)) if *case_insensitive => {
+                        Some(like(&v.to_lowercase(), &p.to_lowercase()))
+                    }
+                    (Cell::Text(v), Cell::Text(p)) => Some(like(&v, &p)),
+                    (Cell::Null, _) | (_, Cell::Null) => None,
+                    _ => return Err(Misfit::Broken),
+                };
+                maybe_not(truth(matched), *negated)
+            }
+            Predicate::IsNull { value: v, negated } => Ok(Cell::Boolean(value(v)?.is_null() != *negated)),
+            Predicate::And(list) => all(list.iter().map(value)),
+            Predicate::Or(list) => not(&all(list.iter().map(|p| not(&value(p)?)))?),
+            Predicate::Not(inner) => not(&value(inner)?),
+            Predicate::Call { function, args } => {
+                call(*function, &args.iter().map(value).collect::<Result<Vec<_>, _>>()?)
+            }
+            Predicate::User(user) => self.asked(&user.node, scope),
+        }
+    }
+
+    fn asked(&self, user: &UserCall, scope: &Scope<'_>) -> Result<Cell, Misfit> {
+        Ok(match user {
+            UserCall::Username => Cell::Text(self.principal.id.name().to_owned()),
+            UserCall::Iam => Cell::Text(self.principal.id.iam().as_str().to_owned()),
+            UserCall::IsInGroups(groups) => Cell::Boolean(groups.iter().all(|g| self.principal.groups.contains(g))),
+            UserCall::HasAttribute(key, value) => Cell::Boolean(self.attribute(key.as_str()).contains(value)),
+            UserCall::AttributeValuesContains(key, v) => {
+                equals_one(&self.value(v, scope)?, &self.attribute(key.as_str()))
+            }
+            UserCall::GroupsContains(v) => equals_one(&self.value(v, scope)?, &self.groups()),
+            UserCall::ColumnTagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.covers(t)))?,
+            UserCall::ColumnReference(name) => scope.only(|c| c.name == *name)?,
+        })
+    }
+
+    /// The values of the row outside to which the filter of an EXISTS ties rows of the lookup by equality.
+    fn ties(&self, lookup: &LookupQuery, scope: &Scope<'_>) -> Result<Vec<Cell>, Misfit> {
+        let source = self.facts.sources.iter().find(|s| s.name == lookup.source.node).ok_or(Misfit::Broken)?;
+        let nothing = Vec::new();
+        let inner = Scope(vec![Named { source, alias: lookup.alias.as_deref(), row: &nothing }]);
+        let conjuncts = match &lookup.filter {
+            Some(Predicate::And(conjuncts)) => conjuncts.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        };
+        let mut ties = Vec::new();
+        for conjunct in conjuncts {
+            let Predicate::Compare { op: Compare::Equal, left, right } = conjunct else { continue };
+            for side in [left, right] {
+                if let Predicate::Column(column) = &**side
+                    && !inner.has(&column.node)
+                {
+                    ties.push(scope.column(&column.node)?);
+                }
+            }
+        }
+        Ok(ties)
+    }
+
+    /// The key of every row of another source that passes the filter.
+    fn looked_up(&self, lookup: &LookupQuery, key: &Predicate, scope: &Scope<'_>) -> Result<Vec<Cell>, Misfit> {
+        let source = self.facts.sources.iter().find(|s| s.name == lookup.source.node).ok_or(Misfit::Broken)?;
+        let mut keys = Vec::new();
+        for row in &self.tables[&source.id] {
+            let inner = scope.within(source, lookup.alias.as_deref(), row);
+            let passes = match &lookup.filter {
+                Some(filter) => self.value(filter, &inner)? == Cell::Boolean(true),
+                None => true,
+            };
+            if passes {
+                keys.push(self.value(key, &inner)?);
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// AND: false if one is false, else NULL if one is NULL.
+fn all(cells: impl IntoIterator<Item = Result<Cell, Misfit>>) -> Result<Cell, Misfit> {
+    let mut result = Some(true);
+    for cell in cells {
+        match known(&cell?)? {
+            Some(true) => {}
+            Some(false) => result = Some(false),
+            None if result == Some(false) => {}
+            None => result = None,
+        }
+    }
+    Ok(truth(result))
+}
+
+fn is_in(value: &Cell, list: &[Cell]) -> Cell {
+    let answers: Vec<_> = list.iter().map(|item| compare(Compare::Equal, value, item)).collect();
+    if answers.contains(&Some(true)) {
+        Cell::Boolean(true)
+    } else {
+        truth(if answers.contains(&None) { None } else { Some(false) })
+    }
+}
+
+/// Whether the value equals one of the texts when they are read as its type.
+fn equals_one(value: &Cell, texts: &[String]) -> Cell {
+    if value.is_null() && !texts.is_empty() {
+        return Cell::Null;
+    }
+    let is = |text: &String| match value {
+        Cell::Null => false,
+        Cell::Text(v) => v == text,
+        Cell::Boolean(v) => text.parse() == Ok(*v),
+        Cell::Int(v) => text.parse() == Ok(*v),
+        Cell::Float(v) => text.parse() == Ok(*v),
+        Cell::Decimal { .. } => parse_decimal(text)
+            .is_some_and(|(unscaled, scale)| order(value, &Cell::Decimal { unscaled, scale }) == Some(Ordering::Equal)),
+        Cell::Date(v) => {
+            text.parse::<NaiveDate>().is_ok_and(|d| (d - NaiveDate::default()).num_days() == i64::from(*v))
+        }
+        Cell::Timestamp(v) => NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+            .is_ok_and(|t| t.and_utc().timestamp_micros() == *v),
+    };
+    Cell::Boolean(texts.iter().any(is))
+}
+
+fn compare(op: Compare, left: &Cell, right: &Cell) -> Option<bool> {
+    let order = order(left, right)?;
+    Some(match op {
+        Compare::Equal => order.is_eq(),
+        Compare::NotEqual => order.is_ne(),
+        Compare::Less => order.is_lt(),
+        Compare::LessOrEqual => order.is_le(),
+        Compare::Greater => order.is_gt(),
+        Compare::GreaterOrEqual => order.is_ge(),
+    })
+}
+
+/// `None` when one of them is NULL.
+fn order(left: &Cell, right: &Cell) -> Option<Ordering> {
+    match (left, right) {
+        (Cell::Null, _) | (_, Cell::Null) => None,
+        (Cell::Boolean(l), Cell::Boolean(r)) => Some(l.cmp(r)),
+        (Cell::Text(l), Cell::Text(r)) => Some(l.as_bytes().cmp(r.as_bytes())),
+        (Cell::Date(l), Cell::Date(r)) => Some(l.cmp(r)),
+        (Cell::Timestamp(l), Cell::Timestamp(r)) => Some(l.cmp(r)),
+        (Cell::Date(l), Cell::Timestamp(r)) => Some((i64::from(*l) * 86_400_000_000).cmp(r)),
+        (Cell::Timestamp(l), Cell::Date(r)) => Some(l.cmp(&(i64::from(*r) * 86_400_000_000))),
+        (Cell::Float(_), _) | (_, Cell::Float(_)) => float(left)?.partial_cmp(&float(right)?),
+        _ => {
+            let ((l, l_scale), (r, r_scale)) = (exact(left)?, exact(right)?);
+            let common = l_scale.max(r_scale);
+            Some((l * 10_i128.pow(common - l_scale)).cmp(&(r * 10_i128.pow(common - r_scale))))
+        }
+    }
+}
+
+fn exact(cell: &Cell) -> Option<(i128, u32)> {
+    match cell {
+        Cell::Int(n) => Some((i128::from(*n), 0)),
+        Cell::Decimal { unscaled, scale } => Some((*unscaled, *scale)),
+        other => panic!("{other} is no exact number"),
+    }
+}
+
+fn float(cell: &Cell) -> Option<f64> {
+    match cell {
+        Cell::Float(n) => Some(*n),
+        Cell::Int(n) => Some(*n as f64),
+        Cell::Decimal { unscaled, scale } => decimal_text(*unscaled, *scale).parse().ok(),
+        other => panic!("{other} is no number"),
+    }
+}
+
+/// `%` is any text, `_` one character, a backslash takes the next character as it is.
+fn like(text: &str, pattern: &str) -> bool {
+    fn at(text: &[char], pattern: &[char]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            ['%', rest @ ..] => (0..=text.len()).any(|skip| at(&text[skip..], rest)),
+            ['_', rest @ ..] => !text.is_empty() && at(&text[1..], rest),
+            ['\\', c, rest @ ..] | [c, rest @ ..] => text.first() == Some(c) && at(&text[1..], rest),
+        }
+    }
+    at(&text.chars().collect::<Vec<_>>(), &pattern.chars().collect::<Vec<_>>())
+}
+
+fn call(function: Function, args: &[Cell]) -> Result<Cell, Misfit> {
+    if function == Function::Coalesce {
+        return Ok(args.iter().find(|a| !a.is_null()).cloned().unwrap_or(Cell::Null));
+    }
+    if args.iter().any(Cell::is_null) {
+        return Ok(Cell::Null);
+    }
+    match (function, args) {
+        (Function::Lower, [Cell::Text(t)]) => Ok(Cell::Text(t.to_lowercase())),
+        (Function::Upper, [Cell::Text(t)]) => Ok(Cell::Text(t.to_uppercase())),
+        (Function::Length, [Cell::Text(t)]) => {
+            Ok(Cell::Int(i64::try_from(t.chars().count()).map_err(|_| Misfit::Broken)?))
+        }
+        (Function::StartsWith, [Cell::Text(t), Cell::Text(start)]) => Ok(Cell::Boolean(t.starts_with(start))),
+        (Function::Substring, [Cell::Text(t), Cell::Int(start), Cell::Int(count)]) => {
+            let start = usize::try_from(start - 1).map_err(|_| Misfit::Broken)?;
+            let count = usize::try_from(*count).map_err(|_| Misfit::Broken)?;
+            Ok(Cell::Text(t.chars().skip(start).take(count).collect()))
+        }
+        _ => Err(Misfit::Broken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn like_knows_its_wildcards() {
+        for (text, pattern, expected) in [
+            ("abc", "a%", true),
+            ("abc", "_b_", true),
+            ("abc", "ab", false),
+            ("", "%", true),
+            ("", "_", false),
+            ("a%c", "a\\%c", true),
+            ("abc", "a\\%c", false),
+            ("日本", "__", true),
+        ] {
+            assert_eq!(like(text, pattern), expected, "{text} LIKE {pattern}");
+        }
+    }
+
+    #[test]
+    fn in_is_three_valued() {
+        let (one, two) = (Cell::Int(1), Cell::Int(2));
+        assert_eq!(is_in(&one, &[Cell::Null, one.clone()]), Cell::Boolean(true));
+        assert_eq!(is_in(&one, &[Cell::Null, two.clone()]), Cell::Null);
+        assert_eq!(is_in(&Cell::Null, &[]), Cell::Boolean(false));
+        assert_eq!(is_in(&Cell::Null, &[two]), Cell::Null);
+    }
+
+    #[test]
+    fn numbers_compare_by_value() {
+        let half = Cell::Decimal { unscaled: 50, scale: 2 };
+        assert_eq!(compare(Compare::Less, &half, &Cell::Int(1)), Some(true));
+        assert_eq!(compare(Compare::Equal, &half, &Cell::Float(0.5)), Some(true));
+    }
+}

@@ -1,0 +1,32 @@
+//! Measurements. The programs are examples of the crates they measure; their reports land in `bench/`.
+
+use anyhow::{Result, bail};
+
+use crate::run::cargo;
+
+pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<()> {
+    let (scale, repetitions) = (scale.to_string(), repetitions.to_string());
+    let all = ["decision", "tpch", "grants"];
+    match only {
+        Some(name) if !all.contains(&name) => bail!("there is no benchmark `{name}`: {}", all.join(", ")),
+        Some(_) | None => {}
+    }
+    let wanted = |name| only.is_none_or(|only| only == name);
+    let example = |package, name, args: &[&str]| {
+        let mut all = vec!["run", "--release", "--package", package, "--example", name, "--"];
+        all.extend(args);
+        cargo(&all, &[])
+    };
+    if wanted("decision") {
+        example("weir-policy", "decide_latency", &["--report", "bench/decision.md"])?;
+    }
+    if wanted("tpch") {
+        let args = ["tpch", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/tpch.md"];
+        example("weir-query", "bench", &args)?;
+    }
+    if wanted("grants") {
+        let args = ["grants", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/grants.md"];
+        example("weir-query", "bench", &args)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Every chore of the project: `cargo xtask --help`.
+
+mod bench;
+mod ci;
+mod layers;
+mod run;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Every chore of the project", arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// What the gate runs, in its order: install what is missing, tidy, clippy, every test.
+    Ci,
+    /// Every test (a release build, so that the engine is compiled once for tests and program).
+    Test {
+        /// Only tests whose name holds this.
+        filter: Option<String>,
+    },
+    /// Formatting, crate layers, lints opted in, generated documents up to date.
+    Tidy,
+    /// Compares the crates' dependencies with `layers.toml`.
+    Layers {
+        /// Prints the table for ARCHITECTURE.md.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Runs golden tests and rewrites what they expect. Read the diff before you commit it.
+    Golden,
+    /// Runs the oracle on worlds that CI has not seen; findings are written below `tests/cases/found`.
+    Oracle {
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Measures and writes the reports of `bench/`.
+    Bench {
+        /// Only this one: `decision`, `tpch` or `grants`.
+        only: Option<String>,
+        /// TPC-H scale factor.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        /// Repetitions of each query.
+        #[arg(long, default_value_t = 15)]
+        repetitions: usize,
+    },
+}
+
+fn main() -> Result<()> {
+    match Args::parse().verb {
+        Verb::Ci => ci::run(),
+        Verb::Test { filter } => run::tests(filter.as_deref(), &[]),
+        Verb::Tidy => tidy::run(),
+        Verb::Layers { print: true } => layers::print(),
+        Verb::Layers { print: false } => layers::check(),
+        Verb::Golden => run::tests(None, &[("WEIR_ACCEPT", "1")]),
+        Verb::Oracle { minutes } => {
+            run::tests(Some("oracle"), &[("WEIR_ORACLE_MINUTES", &minutes.to_string()), ("WEIR_ORACLE_SAVE", "1")])
+        }
+        Verb::Bench { only, scale, repetitions } => bench::run(only.as_deref(), scale, repetitions),
+    }
+}

@@ -22,11 +22,11 @@ pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<
     }
     if wanted("tpch") {
         let args = ["tpch", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/tpch.md"];
-        example("weir-query", "bench", &args)?;
+        example("weir-server", "bench", &args)?;
     }
     if wanted("grants") {
         let args = ["grants", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/grants.md"];
-        example("weir-query", "bench", &args)?;
+        example("weir-server", "bench", &args)?;
     }
     Ok(())
 }

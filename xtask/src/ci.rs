@@ -12,7 +12,7 @@ pub(crate) fn run() -> Result<()> {
     let steps: [(&str, fn() -> Result<()>); 4] = [
         ("install", install),
         ("tidy", tidy::run),
-        ("clippy", || cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])),
+        ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])),
         ("test", || tests(None, &[])),
     ];
     let mut spent = Vec::new();

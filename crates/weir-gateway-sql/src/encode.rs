@@ -15,11 +15,12 @@ use arrow::array::{
     Decimal256Array, Float32Array, Float64Array, GenericListArray, Int16Array, Int32Array, Int64Array,
     IntervalMonthDayNanoArray, LargeStringArray, NullArray, PrimitiveArray, RecordBatch, StringArray, StringViewArray,
 };
+use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, DurationMicrosecondType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use pgwire::api::Type;
 
 use self::json::Json;
@@ -67,26 +68,33 @@ impl Batch {
     }
 
     /// Appends one DataRow message. On an error, what was appended has to be cut off.
-    pub(crate) fn write(&self, row: usize, formats: &[Format], out: &mut BytesMut) -> Encoded {
+    pub(crate) fn write(&self, row: usize, formats: &[Format], out: &mut Vec<u8>) -> Encoded {
         let start = out.len();
         out.extend_from_slice(b"D\0\0\0\0");
         out.put_i16(i16::try_from(self.cells.len()).map_err(|_| EncodeError::TooLong)?);
         for (index, cell) in self.cells.iter().enumerate() {
             cell.field(row, Format::pick(formats, index), out)?;
         }
-        patch_length(out, start + 1)
+        let length = i32::try_from(out.len() - start - 1).map_err(|_| EncodeError::TooLong)?;
+        patch(out, start + 1, length)
     }
 }
 
-/// Writes the length of everything from `at`, the length's own four bytes included, at `at`.
-fn patch_length(out: &mut BytesMut, at: usize) -> Encoded {
-    let length = i32::try_from(out.len() - at).map_err(|_| EncodeError::TooLong)?;
+/// Writes a length that was not known before, at `at`.
+#[inline]
+fn patch(out: &mut [u8], at: usize, length: i32) -> Encoded {
     out.get_mut(at..at + 4).ok_or(EncodeError::Shape)?.copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
 
 /// A column, looked at once.
-enum Cell {
+struct Cell {
+    /// `None` when no value is NULL.
+    nulls: Option<NullBuffer>,
+    values: Values,
+}
+
+enum Values {
     Null,
     Bool(BooleanArray),
     Int2(Int16Array),
@@ -114,39 +122,41 @@ enum Cell {
 impl Cell {
     fn new(array: &ArrayRef, zone: Option<Tz>) -> Result<Self, EncodeError> {
         let array = canonical(array)?;
-        let cell = match array.data_type() {
-            DataType::Null => array.as_any().downcast_ref::<NullArray>().map(|_| Cell::Null),
-            DataType::Boolean => array.as_boolean_opt().cloned().map(Cell::Bool),
-            DataType::Int16 => array.as_primitive_opt().cloned().map(Cell::Int2),
-            DataType::Int32 => array.as_primitive_opt().cloned().map(Cell::Int4),
-            DataType::Int64 => array.as_primitive_opt().cloned().map(Cell::Int8),
-            DataType::Float32 => array.as_primitive_opt().cloned().map(Cell::Float4),
-            DataType::Float64 => array.as_primitive_opt().cloned().map(Cell::Float8),
-            DataType::Decimal128(_, scale) => array.as_primitive_opt().cloned().map(|a| Cell::Numeric(a, *scale)),
-            DataType::Decimal256(_, scale) => array.as_primitive_opt().cloned().map(|a| Cell::WideNumeric(a, *scale)),
-            DataType::Utf8 => array.as_string_opt().cloned().map(Cell::Text),
-            DataType::LargeUtf8 => array.as_string_opt().cloned().map(Cell::LargeText),
-            DataType::Utf8View => array.as_string_view_opt().cloned().map(Cell::TextView),
-            DataType::Binary => array.as_binary_opt().cloned().map(Cell::Bytes),
-            DataType::BinaryView => array.as_binary_view_opt().cloned().map(Cell::BytesView),
-            DataType::Date32 => array.as_primitive_opt().cloned().map(Cell::Date),
-            DataType::Time64(TimeUnit::Microsecond) => array.as_primitive_opt().cloned().map(Cell::Time),
-            DataType::Timestamp(TimeUnit::Microsecond, None) => array.as_primitive_opt().cloned().map(Cell::Timestamp),
-            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-                array.as_primitive_opt().cloned().map(|a| Cell::TimestampTz(a, zone))
+        let values = match array.data_type() {
+            DataType::Null => array.as_any().downcast_ref::<NullArray>().map(|_| Values::Null),
+            DataType::Boolean => array.as_boolean_opt().cloned().map(Values::Bool),
+            DataType::Int16 => array.as_primitive_opt().cloned().map(Values::Int2),
+            DataType::Int32 => array.as_primitive_opt().cloned().map(Values::Int4),
+            DataType::Int64 => array.as_primitive_opt().cloned().map(Values::Int8),
+            DataType::Float32 => array.as_primitive_opt().cloned().map(Values::Float4),
+            DataType::Float64 => array.as_primitive_opt().cloned().map(Values::Float8),
+            DataType::Decimal128(_, scale) => array.as_primitive_opt().cloned().map(|a| Values::Numeric(a, *scale)),
+            DataType::Decimal256(_, scale) => array.as_primitive_opt().cloned().map(|a| Values::WideNumeric(a, *scale)),
+            DataType::Utf8 => array.as_string_opt().cloned().map(Values::Text),
+            DataType::LargeUtf8 => array.as_string_opt().cloned().map(Values::LargeText),
+            DataType::Utf8View => array.as_string_view_opt().cloned().map(Values::TextView),
+            DataType::Binary => array.as_binary_opt().cloned().map(Values::Bytes),
+            DataType::BinaryView => array.as_binary_view_opt().cloned().map(Values::BytesView),
+            DataType::Date32 => array.as_primitive_opt().cloned().map(Values::Date),
+            DataType::Time64(TimeUnit::Microsecond) => array.as_primitive_opt().cloned().map(Values::Time),
+            DataType::Timestamp(TimeUnit::Microsecond, None) => {
+                array.as_primitive_opt().cloned().map(Values::Timestamp)
             }
-            DataType::Interval(IntervalUnit::MonthDayNano) => array.as_primitive_opt().cloned().map(Cell::Interval),
-            DataType::Duration(TimeUnit::Microsecond) => array.as_primitive_opt().cloned().map(Cell::Duration),
+            DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+                array.as_primitive_opt().cloned().map(|a| Values::TimestampTz(a, zone))
+            }
+            DataType::Interval(IntervalUnit::MonthDayNano) => array.as_primitive_opt().cloned().map(Values::Interval),
+            DataType::Duration(TimeUnit::Microsecond) => array.as_primitive_opt().cloned().map(Values::Duration),
             DataType::List(item) => match pg_type(array.data_type()) {
-                Some(Type::JSON) | None => Some(Cell::Json(Json::new(&array, zone)?)),
+                Some(Type::JSON) | None => Some(Values::Json(Json::new(&array, zone)?)),
                 Some(_) => {
                     let list = array.as_list_opt::<i32>().ok_or(EncodeError::Shape)?.clone();
                     let item_oid = pg_type(item.data_type()).ok_or(EncodeError::Shape)?.oid();
                     let items = Box::new(Cell::new(list.values(), zone)?);
-                    Some(Cell::List { list, items, item_oid })
+                    Some(Values::List { list, items, item_oid })
                 }
             },
-            DataType::Struct(_) | DataType::Map(..) => Some(Cell::Json(Json::new(&array, zone)?)),
+            DataType::Struct(_) | DataType::Map(..) => Some(Values::Json(Json::new(&array, zone)?)),
             // `canonical` leaves nothing of these.
             DataType::Int8
             | DataType::UInt8
@@ -172,39 +182,24 @@ impl Cell {
             | DataType::Union(..)
             | DataType::RunEndEncoded(..) => None,
         };
-        cell.ok_or(EncodeError::Shape)
+        let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+        Ok(Self { nulls, values: values.ok_or(EncodeError::Shape)? })
     }
 
+    #[inline]
     fn is_null(&self, row: usize) -> bool {
-        match self {
-            Cell::Null => true,
-            Cell::Bool(a) => a.is_null(row),
-            Cell::Int2(a) => a.is_null(row),
-            Cell::Int4(a) => a.is_null(row),
-            Cell::Int8(a) => a.is_null(row),
-            Cell::Float4(a) => a.is_null(row),
-            Cell::Float8(a) => a.is_null(row),
-            Cell::Numeric(a, _) => a.is_null(row),
-            Cell::WideNumeric(a, _) => a.is_null(row),
-            Cell::Text(a) => a.is_null(row),
-            Cell::LargeText(a) => a.is_null(row),
-            Cell::TextView(a) => a.is_null(row),
-            Cell::Bytes(a) => a.is_null(row),
-            Cell::BytesView(a) => a.is_null(row),
-            Cell::Date(a) => a.is_null(row),
-            Cell::Time(a) => a.is_null(row),
-            Cell::Timestamp(a) | Cell::TimestampTz(a, _) => a.is_null(row),
-            Cell::Interval(a) => a.is_null(row),
-            Cell::Duration(a) => a.is_null(row),
-            Cell::List { list, .. } => list.is_null(row),
-            Cell::Json(json) => json.is_null(row),
-        }
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
     /// Length and value, or -1 for NULL.
-    fn field(&self, row: usize, format: Format, out: &mut BytesMut) -> Encoded {
+    fn field(&self, row: usize, format: Format, out: &mut Vec<u8>) -> Encoded {
         if self.is_null(row) {
             out.put_i32(-1);
+            return Ok(());
+        }
+        if let Some(bytes) = self.values.as_is(row, format) {
+            out.put_i32(i32::try_from(bytes.len()).map_err(|_| EncodeError::TooLong)?);
+            out.extend_from_slice(bytes);
             return Ok(());
         }
         let at = out.len();
@@ -214,62 +209,96 @@ impl Cell {
             Format::Binary => self.binary(row, out)?,
         }
         let length = i32::try_from(out.len() - at - 4).map_err(|_| EncodeError::TooLong)?;
-        out.get_mut(at..at + 4).ok_or(EncodeError::Shape)?.copy_from_slice(&length.to_be_bytes());
-        Ok(())
+        patch(out, at, length)
     }
 
     /// The value's text. The row is not NULL.
-    fn text(&self, row: usize, out: &mut BytesMut) -> Encoded {
-        match self {
-            Cell::Null => {}
-            Cell::Bool(a) => out.put_u8(if a.value(row) { b't' } else { b'f' }),
-            Cell::Int2(a) => integer(a.value(row), out),
-            Cell::Int4(a) => integer(a.value(row), out),
-            Cell::Int8(a) => integer(a.value(row), out),
-            Cell::Float4(a) => float::text4(a.value(row), out),
-            Cell::Float8(a) => float::text8(a.value(row), out),
-            Cell::Numeric(a, scale) => numeric::text(a.value(row), *scale, out),
-            Cell::WideNumeric(a, scale) => numeric::wide_text(a.value(row), *scale, out),
-            Cell::Text(a) => out.extend_from_slice(a.value(row).as_bytes()),
-            Cell::LargeText(a) => out.extend_from_slice(a.value(row).as_bytes()),
-            Cell::TextView(a) => out.extend_from_slice(a.value(row).as_bytes()),
-            Cell::Bytes(a) => hex(a.value(row), out),
-            Cell::BytesView(a) => hex(a.value(row), out),
-            Cell::Date(a) => time::date_text(a.value(row), out),
-            Cell::Time(a) => time::time_text(a.value(row), out),
-            Cell::Timestamp(a) => time::timestamp_text(a.value(row), out),
-            Cell::TimestampTz(a, zone) => time::timestamptz_text(a.value(row), *zone, out)?,
-            Cell::Interval(a) => time::interval_text(time::Interval::of(a.value(row)), out),
-            Cell::Duration(a) => time::interval_text(time::Interval::of_micros(a.value(row)), out),
-            Cell::List { list, items, .. } => list_text(list, items, row, out)?,
-            Cell::Json(json) => json.write(row, out)?,
+    #[inline]
+    fn text(&self, row: usize, out: &mut Vec<u8>) -> Encoded {
+        match &self.values {
+            Values::Null => {}
+            Values::Bool(a) => out.put_u8(if a.value(row) { b't' } else { b'f' }),
+            Values::Int2(a) => integer(a.value(row), out),
+            Values::Int4(a) => integer(a.value(row), out),
+            Values::Int8(a) => integer(a.value(row), out),
+            Values::Float4(a) => float::text4(a.value(row), out),
+            Values::Float8(a) => float::text8(a.value(row), out),
+            Values::Numeric(a, scale) => numeric::text(a.value(row), *scale, out),
+            Values::WideNumeric(a, scale) => numeric::wide_text(a.value(row), *scale, out),
+            Values::Text(a) => out.extend_from_slice(a.value(row).as_bytes()),
+            Values::LargeText(a) => out.extend_from_slice(a.value(row).as_bytes()),
+            Values::TextView(a) => out.extend_from_slice(a.value(row).as_bytes()),
+            Values::Bytes(a) => hex(a.value(row), out),
+            Values::BytesView(a) => hex(a.value(row), out),
+            Values::Date(a) => time::date_text(a.value(row), out),
+            Values::Time(a) => time::time_text(a.value(row), out),
+            Values::Timestamp(a) => time::timestamp_text(a.value(row), out),
+            Values::TimestampTz(a, zone) => time::timestamptz_text(a.value(row), *zone, out)?,
+            Values::Interval(a) => time::interval_text(time::Interval::of(a.value(row)), out),
+            Values::Duration(a) => time::interval_text(time::Interval::of_micros(a.value(row)), out),
+            Values::List { list, items, .. } => list_text(list, items, row, out)?,
+            Values::Json(json) => json.write(row, out)?,
         }
         Ok(())
     }
 
     /// The value's binary form. The row is not NULL.
-    fn binary(&self, row: usize, out: &mut BytesMut) -> Encoded {
-        match self {
-            Cell::Null => {}
-            Cell::Bool(a) => out.put_u8(u8::from(a.value(row))),
-            Cell::Int2(a) => out.put_i16(a.value(row)),
-            Cell::Int4(a) => out.put_i32(a.value(row)),
-            Cell::Int8(a) => out.put_i64(a.value(row)),
-            Cell::Float4(a) => out.put_f32(a.value(row)),
-            Cell::Float8(a) => out.put_f64(a.value(row)),
-            Cell::Numeric(a, scale) => numeric::binary(a.value(row), *scale, out)?,
-            Cell::WideNumeric(a, scale) => numeric::wide_binary(a.value(row), *scale, out)?,
-            Cell::Text(_) | Cell::LargeText(_) | Cell::TextView(_) | Cell::Json(_) => self.text(row, out)?,
-            Cell::Bytes(a) => out.extend_from_slice(a.value(row)),
-            Cell::BytesView(a) => out.extend_from_slice(a.value(row)),
-            Cell::Date(a) => out.put_i32(time::pg_days(a.value(row))?),
-            Cell::Time(a) => out.put_i64(a.value(row)),
-            Cell::Timestamp(a) | Cell::TimestampTz(a, _) => out.put_i64(time::pg_micros(a.value(row))?),
-            Cell::Interval(a) => time::interval_binary(time::Interval::of(a.value(row)), out),
-            Cell::Duration(a) => time::interval_binary(time::Interval::of_micros(a.value(row)), out),
-            Cell::List { list, items, item_oid } => list_binary(list, items, *item_oid, row, out)?,
+    #[inline]
+    fn binary(&self, row: usize, out: &mut Vec<u8>) -> Encoded {
+        match &self.values {
+            Values::Null => {}
+            Values::Bool(a) => out.put_u8(u8::from(a.value(row))),
+            Values::Int2(a) => out.put_i16(a.value(row)),
+            Values::Int4(a) => out.put_i32(a.value(row)),
+            Values::Int8(a) => out.put_i64(a.value(row)),
+            Values::Float4(a) => out.put_f32(a.value(row)),
+            Values::Float8(a) => out.put_f64(a.value(row)),
+            Values::Numeric(a, scale) => numeric::binary(a.value(row), *scale, out)?,
+            Values::WideNumeric(a, scale) => numeric::wide_binary(a.value(row), *scale, out)?,
+            Values::Text(_) | Values::LargeText(_) | Values::TextView(_) | Values::Json(_) => self.text(row, out)?,
+            Values::Bytes(a) => out.extend_from_slice(a.value(row)),
+            Values::BytesView(a) => out.extend_from_slice(a.value(row)),
+            Values::Date(a) => out.put_i32(time::pg_days(a.value(row))?),
+            Values::Time(a) => out.put_i64(a.value(row)),
+            Values::Timestamp(a) | Values::TimestampTz(a, _) => out.put_i64(time::pg_micros(a.value(row))?),
+            Values::Interval(a) => time::interval_binary(time::Interval::of(a.value(row)), out),
+            Values::Duration(a) => time::interval_binary(time::Interval::of_micros(a.value(row)), out),
+            Values::List { list, items, item_oid } => list_binary(list, items, *item_oid, row, out)?,
         }
         Ok(())
+    }
+}
+
+impl Values {
+    /// The value's bytes, when they go over the wire as they are.
+    #[inline]
+    fn as_is(&self, row: usize, format: Format) -> Option<&[u8]> {
+        match self {
+            Values::Text(a) => Some(a.value(row).as_bytes()),
+            Values::LargeText(a) => Some(a.value(row).as_bytes()),
+            Values::TextView(a) => Some(a.value(row).as_bytes()),
+            Values::Bytes(a) if format == Format::Binary => Some(a.value(row)),
+            Values::BytesView(a) if format == Format::Binary => Some(a.value(row)),
+            Values::Bytes(_)
+            | Values::BytesView(_)
+            | Values::Null
+            | Values::Bool(_)
+            | Values::Int2(_)
+            | Values::Int4(_)
+            | Values::Int8(_)
+            | Values::Float4(_)
+            | Values::Float8(_)
+            | Values::Numeric(..)
+            | Values::WideNumeric(..)
+            | Values::Date(_)
+            | Values::Time(_)
+            | Values::Timestamp(_)
+            | Values::TimestampTz(..)
+            | Values::Interval(_)
+            | Values::Duration(_)
+            | Values::List { .. }
+            | Values::Json(_) => None,
+        }
     }
 }
 
@@ -340,11 +369,12 @@ fn cast(array: &ArrayRef, target: &DataType) -> Result<ArrayRef, EncodeError> {
     cast_with_options(array, target, &strict).map_err(|_| EncodeError::DateTime)
 }
 
-fn integer(value: impl itoa::Integer, out: &mut BytesMut) {
+#[inline]
+fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn hex(bytes: &[u8], out: &mut BytesMut) {
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(b"\\x");
     out.reserve(bytes.len() * 2);
@@ -355,7 +385,7 @@ fn hex(bytes: &[u8], out: &mut BytesMut) {
     }
 }
 
-fn list_text(list: &GenericListArray<i32>, items: &Cell, row: usize, out: &mut BytesMut) -> Encoded {
+fn list_text(list: &GenericListArray<i32>, items: &Cell, row: usize, out: &mut Vec<u8>) -> Encoded {
     out.put_u8(b'{');
     for (nth, item) in item_rows(list, row).enumerate() {
         if nth > 0 {
@@ -390,7 +420,7 @@ fn needs_quotes(item: &[u8]) -> bool {
     item.is_empty() || item.eq_ignore_ascii_case(b"null") || item.iter().any(special)
 }
 
-fn list_binary(list: &GenericListArray<i32>, items: &Cell, item_oid: u32, row: usize, out: &mut BytesMut) -> Encoded {
+fn list_binary(list: &GenericListArray<i32>, items: &Cell, item_oid: u32, row: usize, out: &mut Vec<u8>) -> Encoded {
     let rows = item_rows(list, row);
     let nulls = rows.clone().any(|item| items.is_null(item));
     out.put_i32(i32::from(!rows.is_empty()));

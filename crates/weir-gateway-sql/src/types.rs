@@ -23,6 +23,7 @@ impl Format {
     }
 
     /// The format of item `index` when a client sends none, one for all, or one for each.
+    #[inline]
     pub(crate) fn pick(formats: &[Format], index: usize) -> Self {
         match formats {
             [] => Format::Text,

@@ -52,14 +52,16 @@ pub(crate) enum Input {
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     inbox: BytesMut,
-    outbox: BytesMut,
+    outbox: Vec<u8>,
+    /// How much of the outbox is sent.
+    sent: usize,
     /// Kind of the message that is being skipped, and what is left of it.
     skipping: Option<(u8, usize)>,
 }
 
 impl Connection {
     pub(crate) fn new(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), inbox: BytesMut::new(), outbox: BytesMut::new(), skipping: None }
+        Self { stream: Box::new(stream), inbox: BytesMut::new(), outbox: Vec::new(), sent: 0, skipping: None }
     }
 
     /// The next packet of the startup phase, which has a length but no kind. `None` for garbage or the end.
@@ -150,31 +152,36 @@ impl Connection {
 
     /// Appends a message to what will be sent.
     pub(crate) fn put(&mut self, message: PgWireBackendMessage) {
-        let before = self.outbox.len();
-        if message.encode(&mut self.outbox).is_err() {
-            self.outbox.truncate(before);
-            tracing::error!("a message could not be encoded");
+        let mut bytes = BytesMut::new();
+        match message.encode(&mut bytes) {
+            Ok(()) => self.outbox.extend_from_slice(&bytes),
+            Err(_) => tracing::error!("a message could not be encoded"),
         }
     }
 
     /// Where rows are written.
-    pub(crate) fn outbox(&mut self) -> &mut BytesMut {
+    #[inline]
+    pub(crate) fn outbox(&mut self) -> &mut Vec<u8> {
         &mut self.outbox
     }
 
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.outbox.len() >= FLUSH_BYTES
     }
 
     /// Sends what was gathered. May be dropped and called again.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        while !self.outbox.is_empty() {
-            if self.stream.write_buf(&mut self.outbox).await? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+        while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => self.sent += sent,
             }
         }
+        self.sent = 0;
+        self.outbox.clear();
         if self.outbox.capacity() > KEEP_BYTES_MAX {
-            self.outbox = BytesMut::new();
+            self.outbox = Vec::new();
         }
         self.stream.flush().await
     }

@@ -15,6 +15,12 @@ pub struct InvalidName {
     why: &'static str,
 }
 
+impl InvalidName {
+    pub(crate) fn new(kind: &'static str, name: String, why: &'static str) -> Self {
+        Self { kind, name, why }
+    }
+}
+
 fn checked(kind: &'static str, name: &str) -> Result<(), InvalidName> {
     let why = if name.is_empty() {
         "is empty"

@@ -8,13 +8,14 @@ use crate::names::{AttributeKey, GroupName, InvalidName};
 
 /// An identity manager. The same user name in two of them is two principals.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct IamId(String);
 
 impl IamId {
     pub fn new(id: impl Into<String>) -> Result<Self, InvalidName> {
-        // Same rules as for a group: short, printable.
-        Ok(Self(GroupName::new(id)?.into()))
+        // Same rules as for a group, and no colon: that is what parts it from the name.
+        let id: String = GroupName::new(id)?.into();
+        if id.contains(':') { Err(InvalidName::new("identity manager", id, "has a colon")) } else { Ok(Self(id)) }
     }
 
     /// The identity manager that is part of Weir.
@@ -24,6 +25,19 @@ impl IamId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for IamId {
+    type Error = InvalidName;
+    fn try_from(id: String) -> Result<Self, InvalidName> {
+        Self::new(id)
+    }
+}
+
+impl From<IamId> for String {
+    fn from(id: IamId) -> String {
+        id.0
     }
 }
 

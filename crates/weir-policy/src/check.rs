@@ -184,29 +184,38 @@ fn masks(policy: &DataPolicy<'_>, sources: &[&DataSource], catalog: &Catalog<'_>
     let per_source: Vec<Vec<MaskRule>> = sources.iter().map(|source| policy.masks_on(source, catalog)).collect();
     for (number, rule) in policy.rules().iter().enumerate() {
         let bound: Vec<&MaskRule> = per_source.iter().filter_map(|rules| rules.get(number)).collect();
-        let Action::Mask(action) = &rule.action else {
-            found.extend(bound.iter().filter_map(|bound| bound.broken.clone()));
-            continue;
-        };
         found.extend(bound.iter().filter_map(|bound| bound.broken.clone()));
         found.extend(bound.iter().flat_map(|bound| &bound.targets).filter_map(|target| target.mask.clone().err()));
-        let works = bound.iter().any(|bound| !bound.targets.is_empty());
-        let mut absences: Vec<&Absence> = Vec::new();
-        for absence in bound.iter().flat_map(|bound| &bound.passed_over) {
-            let everywhere = bound.iter().all(|bound| bound.passed_over.contains(absence));
-            if !absences.contains(&absence) && (everywhere || !works) {
+        if let Action::Mask(action) = &rule.action
+            && bound.iter().all(|bound| bound.broken.is_none())
+        {
+            found.extend(idle(&action.columns, &bound, sources));
+        }
+    }
+}
+
+/// What a mask rule speaks of that no source has, or why it masks nothing anywhere.
+fn idle(columns: &Columns, bound: &[&MaskRule], sources: &[&DataSource]) -> Vec<Diagnostic> {
+    let mut absences: Vec<&Absence> = Vec::new();
+    let (first, others) = bound
+        .split_first()
+        .map_or((&[] as &[Absence], &[] as &[&MaskRule]), |(first, others)| (first.passed_over.as_slice(), others));
+    absences.extend(first.iter().filter(|absence| others.iter().all(|bound| bound.passed_over.contains(absence))));
+    let mut working = bound.iter().filter(|bound| !bound.targets.is_empty()).peekable();
+    if working.peek().is_none() {
+        for absence in bound.iter().filter_map(|bound| bound.without_condition.as_ref()) {
+            if !absences.contains(&absence) {
                 absences.push(absence);
             }
         }
-        if works && bound.iter().all(|bound| bound.when.as_ref().is_some_and(|when| when.is_literal(false))) {
-            let message = "the condition can never be true: the policy masks nothing";
-            found.push(Diagnostic::error("policy::never-matches", message));
+        if absences.is_empty() {
+            return vec![no_column(columns, sources)];
         }
-        if !works && absences.is_empty() && bound.iter().all(|bound| bound.broken.is_none()) {
-            found.push(no_column(&action.columns, sources));
-        }
-        found.extend(absences.into_iter().map(|absence| absence.on(sources)));
+    } else if working.all(|bound| bound.when.as_ref().is_some_and(|when| when.is_literal(false))) {
+        let message = "the condition can never be true: the policy masks nothing";
+        return vec![Diagnostic::error("policy::never-matches", message)];
     }
+    absences.into_iter().map(|absence| absence.on(sources)).collect()
 }
 
 /// No source has a column that the rule picks.

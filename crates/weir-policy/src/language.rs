@@ -18,6 +18,7 @@ use weir_model::PolicyKey;
 
 use crate::ast::{Policy, Predicate, Statement};
 use crate::diagnostic::{Diagnostic, Span};
+pub(crate) use words::nearest;
 
 /// Longest text with policies, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;

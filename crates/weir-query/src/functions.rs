@@ -1,4 +1,4 @@
-//! Functions that say who reads.
+//! Functions that say who reads, and what answers.
 
 use std::sync::Arc;
 
@@ -8,12 +8,16 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use weir_model::PrincipalId;
 
-/// `current_user`, `session_user` and `user` of one statement: whose rights hold.
-pub(crate) fn register_identity(state: &mut SessionState, principal: &PrincipalId) -> Result<()> {
+/// For clients that look for a version of PostgreSQL in it.
+const VERSION: &str = concat!("PostgreSQL 15.0 (Weir ", env!("CARGO_PKG_VERSION"), ")");
+
+/// `current_user`, `session_user` and `user` of one statement, whose rights hold; and `version`.
+pub(crate) fn register(state: &mut SessionState, principal: &PrincipalId) -> Result<()> {
     let name = principal.to_string();
-    for function in ["current_user", "session_user", "user"] {
-        let name = name.clone();
-        let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name.clone()))));
+    let answers = [("current_user", name.as_str()), ("session_user", &name), ("user", &name), ("version", VERSION)];
+    for (function, answer) in answers {
+        let answer = ScalarValue::Utf8(Some(answer.to_owned()));
+        let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(answer.clone()));
         let udf = create_udf(function, vec![], DataType::Utf8, Volatility::Stable, Arc::new(answer));
         state.register_udf(Arc::new(udf))?;
     }

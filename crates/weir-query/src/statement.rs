@@ -7,7 +7,7 @@ mod session;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql, visit_relations};
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql, visit_relations, visit_statements};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -86,8 +86,19 @@ fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
     match sql {
-        Sql::Query(parsed) => Ok(Statement::Query(Query { text, parsed })),
+        Sql::Query(parsed) => match written_inside(&parsed) {
+            Some(inner) => Err(unsupported(&inner)),
+            None => Ok(Statement::Query(Query { text, parsed })),
+        },
         _ => Err(unsupported(&text)),
+    }
+}
+
+/// The statement inside a query that changes data, as in `WITH d AS (DELETE …) SELECT …`.
+fn written_inside(query: &datafusion::sql::sqlparser::ast::Query) -> Option<String> {
+    match visit_statements(query, |inner| ControlFlow::Break(inner.to_string())) {
+        ControlFlow::Break(inner) => Some(inner),
+        ControlFlow::Continue(()) => None,
     }
 }
 

@@ -3,13 +3,15 @@
 use comfy_table::{Table, presets};
 
 /// Columns under headings, without lines.
-pub(crate) fn list(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
-    table(presets::NOTHING, headings.iter().map(|heading| heading.to_uppercase()), rows)
+pub(crate) fn list(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = table(presets::NOTHING, headings.iter().map(|heading| heading.to_uppercase()), rows);
+    table.column_iter_mut().for_each(|column| _ = column.set_padding((0, 2)));
+    table.trim_fmt()
 }
 
 /// Rows between lines, as an answer to a query.
-pub(crate) fn grid(headings: impl IntoIterator<Item = String>, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
-    table(presets::UTF8_FULL_CONDENSED, headings, rows)
+pub(crate) fn grid(headings: impl IntoIterator<Item = String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    table(presets::UTF8_FULL_CONDENSED, headings, rows).to_string()
 }
 
 fn table(

@@ -103,7 +103,7 @@ mod tests {
             let world = World::generate(seed, &Sizes::default());
             let mut other = world.clone();
             let subject = &world.facts.principals[0].id;
-            other.disturb(subject, &mut Dice::new(seed));
+            other.disturb(subject, 90, &mut Dice::new(seed));
             assert_eq!(world.visible(subject), other.visible(subject));
             changed += usize::from(world.tables != other.tables);
         }

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
-pub(super) fn text4(value: f32, out: &mut BytesMut) {
+pub(super) fn text4(value: f32, out: &mut Vec<u8>) {
     if special(f64::from(value), out) {
         return;
     }
@@ -15,7 +15,7 @@ pub(super) fn text4(value: f32, out: &mut BytesMut) {
     digits.lay_out(6, out);
 }
 
-pub(super) fn text8(value: f64, out: &mut BytesMut) {
+pub(super) fn text8(value: f64, out: &mut Vec<u8>) {
     if special(value, out) {
         return;
     }
@@ -25,7 +25,7 @@ pub(super) fn text8(value: f64, out: &mut BytesMut) {
 }
 
 /// What is not a number like any other.
-fn special(value: f64, out: &mut BytesMut) -> bool {
+fn special(value: f64, out: &mut Vec<u8>) -> bool {
     let text: &[u8] = if value.is_nan() {
         b"NaN"
     } else if value == f64::INFINITY {
@@ -58,7 +58,7 @@ impl std::fmt::Write for Digits {
 }
 
 impl Digits {
-    fn lay_out(&self, exponent_from: i32, out: &mut BytesMut) {
+    fn lay_out(&self, exponent_from: i32, out: &mut Vec<u8>) {
         let text = self.bytes.get(..self.length).unwrap_or_default();
         let (negative, text) = match text.split_first() {
             Some((b'-', rest)) => (true, rest),

@@ -3,9 +3,9 @@
 use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, MapArray, StructArray};
 use arrow::datatypes::DataType;
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
-use super::{Cell, EncodeError, Encoded, canonical, item_rows};
+use super::{Cell, EncodeError, Encoded, Values, canonical, item_rows};
 
 pub(super) enum Json {
     Value(Box<Cell>),
@@ -42,7 +42,7 @@ impl Json {
         }
     }
 
-    pub(super) fn write(&self, row: usize, out: &mut BytesMut) -> Encoded {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Encoded {
         if self.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -86,53 +86,53 @@ impl Json {
     }
 }
 
-fn comma(nth: usize, out: &mut BytesMut) {
+fn comma(nth: usize, out: &mut Vec<u8>) {
     if nth > 0 {
         out.put_u8(b',');
     }
 }
 
-fn value(cell: &Cell, row: usize, out: &mut BytesMut) -> Encoded {
-    match cell {
-        Cell::Bool(bools) => {
+fn value(cell: &Cell, row: usize, out: &mut Vec<u8>) -> Encoded {
+    match &cell.values {
+        Values::Bool(bools) => {
             out.extend_from_slice(if bools.value(row) { b"true" } else { b"false" });
             Ok(())
         }
-        Cell::Float4(floats) if !floats.value(row).is_finite() => quoted(cell, row, out),
-        Cell::Float8(floats) if !floats.value(row).is_finite() => quoted(cell, row, out),
-        Cell::Int2(_)
-        | Cell::Int4(_)
-        | Cell::Int8(_)
-        | Cell::Float4(_)
-        | Cell::Float8(_)
-        | Cell::Numeric(..)
-        | Cell::WideNumeric(..)
-        | Cell::Json(_) => cell.text(row, out),
-        Cell::Null
-        | Cell::Text(_)
-        | Cell::LargeText(_)
-        | Cell::TextView(_)
-        | Cell::Bytes(_)
-        | Cell::BytesView(_)
-        | Cell::Date(_)
-        | Cell::Time(_)
-        | Cell::Timestamp(_)
-        | Cell::TimestampTz(..)
-        | Cell::Interval(_)
-        | Cell::Duration(_)
-        | Cell::List { .. } => quoted(cell, row, out),
+        Values::Float4(floats) if !floats.value(row).is_finite() => quoted(cell, row, out),
+        Values::Float8(floats) if !floats.value(row).is_finite() => quoted(cell, row, out),
+        Values::Int2(_)
+        | Values::Int4(_)
+        | Values::Int8(_)
+        | Values::Float4(_)
+        | Values::Float8(_)
+        | Values::Numeric(..)
+        | Values::WideNumeric(..)
+        | Values::Json(_) => cell.text(row, out),
+        Values::Null
+        | Values::Text(_)
+        | Values::LargeText(_)
+        | Values::TextView(_)
+        | Values::Bytes(_)
+        | Values::BytesView(_)
+        | Values::Date(_)
+        | Values::Time(_)
+        | Values::Timestamp(_)
+        | Values::TimestampTz(..)
+        | Values::Interval(_)
+        | Values::Duration(_)
+        | Values::List { .. } => quoted(cell, row, out),
     }
 }
 
 /// The value's text as a JSON string.
-fn quoted(cell: &Cell, row: usize, out: &mut BytesMut) -> Encoded {
-    let mut text = BytesMut::new();
+fn quoted(cell: &Cell, row: usize, out: &mut Vec<u8>) -> Encoded {
+    let mut text = Vec::new();
     cell.text(row, &mut text)?;
     string(&text, out);
     Ok(())
 }
 
-fn string(text: &[u8], out: &mut BytesMut) {
+fn string(text: &[u8], out: &mut Vec<u8>) {
     out.put_u8(b'"');
     for byte in text {
         match byte {

@@ -1,12 +1,12 @@
 //! Decimals as PostgreSQL's `numeric`: digits with a point in text, groups of four decimal digits in binary.
 
 use arrow::datatypes::i256;
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::{EncodeError, Encoded};
 
 /// `unscaled` divided by ten to the power of `scale`.
-pub(super) fn text(unscaled: i128, scale: i8, out: &mut BytesMut) {
+pub(super) fn text(unscaled: i128, scale: i8, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     let mut wide = itoa::Buffer::new();
     // 64-bit division is several times faster.
@@ -17,13 +17,13 @@ pub(super) fn text(unscaled: i128, scale: i8, out: &mut BytesMut) {
     point(unscaled < 0, digits.as_bytes(), scale, out);
 }
 
-pub(super) fn wide_text(unscaled: i256, scale: i8, out: &mut BytesMut) {
+pub(super) fn wide_text(unscaled: i256, scale: i8, out: &mut Vec<u8>) {
     let text = unscaled.to_string();
     let digits = text.strip_prefix('-').unwrap_or(&text);
     point(unscaled.is_negative(), digits.as_bytes(), scale, out);
 }
 
-fn point(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
+fn point(negative: bool, digits: &[u8], scale: i8, out: &mut Vec<u8>) {
     if negative {
         out.put_u8(b'-');
     }
@@ -46,18 +46,18 @@ fn point(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) {
     }
 }
 
-pub(super) fn binary(unscaled: i128, scale: i8, out: &mut BytesMut) -> Encoded {
+pub(super) fn binary(unscaled: i128, scale: i8, out: &mut Vec<u8>) -> Encoded {
     groups(unscaled < 0, itoa::Buffer::new().format(unscaled.unsigned_abs()).as_bytes(), scale, out)
 }
 
-pub(super) fn wide_binary(unscaled: i256, scale: i8, out: &mut BytesMut) -> Encoded {
+pub(super) fn wide_binary(unscaled: i256, scale: i8, out: &mut Vec<u8>) -> Encoded {
     let text = unscaled.to_string();
     let digits = text.strip_prefix('-').unwrap_or(&text);
     groups(unscaled.is_negative(), digits.as_bytes(), scale, out)
 }
 
 /// Number of groups, weight of the first (a power of 10,000), sign, decimals shown, groups.
-fn groups(negative: bool, digits: &[u8], scale: i8, out: &mut BytesMut) -> Encoded {
+fn groups(negative: bool, digits: &[u8], scale: i8, out: &mut Vec<u8>) -> Encoded {
     const NEGATIVE: i16 = 0x4000;
     let scale = i32::from(scale);
     // Power of ten of the first digit, plus one.

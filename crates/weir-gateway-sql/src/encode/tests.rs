@@ -16,7 +16,7 @@ fn rows(columns: Vec<ArrayRef>, format: Format, zone: Option<&str>) -> Result<Ve
     let batch = Batch::new(&batch, zone.map(|zone| zone.parse().unwrap()))?;
     (0..batch.rows())
         .map(|row| {
-            let mut out = BytesMut::from(&b"before"[..]);
+            let mut out = b"before".to_vec();
             batch.write(row, &[format], &mut out)?;
             Ok(fields_of(&out[6..]))
         })
@@ -319,7 +319,7 @@ fn formats_are_for_each_column() {
     let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![1])), Arc::new(Int32Array::from(vec![1]))];
     let fields: Vec<_> = columns.iter().map(|c| Field::new("c", c.data_type().clone(), true)).collect();
     let batch = Batch::new(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap(), None).unwrap();
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     batch.write(0, &[Format::Text, Format::Binary], &mut out).unwrap();
     assert_eq!(fields_of(&out), [Some(b"1".to_vec()), Some(vec![0, 0, 0, 1])]);
 }

@@ -2,7 +2,7 @@
 
 use arrow::array::timezone::Tz;
 use arrow::datatypes::IntervalMonthDayNano;
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use chrono::{DateTime, Offset, TimeZone};
 
 use super::{EncodeError, Encoded, integer};
@@ -19,7 +19,7 @@ pub(super) fn pg_micros(micros: i64) -> Result<i64, EncodeError> {
     micros.checked_sub(i64::from(EPOCH_DAYS) * DAY).ok_or(EncodeError::DateTime)
 }
 
-pub(super) fn date_text(days: i32, out: &mut BytesMut) {
+pub(super) fn date_text(days: i32, out: &mut Vec<u8>) {
     if date(i64::from(days), out) {
         out.extend_from_slice(b" BC");
     }
@@ -28,7 +28,7 @@ pub(super) fn date_text(days: i32, out: &mut BytesMut) {
 /// Writes a date and says whether it is before year 1.
 ///
 /// Howard Hinnant's `civil_from_days`: years begin in March, in eras of 400 years.
-fn date(days: i64, out: &mut BytesMut) -> bool {
+fn date(days: i64, out: &mut Vec<u8>) -> bool {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);
@@ -40,26 +40,30 @@ fn date(days: i64, out: &mut BytesMut) -> bool {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let shown = if year > 0 { year } else { 1 - year };
     if shown < 10_000 {
-        two(shown / 100, out);
-        two(shown % 100, out);
+        let ([a, b], [c, d], [e, f], [g, h]) = (digits(shown / 100), digits(shown % 100), digits(month), digits(day));
+        out.extend_from_slice(&[a, b, c, d, b'-', e, f, b'-', g, h]);
     } else {
         integer(shown, out);
+        let ([e, f], [g, h]) = (digits(month), digits(day));
+        out.extend_from_slice(&[b'-', e, f, b'-', g, h]);
     }
-    out.put_u8(b'-');
-    two(month, out);
-    out.put_u8(b'-');
-    two(day, out);
     year <= 0
 }
 
-/// Two digits.
-fn two(number: i64, out: &mut BytesMut) {
+/// The last two digits.
+#[inline]
+fn digits(number: i64) -> [u8; 2] {
     let digit = |d: i64| u8::try_from(d).unwrap_or(0) + b'0';
-    out.extend_from_slice(&[digit(number / 10 % 10), digit(number % 10)]);
+    [digit(number / 10 % 10), digit(number % 10)]
+}
+
+#[inline]
+fn two(number: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&digits(number));
 }
 
 /// Microseconds of a day, or of an interval's time part; not negative.
-pub(super) fn time_text(micros: i64, out: &mut BytesMut) {
+pub(super) fn time_text(micros: i64, out: &mut Vec<u8>) {
     let seconds = micros / 1_000_000;
     if seconds < 360_000 {
         two(seconds / 3_600, out);
@@ -67,9 +71,8 @@ pub(super) fn time_text(micros: i64, out: &mut BytesMut) {
         integer(seconds / 3_600, out);
     }
     out.put_u8(b':');
-    two(seconds / 60 % 60, out);
-    out.put_u8(b':');
-    two(seconds % 60, out);
+    let ([a, b], [c, d]) = (digits(seconds / 60 % 60), digits(seconds % 60));
+    out.extend_from_slice(&[a, b, b':', c, d]);
     let mut fraction = micros % 1_000_000;
     if fraction != 0 {
         out.put_u8(b'.');
@@ -82,20 +85,20 @@ pub(super) fn time_text(micros: i64, out: &mut BytesMut) {
     }
 }
 
-fn date_time(micros: i64, out: &mut BytesMut) -> bool {
+fn date_time(micros: i64, out: &mut Vec<u8>) -> bool {
     let before_christ = date(micros.div_euclid(DAY), out);
     out.put_u8(b' ');
     time_text(micros.rem_euclid(DAY), out);
     before_christ
 }
 
-pub(super) fn timestamp_text(micros: i64, out: &mut BytesMut) {
+pub(super) fn timestamp_text(micros: i64, out: &mut Vec<u8>) {
     if date_time(micros, out) {
         out.extend_from_slice(b" BC");
     }
 }
 
-pub(super) fn timestamptz_text(micros: i64, zone: Option<Tz>, out: &mut BytesMut) -> Encoded {
+pub(super) fn timestamptz_text(micros: i64, zone: Option<Tz>, out: &mut Vec<u8>) -> Encoded {
     let offset = match zone {
         None => 0,
         Some(zone) => {
@@ -142,14 +145,14 @@ impl Interval {
     }
 }
 
-pub(super) fn interval_binary(interval: Interval, out: &mut BytesMut) {
+pub(super) fn interval_binary(interval: Interval, out: &mut Vec<u8>) {
     out.put_i64(interval.micros);
     out.put_i32(interval.days);
     out.put_i32(interval.months);
 }
 
 /// The `postgres` style, such as `1 year 2 mons -3 days +04:05:06.7`.
-pub(super) fn interval_text(interval: Interval, out: &mut BytesMut) {
+pub(super) fn interval_text(interval: Interval, out: &mut Vec<u8>) {
     let start = out.len();
     let mut after_negative = false;
     let parts = [(interval.months / 12, " year"), (interval.months % 12, " mon"), (interval.days, " day")];

@@ -282,7 +282,7 @@ fn show_columns(name: &str, settings: &SessionSettings) -> Result<Vec<Column>, T
     Ok(vec![Column::text(settings.show(name)?.0)])
 }
 
-fn put_text_row(values: &[&str], out: &mut bytes::BytesMut) {
+fn put_text_row(values: &[&str], out: &mut Vec<u8>) {
     let short = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
     out.put_u8(b'D');
     out.put_i32(short(6 + values.iter().map(|value| 4 + value.len()).sum::<usize>()));

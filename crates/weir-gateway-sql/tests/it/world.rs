@@ -6,21 +6,23 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use pgwire::api::auth::sasl::scram::gen_salted_password;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::{Client, Config, NoTls};
 use weir_gateway_sql::{SqlGateway, SqlSettings};
 use weir_guard::audit::{Attempt, Outcome};
-use weir_guard::{AuditSink, Credentials, Guard, KeyRing, PortError, ScramVerifier, SnapshotFeed, SystemClock};
+use weir_guard::{AuditSink, Credentials, Ended, Guard, KeyRing, PortError, ScramVerifier, SnapshotFeed, SystemClock};
 use weir_model::{Epoch, Principal, PrincipalId, Secret, SourceId};
 use weir_policy::{Facts, Snapshot};
 use weir_query::{Engine, EngineSettings};
 
 /// Everything that the engine and the door ask of the outside.
 #[derive(Default)]
-pub struct Ports {
-    pub attempts: Mutex<Vec<Attempt>>,
-    pub outcomes: Mutex<Vec<Outcome>>,
+pub(crate) struct Ports {
+    pub(crate) attempts: Mutex<Vec<Attempt>>,
+    pub(crate) outcomes: Mutex<Vec<Outcome>>,
+    /// There is one more outcome.
+    pub(crate) ended: Notify,
 }
 
 #[async_trait]
@@ -40,12 +42,13 @@ impl AuditSink for Ports {
     }
 
     async fn outcome(&self, record: &Outcome) -> Result<(), PortError> {
-        self.outcomes.lock().unwrap().push(record.clone());
+        self.outcome_later(record.clone());
         Ok(())
     }
 
     fn outcome_later(&self, record: Outcome) {
         self.outcomes.lock().unwrap().push(record);
+        self.ended.notify_one();
     }
 }
 
@@ -67,19 +70,20 @@ impl Credentials for Ports {
 }
 
 /// A gateway that runs until it is dropped or stopped.
-pub struct World {
-    pub address: SocketAddr,
-    pub ports: Arc<Ports>,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) ports: Arc<Ports>,
+    clients: Mutex<Vec<AbortHandle>>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(SqlSettings::default()).await
     }
 
-    pub async fn with(settings: SqlSettings) -> Self {
+    pub(crate) async fn with(settings: SqlSettings) -> Self {
         let ports = Arc::new(Ports::default());
         let guard = Guard::new(ports.clone(), ports.clone(), ports.clone(), Arc::new(SystemClock));
         let limits = EngineSettings { memory_bytes_max: 256 << 20, partitions: 2, statement_bytes_max: 1 << 20 };
@@ -91,34 +95,55 @@ impl World {
         let served = tokio::spawn(gateway.serve(listener, async {
             let _ = stopped.await;
         }));
-        Self { address, ports, stop, served }
+        Self { address, ports, clients: Mutex::default(), stop, served }
     }
 
     /// Returns when the gateway has ended by itself.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.served.await.unwrap();
     }
 
-    pub async fn raw(&self) -> TcpStream {
+    /// Cuts every client's connection.
+    pub(crate) fn disconnect_all(&self) {
+        self.clients.lock().unwrap().iter().for_each(AbortHandle::abort);
+    }
+
+    /// Waits until as many reads have ended, and says how.
+    pub(crate) async fn ended(&self, reads: usize) -> Vec<Ended> {
+        loop {
+            let ended: Vec<_> = self.ports.outcomes.lock().unwrap().iter().map(|outcome| outcome.ended).collect();
+            if ended.len() >= reads {
+                return ended;
+            }
+            self.ports.ended.notified().await;
+        }
+    }
+
+    pub(crate) async fn raw(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    pub async fn tara(&self) -> Client {
+    pub(crate) async fn tara(&self) -> Client {
         self.connect("tara", "demo", "weir").await.unwrap()
     }
 
-    pub async fn connect(&self, user: &str, password: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn connect(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
         config.host("127.0.0.1").port(self.address.port()).user(user).password(password).dbname(database);
         let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
+        self.clients.lock().unwrap().push(tokio::spawn(connection).abort_handle());
         Ok(client)
     }
 }
 
 /// SQLSTATE and text of an error of the server.
-pub fn told(error: &tokio_postgres::Error) -> (String, String) {
+pub(crate) fn told(error: &tokio_postgres::Error) -> (String, String) {
     let error = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
     (error.code().code().to_owned(), error.message().to_owned())
 }

@@ -7,6 +7,7 @@ use weir_model::{AttributeKey, GroupName, Tag};
 use crate::ast::{At, Condition, LookupQuery, Predicate, Test, UserCall};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::facts::Facts;
+use crate::language::nearest;
 use crate::resolve::placed;
 
 /// How many names a message lists.
@@ -15,12 +16,10 @@ const LISTED_MAX: usize = 5;
 /// Adds the name that was probably meant, or those that exist.
 pub(crate) fn suggest<'a>(diagnostic: Diagnostic, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
     let known: BTreeSet<&str> = known.into_iter().collect();
-    let near = known.iter().map(|name| (distance(wrong, name), *name)).min();
-    let bound = (wrong.chars().count() / 3).max(1);
-    let help = match near {
-        None => "there are none yet".to_owned(),
-        Some((distance, name)) if distance <= bound => format!("did you mean `{name}`?"),
-        Some(_) => {
+    let help = match nearest(wrong, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if known.is_empty() => "there are none yet".to_owned(),
+        None => {
             let listed: Vec<String> = known.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect();
             match known.len().checked_sub(LISTED_MAX).filter(|more| *more > 0) {
                 Some(more) => format!("there are {} and {more} more", listed.join(", ")),
@@ -29,24 +28,6 @@ pub(crate) fn suggest<'a>(diagnostic: Diagnostic, wrong: &str, known: impl IntoI
         }
     };
     diagnostic.help(help)
-}
-
-/// Edits from one name to the other; a letter in the wrong case counts nothing.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.to_lowercase().chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (above, to) in row.iter().skip(1).zip(&b) {
-            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
-            diagonal = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 /// What people have, and how sources are tagged.

@@ -68,7 +68,7 @@ pub(super) fn is_plain(name: &str) -> bool {
 }
 
 /// The candidate that `word` was probably meant to be.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     // Longer words are no names of anything here, and comparing them takes long.
     if word.len() > 64 {

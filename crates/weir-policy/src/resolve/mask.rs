@@ -29,8 +29,10 @@ pub(crate) struct MaskRule {
     pub(crate) when: Option<Expr<UserTerm>>,
     /// Why the rule cannot be applied at all.
     pub(crate) broken: Option<Diagnostic>,
-    /// What the source lacks, so that the rule does less here or nothing.
+    /// Columns that the source lacks, so that the rule does less here or nothing.
     pub(crate) passed_over: Vec<Absence>,
+    /// What the source lacks of the condition, so that the rule does nothing here.
+    pub(crate) without_condition: Option<Absence>,
 }
 
 /// A column that a rule masks.
@@ -43,7 +45,7 @@ pub(crate) struct Target {
 
 impl MaskRule {
     pub(super) fn broken(why: Diagnostic) -> Self {
-        Self { targets: Vec::new(), when: None, broken: Some(why), passed_over: Vec::new() }
+        Self { targets: Vec::new(), when: None, broken: Some(why), passed_over: Vec::new(), without_condition: None }
     }
 }
 
@@ -54,7 +56,8 @@ pub(super) fn bind(
     catalog: &Catalog<'_>,
     names_sources: bool,
 ) -> MaskRule {
-    let mut rule = MaskRule { targets: Vec::new(), when: None, broken: None, passed_over: Vec::new() };
+    let mut rule =
+        MaskRule { targets: Vec::new(), when: None, broken: None, passed_over: Vec::new(), without_condition: None };
     let picked: Vec<&Column> = match (&action.columns, pattern) {
         (Columns::Named(names), _) => {
             let mut picked = Vec::new();
@@ -86,7 +89,7 @@ pub(super) fn bind(
     match action.when.as_ref().map(|when| predicate::truth(when, source, catalog)).transpose() {
         Ok(when) => rule.when = when.map(Expr::simplified),
         Err(Misfit::Absent(why)) if !names_sources => {
-            rule.passed_over.push(why);
+            rule.without_condition = Some(why);
             return rule;
         }
         Err(misfit) => {
@@ -265,7 +268,11 @@ fn check_replacement(regex: &Regex, replacement: &str) -> Result<(), Diagnostic>
             let help = if !digits.is_empty() && digits.len() < name.len() {
                 format!("write `${{{digits}}}` to end the number there")
             } else {
-                format!("the pattern has {} groups", regex.captures_len() - 1)
+                match regex.captures_len() - 1 {
+                    0 => "the pattern has no group in parentheses".to_owned(),
+                    1 => "the pattern has one group, `${1}`".to_owned(),
+                    n => format!("the pattern has {n} groups, `${{1}}` to `${{{n}}}`"),
+                }
             };
             return wrong(format!("`${name}` in `{replacement}` is no group of the pattern"), help);
         }

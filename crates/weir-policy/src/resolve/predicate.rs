@@ -13,12 +13,20 @@ use crate::expr::{Compare, Expr, Function, Lookup, LookupKey, UserTerm};
 const DEPTH_MAX: usize = 100;
 const LOOKUP_DEPTH_MAX: usize = 4;
 
+const TYPE_MISMATCH: &str = "policy::type-mismatch";
+
 type Bound = Expr<UserTerm>;
 
 /// The predicate as a condition on the rows of `source`.
 pub(super) fn truth(predicate: &Predicate, source: &DataSource, catalog: &Catalog<'_>) -> Result<Bound, Misfit> {
     let scope = Scope { source, alias: None, outer: None, catalog };
-    scope.boolean(predicate, 0).map(|typed| typed.expr)
+    scope.boolean(predicate, 0).map(|typed| typed.expr).map_err(|misfit| match misfit {
+        Misfit::Wrong(mut diagnostic) if diagnostic.code == TYPE_MISMATCH => {
+            diagnostic.message = format!("in `{}`: {}", source.name, diagnostic.message);
+            Misfit::Wrong(diagnostic)
+        }
+        misfit => misfit,
+    })
 }
 
 /// The rows that names can mean: those of the governed source outermost, of lookups inside.
@@ -77,7 +85,7 @@ fn wrong(code: &'static str, message: impl Into<String>, span: Option<Span>) -> 
 }
 
 fn wrong_type(message: impl Into<String>, span: Option<Span>) -> Misfit {
-    wrong("policy::type-mismatch", message, span)
+    wrong(TYPE_MISMATCH, message, span)
 }
 
 impl<'a> Scope<'a> {

@@ -32,9 +32,12 @@ pub(super) fn compile(facts: Facts) -> Snapshot {
         compiler.policy(stored, &catalog);
     }
     let Compiler { vocabulary, mut governed, problems } = compiler;
-    for column in governed.values_mut().flat_map(|governed| &mut governed.columns) {
-        // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
-        column.candidates.sort_by_key(|candidate| Reverse(candidate.closeness));
+    for Governed { source, columns, .. } in governed.values_mut() {
+        columns.sort_by_key(|masked| source.columns.iter().position(|column| column.id == masked.column));
+        for column in columns {
+            // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
+            column.candidates.sort_by_key(|candidate| Reverse(candidate.closeness));
+        }
     }
     let people = principals.into_iter().map(|p| (p.id.clone(), Person::new(p, &vocabulary))).collect();
     let names = governed.values().map(|governed| (governed.source.name.clone(), governed.source.id)).collect();
@@ -172,7 +175,7 @@ impl Compiler {
         }
         let Some(policy) = self.governed.get(&on.source.id).map(|governed| governed.masks.len()) else { return };
         let mut bodies = Vec::with_capacity(rules.len());
-        for (rule, MaskRule { targets, when, broken, passed_over: _ }) in rules.into_iter().enumerate() {
+        for (rule, MaskRule { targets, when, broken, .. }) in rules.into_iter().enumerate() {
             bodies.push(broken.map(|why| self.broken(on, why)));
             for Target { column, closeness, mask } in targets {
                 let mask = mask.and_then(|mask| Ok((on.digest("mask rule", rule, &(column, &mask, &when))?, mask)));

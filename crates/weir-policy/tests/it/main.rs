@@ -1,7 +1,12 @@
 //! The one integration test binary of the crate; a module for each area.
 
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
 mod check;
+#[cfg(test)]
 mod engine;
+#[cfg(test)]
 mod language;
+#[cfg(test)]
 mod world;

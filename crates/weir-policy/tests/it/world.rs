@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use weir_model::{
-    AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName, Location, Permission,
-    PolicyId, Principal, PrincipalId, SourceId, SourceName, Tag,
+    AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName, Location,
+    Permission, PolicyId, Principal, PrincipalId, SourceId, SourceName, Tag,
 };
 use weir_policy::{Facts, StoredPolicy, ast::Policy, language};
 
@@ -64,8 +64,11 @@ pub(crate) fn world(name: &str) -> Facts {
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let world: World = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let sources: Vec<DataSource> = world.sources.into_iter().zip(1..).map(|(given, id)| source(given, id)).collect();
-    let id = |name: &SourceName| sources.iter().find(|source| source.name == *name).unwrap_or_else(|| panic!("no {name}")).id;
-    let selected = world.selected.iter().flat_map(|(name, people)| people.iter().map(move |person| (id(name), person.clone())));
+    let id = |name: &SourceName| {
+        sources.iter().find(|source| source.name == *name).unwrap_or_else(|| panic!("no {name}")).id
+    };
+    let selected =
+        world.selected.iter().flat_map(|(name, people)| people.iter().map(move |person| (id(name), person.clone())));
     let selected = selected.collect();
     let principals = world.principals.into_iter().map(|person| Principal {
         id: person.name,
@@ -120,6 +123,7 @@ pub(crate) fn policies(text: &str) -> Vec<Policy> {
 
 /// The world with these policies, numbered in the order written.
 pub(crate) fn with_policies(mut facts: Facts, text: &str) -> Facts {
-    facts.policies = policies(text).into_iter().zip(1..).map(|(policy, id)| StoredPolicy { id: PolicyId(id), policy }).collect();
+    facts.policies =
+        policies(text).into_iter().zip(1..).map(|(policy, id)| StoredPolicy { id: PolicyId(id), policy }).collect();
     facts
 }

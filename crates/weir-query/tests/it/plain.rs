@@ -6,8 +6,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::catalog::CatalogProvider as _;
+use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -52,12 +52,12 @@ impl Plain {
             Ok(frame) => frame,
             Err(e) => return refused(&e, Kind::Planning),
         };
-        let schema = Arc::clone(frame.schema().inner());
         let plan = match frame.create_physical_plan().await {
             Ok(plan) => plan,
             // The optimiser computes constants, so that data errors come here too.
             Err(e) => return refused(&e, if is_of_data(&e) { Kind::Data } else { Kind::Planning }),
         };
+        let schema = plan.schema();
         match datafusion::physical_plan::collect(plan, self.0.task_ctx()).await {
             Ok(batches) => Answer::of_batches(&schema, &batches),
             Err(e) => refused(&e, Kind::Data),

@@ -80,6 +80,9 @@ enum PolicyCommand {
         #[arg(long)]
         user: PrincipalId,
         source: SourceName,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -112,11 +115,12 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
             let epoch = apply(&store, vec![Change::RemovePolicy(key.clone())]).await?;
             Ok(writeln!(std::io::stdout(), "removed policy `{key}` (epoch {epoch})")?)
         }
-        PolicyCommand::Explain { user, source } => {
+        PolicyCommand::Explain { user, source, json } => {
             let facts = context.store().await?.facts().await?;
             find_user(&facts, &user)?;
             let source = find_source(&facts, &source)?.id;
-            let text = explain::explain(&Snapshot::compile(facts), &user, source).to_string();
+            let explanation = explain::explain(&Snapshot::compile(facts), &user, source);
+            let text = if json { serde_json::to_string_pretty(&explanation)? } else { explanation.to_string() };
             Ok(writeln!(std::io::stdout(), "{}", table::printable(text.trim_end()))?)
         }
     }

@@ -129,40 +129,20 @@ fn column_tag(column: &str) -> Option<&'static str> {
     }
 }
 
-/// What to type, and what it shows.
-const LINES: [(&str, &str, &str); 8] = [
-    (
-        "tara",
-        "Toys and Home Goods only",
-        "select department, count(*) from retail.customer_purchases group by 1 order by 1",
-    ),
-    (
-        "oona",
-        "the owner sees all departments",
-        "select department, count(*) from retail.customer_purchases group by 1 order by 1",
-    ),
-    (
-        "tara",
-        "hashes instead of social security numbers",
-        "select last_name, ssn, department from retail.customer_purchases order by id limit 5",
-    ),
-    ("oona", "clear values", "select last_name, ssn, department from retail.customer_purchases order by id limit 5"),
-    ("nora", "for her the table does not exist", "select count(*) from retail.customer_purchases"),
-    (
-        "fin",
-        "customers in France and Germany, with their balances",
-        "select n_name, count(*), sum(c_acctbal) from tpch.customer join tpch.nation on c_nationkey = n_nationkey group by 1",
-    ),
-    (
-        "ana",
-        "customers in Japan, without balances",
-        "select n_name, count(*), sum(c_acctbal) from tpch.customer join tpch.nation on c_nationkey = n_nationkey group by 1",
-    ),
-    (
-        "ana",
-        "the policies hold for joins, too",
-        "select o_orderpriority, count(*) from tpch.orders group by 1 order by 1",
-    ),
+const DEPARTMENTS: &str =
+    "select department, count(*) as purchases from retail.customer_purchases group by 1 order by 1";
+const NUMBERS: &str = "select last_name, ssn, department from retail.customer_purchases order by id limit 5";
+const CUSTOMERS: &str = "select n_name, count(*) as customers, sum(c_acctbal) as balances from tpch.customer join tpch.nation on c_nationkey = n_nationkey group by 1";
+
+/// Who, what it shows, and what to type.
+const LINES: [(&str, &str, &str); 7] = [
+    ("tara", "Toys and Home Goods only", DEPARTMENTS),
+    ("oona", "the owner sees all departments", DEPARTMENTS),
+    ("tara", "hashes in place of social security numbers", NUMBERS),
+    ("oona", "clear numbers", NUMBERS),
+    ("nora", "for her there is no such table", DEPARTMENTS),
+    ("fin", "customers in France and Germany, with their balances", CUSTOMERS),
+    ("ana", "customers in Japan, without balances", CUSTOMERS),
 ];
 
 /// Ready to paste. `weir` is how this program was started.
@@ -176,7 +156,7 @@ pub(crate) fn guide(weir: &str, host: &str, port: u16, data_dir: &Path) -> Strin
     }
     let dir = data_dir.display();
     text.push_str(&format!(
-        "\nLook around as tara (\\d lists what she may see), without psql installed, or as the governor:\n\n  \
+        "\nLook around as tara (\\d lists what she may see), also without psql; ask why, and who read what:\n\n  \
          psql \"host={host} port={port} dbname=weir user=tara password={PASSWORD}\"\n  \
          WEIR_PASSWORD={PASSWORD} {weir} sql --host {host} --port {port} --user tara\n  \
          {weir} policy explain --data-dir {dir} --user tara retail.customer_purchases\n  \

@@ -148,11 +148,11 @@ fn sources_round_trip() {
         owners        anna
         selected      bert
 
-         COLUMN      TYPE    NULL  TAGS
-         id          bigint  null  -
-         name        text    null  PII.Name
-         ssn         text    null  PII.SSN
-         department  text    null  -
+        COLUMN      TYPE    NULL  TAGS
+        id          bigint  null  -
+        name        text    null  PII.Name
+        ssn         text    null  PII.SSN
+        department  text    null  -
     "#]]
     .assert_eq(&stable(&weir, &weir.ok(&["source", "show", "hr.people"])));
     weir.ok(&["source", "unselect", "hr.people", "bert"]);

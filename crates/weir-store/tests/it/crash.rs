@@ -107,8 +107,8 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
     let dir = root.path().join("data");
     let mut random = StdRng::seed_from_u64(7);
     let mut acknowledged = Acknowledged::default();
-    for round in 0..10 {
-        acknowledged.run_and_kill(&dir, round, random.random_range(1..400));
+    for round in 0..8 {
+        acknowledged.run_and_kill(&dir, round, random.random_range(1..200));
         let store = open(&dir).await;
 
         let history: BTreeMap<Epoch, String> =

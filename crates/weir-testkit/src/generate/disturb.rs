@@ -13,8 +13,9 @@ type Seen = BTreeMap<SourceId, Option<Vec<Row>>>;
 
 impl World {
     /// Changes hidden rows and the originals of masked values, removes hidden rows and adds some, as far as what
-    /// `principal` sees stays exactly as it is. Other principals may see more or less afterwards.
-    pub fn disturb(&mut self, principal: &PrincipalId, dice: &mut Dice) {
+    /// `principal` sees stays exactly as it is. Other principals may see more or less afterwards. So many percent of
+    /// the values change, where policies allow it.
+    pub fn disturb(&mut self, principal: &PrincipalId, percent: usize, dice: &mut Dice) {
         let before = self.seen(principal);
         for source in self.facts.sources.clone() {
             let hidden = self.hidden_rows(principal, source.id);
@@ -38,9 +39,9 @@ impl World {
                 })
             };
             // All at once, else column by column, else half of one: a policy may look at the rest.
-            if !change(0..source.columns.len(), 90, self) {
+            if !change(0..source.columns.len(), percent, self) {
                 for i in 0..source.columns.len() {
-                    let _ = change(i..i + 1, 100, self) || change(i..i + 1, 50, self);
+                    let _ = change(i..i + 1, percent, self) || change(i..i + 1, percent / 2, self);
                 }
             }
         }

@@ -267,7 +267,17 @@ impl<'a> Author<'a> {
                 other => list.push(other),
             }
         }
-        if any { Condition::Any(list) } else { Condition::All(list) }
+        let mut distinct: Vec<Condition> = Vec::new();
+        for condition in list {
+            if !distinct.contains(&condition) {
+                distinct.push(condition);
+            }
+        }
+        match (distinct.len(), any) {
+            (1, _) => distinct.remove(0),
+            (_, true) => Condition::Any(distinct),
+            (_, false) => Condition::All(distinct),
+        }
     }
 
     fn test(&mut self) -> Test {

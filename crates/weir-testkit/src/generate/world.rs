@@ -59,7 +59,7 @@ impl World {
         policy::write(&mut world.facts, &world.tables, &mut dice.fork(), sizes);
         let subject = world.facts.principals[0].id.clone();
         // Hidden rows get canaries and values that make expressions fail; what the first principal sees stays.
-        world.disturb(&subject, &mut dice.fork());
+        world.disturb(&subject, 35, &mut dice.fork());
         world
     }
 

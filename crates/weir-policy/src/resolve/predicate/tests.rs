@@ -68,7 +68,7 @@ fn bound(text: &str) -> Bound {
 
 fn wrong(text: &str) -> String {
     match bind(text) {
-        Err(Misfit::Wrong(diagnostic)) => diagnostic.message,
+        Err(Misfit::Wrong(diagnostic)) => diagnostic.message.trim_start_matches("in `shop.orders`: ").to_owned(),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -110,7 +110,6 @@ fn types_that_do_not_compare_are_refused() {
         ("id LIKE 'x'", "LIKE needs text, not bigint"),
         ("country LIKE country", "the pattern of LIKE must be a text literal"),
         ("lower(id) = 'x'", "lower needs text, not bigint"),
-        ("lower(country, country) = 'x'", "lower takes 1 argument, not 2"),
         ("substring(country, 0, 1) = 'x'", "start and count of substring must be whole numbers, from 1 and from 0 on"),
         ("coalesce(country, 5) = 'x'", "the arguments of coalesce must be of one type, not text and the literal 5"),
         ("@groupsContains(raw)", "groups and attribute values cannot be compared with binary"),

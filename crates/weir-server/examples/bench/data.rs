@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::RecordBatchReader;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -14,8 +13,7 @@ use tpchgen::generators::{
     RegionGenerator, SupplierGenerator,
 };
 use tpchgen_arrow::{
-    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RecordBatchIterator, RegionArrow,
-    SupplierArrow,
+    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow, SupplierArrow,
 };
 use weir_guard::Door;
 use weir_model::{
@@ -38,7 +36,7 @@ pub(crate) fn tables(root: &Path, scale: f64) -> anyhow::Result<PathBuf> {
             continue;
         }
         let draft = path.with_extension("draft");
-        let batches: Box<dyn RecordBatchIterator> = match table {
+        let batches: Box<dyn RecordBatchReader + Send> = match table {
             "customer" => Box::new(CustomerArrow::new(CustomerGenerator::new(scale, 1, 1))),
             "orders" => Box::new(OrderArrow::new(OrderGenerator::new(scale, 1, 1))),
             "lineitem" => Box::new(LineItemArrow::new(LineItemGenerator::new(scale, 1, 1))),
@@ -54,15 +52,14 @@ pub(crate) fn tables(root: &Path, scale: f64) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn write(path: &Path, mut batches: Box<dyn RecordBatchIterator>) -> anyhow::Result<()> {
+fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Result<()> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(122_880))
         .build();
-    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(batches.schema()), Some(properties))?;
-    while let Some(batch) = batches.next() {
-        let batch: RecordBatch = batch;
-        writer.write(&batch)?;
+    let mut writer = ArrowWriter::try_new(File::create(path)?, batches.schema(), Some(properties))?;
+    for batch in batches {
+        writer.write(&batch?)?;
     }
     writer.close()?;
     Ok(())
@@ -112,7 +109,11 @@ pub(crate) async fn engine(
         policies,
         ..Facts::default()
     };
-    let guard = ports::guard(ports::FixedFeed::new(Snapshot::compile(facts)), ports::MemoryAudit::new(), keys);
+    let guard = ports::guard(
+        ports::FixedFeed::new(Snapshot::compile(facts)),
+        ports::MemoryAudit::new(),
+        ports::FixedKeys::new(keys),
+    );
     let settings = EngineSettings { memory_bytes_max: 8 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
     let engine = Engine::new(guard, settings).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     let caller = |id| Caller { actor: Actor::itself(id), door: Door::Local, client_hint: None };

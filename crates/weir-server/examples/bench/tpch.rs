@@ -32,7 +32,7 @@ Allow anyone to subscribe.
 const CUSTOMER: &str = "c_nationkey IN (7, 8, 12, 24)";
 const LINEITEM: &str = "l_shipdate >= DATE '1994-01-01' AND l_shipmode IN ('AIR', 'SHIP', 'RAIL', 'TRUCK')";
 const ORDERS: &str = "o_custkey IN (SELECT c_custkey FROM customer WHERE c_nationkey IN (7, 8, 12, 24))";
-const PRICE: &str = "CAST(floor(l_extendedprice / 100) * 100 AS DECIMAL(15,2))";
+const PRICE: &str = "CAST(l_extendedprice - l_extendedprice % 100 AS DECIMAL(15,2))";
 const NULL_BALANCE: &str = "CAST(NULL AS DECIMAL(15,2))";
 
 fn hash(column: &str) -> String {

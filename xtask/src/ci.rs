@@ -8,8 +8,10 @@ use anyhow::Result;
 use crate::run::{cargo, command, say, tests};
 use crate::tidy;
 
+type Step = fn() -> Result<()>;
+
 pub(crate) fn run() -> Result<()> {
-    let steps: [(&str, fn() -> Result<()>); 4] = [
+    let steps: [(&str, Step); 4] = [
         ("install", install),
         ("tidy", tidy::run),
         ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])),

@@ -88,6 +88,7 @@ pub(crate) fn row_description(columns: &[Column], formats: &[Format]) -> RowDesc
 }
 
 /// Columns of PostgreSQL's catalogue say of themselves that they are object ids or single characters.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only these two are marked")]
 fn catalogue_type(field: &Field) -> Option<Type> {
     let says = |key| field.metadata().contains_key(key);
     match field.data_type() {

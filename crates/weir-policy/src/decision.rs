@@ -126,7 +126,8 @@ pub enum Mask {
     },
 }
 
-/// SHA-256 over everything that decides what is seen of a source: two reads with equal fingerprints see the same.
+/// SHA-512/256 (FIPS 180-4) over everything that decides what is seen of a source: two reads with equal fingerprints
+/// see the same, whatever the epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 

@@ -1,6 +1,7 @@
 //! A compiled, numbered, immutable whole, and the decisions it gives.
 
 mod compile;
+mod deciding;
 mod fingerprint;
 mod governed;
 mod person;

@@ -34,13 +34,14 @@ pub(crate) struct Output {
     pub(crate) field: Field,
     /// Where the original is, in the schema of the raw scan; absent when the mask does not read it.
     pub(crate) column: Option<usize>,
-    pub(crate) mask: Option<OutputMask>,
+    /// The first whose condition holds masks the value; without one it is clear.
+    pub(crate) masks: Vec<OutputMask>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct OutputMask {
     pub(crate) mask: CompiledMask,
-    /// Masked where this is true; over the schema of the raw scan.
+    /// Masks where this is true, everywhere when absent; over the schema of the raw scan.
     pub(crate) when: Option<Arc<dyn PhysicalExpr>>,
 }
 
@@ -48,7 +49,7 @@ impl Output {
     /// Columns of the raw scan that this output is computed from.
     pub(crate) fn needs(&self) -> Result<BTreeSet<usize>> {
         let mut needed: BTreeSet<usize> = self.column.into_iter().collect();
-        if let Some(OutputMask { when: Some(when), .. }) = &self.mask {
+        for when in self.masks.iter().filter_map(|mask| mask.when.as_ref()) {
             columns_of(when, &mut needed)?;
         }
         Ok(needed)
@@ -57,14 +58,12 @@ impl Output {
     /// The same output over a scan of fewer columns.
     pub(crate) fn over(&self, all: &Schema, scanned: &Schema) -> Result<Self> {
         let place = |column: usize| Ok::<_, DataFusionError>(scanned.index_of(all.field(column).name())?);
-        let mask = match &self.mask {
-            Some(OutputMask { mask, when }) => {
-                let when = when.as_ref().map(|when| reassign_expr_columns(Arc::clone(when), scanned)).transpose()?;
-                Some(OutputMask { mask: mask.clone(), when })
-            }
-            None => None,
+        let mask = |OutputMask { mask, when }: &OutputMask| {
+            let when = when.as_ref().map(|when| reassign_expr_columns(Arc::clone(when), scanned)).transpose()?;
+            Ok::<_, DataFusionError>(OutputMask { mask: mask.clone(), when })
         };
-        Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, mask })
+        let masks = self.masks.iter().map(mask).collect::<Result<_>>()?;
+        Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, masks })
     }
 }
 
@@ -118,7 +117,7 @@ impl BarrierExec {
 
     /// Positions of the outputs whose values are the original ones.
     fn clear_outputs(&self) -> HashSet<usize> {
-        self.outputs.iter().enumerate().filter(|(_, o)| o.mask.is_none()).map(|(i, _)| i).collect()
+        self.outputs.iter().enumerate().filter(|(_, o)| o.masks.is_empty()).map(|(i, _)| i).collect()
     }
 }
 
@@ -214,8 +213,9 @@ impl ExecutionPlan for BarrierExec {
         let kept: Vec<usize> = needed.into_iter().collect();
         let kept_schema: SchemaRef = Arc::new(self.input.schema().project(&kept)?);
         let raw = self.input.schema();
-        let column =
-            |output: &Output| output.over(&raw, &kept_schema).map(|o| stream::Column { kept: o.column, mask: o.mask });
+        let column = |output: &Output| {
+            output.over(&raw, &kept_schema).map(|o| stream::Column { kept: o.column, masks: o.masks })
+        };
         let outputs = self.outputs.iter().map(column).collect::<Result<_>>()?;
         let batch_size = context.session_config().batch_size();
         let input = self.input.execute(partition, context)?;

@@ -93,8 +93,10 @@ impl CatalogInfo for Visible {
 /// one statement mean the same in the next.
 pub(crate) struct PgCatalogs {
     fixed: Arc<PgCatalogStaticTables>,
-    open: Mutex<HashMap<PrincipalId, (Epoch, Arc<dyn SchemaProvider>)>>,
+    open: Mutex<HashMap<PrincipalId, Opened>>,
 }
+
+type Opened = (Epoch, Arc<dyn SchemaProvider>);
 
 impl PgCatalogs {
     pub(crate) fn new() -> Result<Self> {
@@ -133,7 +135,7 @@ pub(crate) struct ActorCatalogue {
 impl ActorCatalogue {
     /// `bound` are the tables that the statement names, `system` the system schemas where it names those. Listings
     /// are in the catalogue only with the latter.
-    pub(crate) fn new(
+    pub(crate) fn list(
         bound: HashMap<SourceName, Arc<dyn TableProvider>>,
         visible: Option<&Visible>,
         pg_catalog: Option<Arc<dyn SchemaProvider>>,

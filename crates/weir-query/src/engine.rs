@@ -23,7 +23,7 @@ use weir_policy::Decision;
 use weir_sources::Sources;
 
 use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
-use crate::fault::refusal;
+use crate::fault::{planning_refusal, refusal};
 use crate::lookup::Lookups;
 use crate::statement::Query;
 use crate::verify;
@@ -94,7 +94,7 @@ impl Engine {
     /// Parameter types and result shape of a read, as this caller would see it now. Recorded in the audit log only
     /// when refused. Names that are missing and names that are not to be seen give the same refusal.
     pub async fn describe(&self, caller: &Caller, query: &Query) -> Result<Described, Refusal> {
-        let Bound { plan, .. } = self.inner.bind(caller, query).await?;
+        let Bound { plan, .. } = Box::pin(self.inner.bind(caller, query)).await?;
         let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
         Ok(Described { parameters, schema: Arc::clone(plan.schema().inner()) })
     }
@@ -111,7 +111,7 @@ impl Engine {
     /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]
     /// gave or that can be cast to them.
     pub async fn run(&self, caller: &Caller, query: &Query, params: Vec<ArrayRef>) -> Result<Rows, Refusal> {
-        let Bound { request, decision, mut state, plan } = self.inner.bind(caller, query).await?;
+        let Bound { request, decision, mut state, plan } = Box::pin(self.inner.bind(caller, query)).await?;
         let plan = match fill(plan, &params) {
             Ok(plan) => plan,
             Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
@@ -119,7 +119,7 @@ impl Engine {
         let id = request.id();
         let admitted = request.admit(&decision).await?;
         state.mark_start_execution();
-        match self.start(&state, &plan, &decision, id).await {
+        match Box::pin(self.start(&state, &plan, &decision, id)).await {
             Ok(stream) => Ok(Rows::new(stream, admitted)),
             Err(refusal) => Err(fail(admitted, refusal).await),
         }
@@ -139,7 +139,7 @@ impl Engine {
         let reads = verify::logical(&optimised, id)?;
         reads.are_covered_by(decision)?;
         let planner = state.query_planner();
-        let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| refusal(&e))?;
+        let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| planning_refusal(&e))?;
         verify::physical(&physical, &reads)?;
         execute_stream(physical, state.task_ctx()).map_err(|e| refusal(&e))
     }

@@ -102,6 +102,26 @@ pub(crate) fn refusal(error: &DataFusionError) -> Refusal {
     }
 }
 
+/// The refusal for an error of physical planning. Names and types were bound before, so what is wrong here is the
+/// engine; its text may print plans, and with them conditions of policies and paths.
+pub(crate) fn planning_refusal(error: &DataFusionError) -> Refusal {
+    let told = refusal(error);
+    match told.outside() {
+        Outside::Data { .. } | Outside::TooMuch { .. } | Outside::Unavailable => told,
+        Outside::Unsupported { .. } => Refusal::new(
+            Outside::Unsupported { text: "the engine does not support this statement".to_owned() },
+            Truth::Unsupported,
+            told.inside().detail.clone(),
+        ),
+        Outside::Unauthenticated
+        | Outside::NotFound { .. }
+        | Outside::Forbidden { .. }
+        | Outside::Invalid { .. }
+        | Outside::Cancelled
+        | Outside::Internal => Refusal::bug(told.inside().detail.clone()),
+    }
+}
+
 fn unreadable(detail: &str) -> Refusal {
     Refusal::new(
         Outside::Data { text: "a data source of this statement cannot be read".to_owned() },

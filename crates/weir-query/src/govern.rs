@@ -17,7 +17,7 @@ use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use weir_guard::{KeyRing, Refusal};
 use weir_model::{ColumnId, DataSource, RequestId, SourceId};
-use weir_policy::{Mask, Obligations, Residual, Snapshot};
+use weir_policy::{AppliedMask, Mask, Obligations, Residual, Snapshot};
 use weir_sources::RawTable;
 
 use crate::barrier::{BarrierExec, Output, OutputMask, columns_of};
@@ -26,6 +26,11 @@ use crate::leakproof::is_leakproof;
 use crate::lookup::Lookups;
 use crate::lower::{Lowering, Unlowerable};
 use crate::mask::CompiledMask;
+
+/// A mask and those behind it.
+fn chain(first: &AppliedMask) -> impl Iterator<Item = &AppliedMask> {
+    std::iter::successors(Some(first), |applied| applied.otherwise.as_deref())
+}
 
 /// What lookups need when a governed table is scanned.
 #[derive(Clone)]
@@ -48,7 +53,8 @@ pub(crate) struct GovernedTable {
 
 struct Obliged {
     obligations: Arc<Obligations>,
-    masks: BTreeMap<ColumnId, CompiledMask>,
+    /// For each masked column its masks, each for the rows that those before it leave.
+    masks: BTreeMap<ColumnId, Vec<(CompiledMask, Option<Residual>)>>,
     resolver: Resolver,
 }
 
@@ -67,7 +73,7 @@ impl GovernedTable {
         keys: &Arc<dyn KeyRing>,
         resolver: Resolver,
     ) -> Result<Self, Refusal> {
-        let hashes = obligations.masks.values().any(|applied| applied.mask == Mask::Hash);
+        let hashes = obligations.masks.values().flat_map(chain).any(|applied| applied.mask == Mask::Hash);
         let key = if hashes { Some(keys.hash_key(source.id).await.map_err(Refusal::unavailable)?) } else { None };
         let schema = raw.provider.schema();
         let mut masks = BTreeMap::new();
@@ -75,9 +81,11 @@ impl GovernedTable {
             let place =
                 raw.columns.iter().find(|(id, _)| id == column).and_then(|(_, place)| schema.fields().get(*place));
             let field = place.ok_or_else(|| Refusal::bug("a mask names a column that the source does not have"))?;
-            let mask = CompiledMask::new(&applied.mask, field.data_type(), key.as_ref())
-                .map_err(|e| Refusal::bug(e.to_string()))?;
-            masks.insert(*column, mask);
+            let compile = |applied: &AppliedMask| {
+                let mask = CompiledMask::new(&applied.mask, field.data_type(), key.as_ref());
+                mask.map(|mask| (mask, applied.when.clone())).map_err(|e| Refusal::bug(e.to_string()))
+            };
+            masks.insert(*column, chain(applied).map(compile).collect::<Result<_, _>>()?);
         }
         let obliged = Obliged { obligations, masks, resolver };
         Self::new(request, source, raw, Some(obliged)).map_err(|e| Refusal::bug(e.to_string()))
@@ -143,19 +151,16 @@ impl GovernedTable {
             else {
                 return Err(internal_datafusion_err!("a projection beyond the schema"));
             };
-            let mask = match (obliged.masks.get(id), obliged.obligations.masks.get(id)) {
-                (Some(mask), Some(applied)) => {
-                    let when = match &applied.when {
-                        Some(when) => Some(state.create_physical_expr(lowered(when).await?, &named)?),
-                        None => None,
-                    };
-                    Some(OutputMask { mask: mask.clone(), when })
-                }
-                (None, None) => None,
-                (Some(_), None) | (None, Some(_)) => return Err(internal_datafusion_err!("a mask was not compiled")),
-            };
-            let reads = mask.as_ref().is_none_or(|m| m.when.is_some() || m.mask.reads_values());
-            outputs.push(Output { field: field.as_ref().clone(), column: reads.then_some(*place), mask });
+            let mut masks = Vec::new();
+            for (mask, when) in obliged.masks.get(id).into_iter().flatten() {
+                let when = match when {
+                    Some(when) => Some(state.create_physical_expr(lowered(when).await?, &named)?),
+                    None => None,
+                };
+                masks.push(OutputMask { mask: mask.clone(), when });
+            }
+            let reads = masks.first().is_none_or(|m| m.when.is_some() || m.mask.reads_values());
+            outputs.push(Output { field: field.as_ref().clone(), column: reads.then_some(*place), masks });
         }
 
         // Only leakproof conditions of the statement come here: they cannot fail, so the usually more selective ones

@@ -13,6 +13,7 @@ use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
+use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use weir_policy::{Lookup, Residual, Snapshot};
 use weir_sources::{RawTable, Sources};
@@ -68,7 +69,7 @@ impl Lookups {
         state: &'a SessionState,
         snapshot: &'a Snapshot,
         lookup: &'a Found,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(KeySet, Key)>> + Send + 'a>> {
+    ) -> BoxFuture<'a, Result<(KeySet, Key)>> {
         Box::pin(async move {
             let source = snapshot.source(lookup.source).ok_or_else(|| fault_without_source("it is not registered"))?;
             let fault = |cause: &dyn std::fmt::Display| SourceFault::new(source.name.clone(), cause);

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions::expr_fn;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator, lit, when};
 use weir_model::{ColumnId, Value, ValueSet};
 use weir_policy::{Compare, Function, Residual};
 
@@ -125,6 +125,7 @@ impl Lowering<'_> {
     }
 
     /// Two sides of a comparison; a literal takes the type of the column on the other side when it fits exactly.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only literals take the type of the other side")]
     fn comparands(&mut self, left: &Residual, right: &Residual) -> Result<(Expr, Expr), Unlowerable> {
         let side = |lowering: &mut Self, one: &Residual, other: &Residual| match one {
             Residual::Literal(value) => {
@@ -164,7 +165,13 @@ impl Lowering<'_> {
             Function::Length => expr_fn::character_length(next()?),
             Function::StartsWith => expr_fn::starts_with(next()?, next()?),
             Function::Substring => expr_fn::substring(next()?, next()?, next()?),
-            Function::Coalesce => expr_fn::coalesce(args.collect()),
+            // The engine's own `coalesce` is not made to be evaluated: it counts on being rewritten like this.
+            Function::Coalesce => {
+                let mut args: Vec<Expr> = args.collect();
+                let last = args.pop().ok_or_else(arity)?;
+                let case = |rest: Expr, arg: Expr| when(arg.clone().is_not_null(), arg).otherwise(rest);
+                args.into_iter().rev().try_fold(last, case).map_err(|e| Unlowerable(e.to_string()))?
+            }
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::commands::{audit, config, demo, policy, serve, source, sql, user};
 /// Policies are written once, in plain English. Everyone who reads data through Weir sees only the rows and values that the
 /// policies let through, and every read is on record.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, propagate_version = true, after_help = EXAMPLES, max_term_width = 120)]
+#[command(name = "weir", version, after_help = EXAMPLES, max_term_width = 120)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -24,9 +24,10 @@ Start here:
   weir demo                     make sample data, users and policies, and serve them
 
 Then, on data of your own:
-  weir user add anna --group sales
+  weir user add anna
   weir source add shop.orders ./orders.parquet
-  weir policy add --text \"Allow users to subscribe when user is a member of group sales on data source shop.orders\"
+  weir policy add --text \"Allow anyone to subscribe on data source shop.orders\"
+  weir policy add --text \"Mask using hashing the column email for everyone\"
   weir policy explain --user anna shop.orders
   weir serve
   psql \"host=127.0.0.1 port=5433 dbname=weir user=anna\"
@@ -43,14 +44,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "WEIR_CONFIG", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
 
-    /// When to use colors
+    /// When to use colors; auto is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(crate) color: Color,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    // On a terminal, unless NO_COLOR is set.
     Auto,
     Always,
     Never,

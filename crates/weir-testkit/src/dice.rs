@@ -11,10 +11,10 @@ impl Dice {
 
     /// Dice of their own for a part of the work, so that one part may change without changing the others.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.roll())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Dice {
 
     /// From 0 to `n - 1`; 0 when `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { usize::try_from(self.next() % n as u64).unwrap_or(0) }
+        if n == 0 { 0 } else { usize::try_from(self.roll() % n as u64).unwrap_or(0) }
     }
 
     /// From `low` to `high`, both included.

@@ -49,12 +49,12 @@ impl Default for Sizes {
 mod tests {
     use std::collections::BTreeMap;
 
-    use weir_policy::{Snapshot, SourceDecision};
+    use weir_policy::{Snapshot, SourceDecision, language};
 
     use super::*;
     use crate::dice::Dice;
 
-    const SEEDS: std::ops::Range<u64> = 0..100;
+    const SEEDS: std::ops::Range<u64> = 0..60;
 
     #[test]
     fn snapshot_and_oracle_agree_on_who_may_read() {
@@ -78,6 +78,16 @@ mod tests {
     }
 
     #[test]
+    fn policies_survive_both_spellings() {
+        for stored in SEEDS.flat_map(|seed| World::generate(seed, &Sizes::default()).facts.policies) {
+            for text in [language::to_english(&stored.policy), language::to_yaml(&stored.policy)] {
+                let parsed = language::parse(&text);
+                assert_eq!(parsed.policies, std::slice::from_ref(&stored.policy), "{:?}\n{text}", parsed.diagnostics);
+            }
+        }
+    }
+
+    #[test]
     fn worlds_are_worth_looking_at() {
         let (mut partly, mut masked, mut canaries) = (0, 0, 0);
         for seed in SEEDS {
@@ -92,8 +102,8 @@ mod tests {
             masked += usize::from(seen.iter().any(|(_, masked)| *masked));
             canaries += usize::from(!world.canaries(&visible).is_empty());
         }
-        println!("of 100 worlds: {partly} with hidden rows, {masked} with masks, {canaries} with canaries");
-        assert!(partly > 40 && masked > 40 && canaries > 60);
+        println!("of 60 worlds: {partly} with hidden rows, {masked} with masks, {canaries} with canaries");
+        assert!(partly > 20 && masked > 20 && canaries > 30);
     }
 
     #[test]
@@ -107,7 +117,7 @@ mod tests {
             assert_eq!(world.visible(subject), other.visible(subject));
             changed += usize::from(world.tables != other.tables);
         }
-        assert!(changed > 50, "{changed}");
+        assert!(changed > 30, "{changed}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Session {
             }
             SessionStatement::Show { name } => self.show(name, formats, describe)?,
             SessionStatement::Begin => self.begin_transaction(),
-            SessionStatement::Commit => self.end_transaction(self.transaction == TransactionStatus::Transaction),
+            SessionStatement::Commit => self.end_transaction(self.transaction != TransactionStatus::Error),
             SessionStatement::Rollback => self.end_transaction(false),
             SessionStatement::Deallocate { name } => self.deallocate(name.as_deref())?,
             SessionStatement::DiscardAll => self.discard_all()?,
@@ -118,8 +118,7 @@ impl Session {
     }
 
     fn end_transaction(&mut self, commit: bool) {
-        let idle = self.transaction == TransactionStatus::Idle;
-        if idle {
+        if self.transaction == TransactionStatus::Idle {
             self.warn(code::NO_TRANSACTION, "there is no transaction in progress");
         }
         match self.settings_before.take() {
@@ -131,8 +130,6 @@ impl Session {
             cursor.kept |= cursor.with_hold && commit;
             cursor.kept
         });
-        // A commit that has nothing to commit is still called one.
-        let commit = commit || (idle && self.transaction == TransactionStatus::Idle);
         self.transaction = TransactionStatus::Idle;
         self.complete(if commit { "COMMIT" } else { "ROLLBACK" });
     }

@@ -41,12 +41,15 @@ async fn statements_of_a_query_run_in_order_until_one_fails() {
 async fn parameters_and_results_go_in_binary() {
     let world = World::new().await;
     let client = world.tara().await;
-    let sql = "SELECT $1::int8 + 1, $2::text, $3::float8 * 2, $4::boolean";
-    let row = client.query_one(sql, &[&41_i64, &"grün", &0.25_f64, &None::<bool>]).await.unwrap();
-    assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), (42_i64, "grün", 0.5_f64, None::<bool>));
+    let sql = "SELECT x + 1, y * 2, $3::text, NULL::boolean FROM (VALUES (41, 0.25), (0, 0.5)) AS t(x, y)
+        WHERE x = $1 AND y < $2";
+    let row = client.query_one(sql, &[&41_i64, &0.3_f64, &"grün"]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), (42_i64, 0.5_f64, "grün", None::<bool>));
     // The client may say the types.
-    let statement = client.prepare_typed("SELECT $1::int8", &[Type::INT4]).await.unwrap();
+    let statement =
+        client.prepare_typed("SELECT x FROM (VALUES (7)) AS t(x) WHERE x = $1", &[Type::INT4]).await.unwrap();
     assert_eq!(client.query_one(&statement, &[&7_i32]).await.unwrap().get::<_, i64>(0), 7);
+    assert!(client.query(&statement, &[&None::<i32>]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -106,7 +109,7 @@ async fn a_statement_has_so_much_time() {
     let world = World::new().await;
     let client = world.tara().await;
     client.batch_execute("SET statement_timeout = 1").await.unwrap();
-    let error = client.simple_query(&format!("SELECT count(*) FROM ({}) AS t", many(12))).await.unwrap_err();
+    let error = client.batch_execute(&many(9)).await.unwrap_err();
     let expected = ("57014".to_owned(), "canceling statement due to statement timeout".to_owned());
     assert_eq!(told(&error), expected);
 }

@@ -1,4 +1,5 @@
 //! On which data sources a policy holds.
+#![expect(clippy::wildcard_enum_match_arm, reason = "every other error is told in its own words")]
 
 use regex::{Regex, RegexBuilder};
 use weir_model::{DataSource, SourceName, Tag};

@@ -1,4 +1,5 @@
 //! From facts to a snapshot.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever is no conjunction is one conjunct")]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

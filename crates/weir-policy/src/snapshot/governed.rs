@@ -1,6 +1,6 @@
 //! One data source with the policies that hold for it, compiled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weir_model::{ColumnId, DataSource, PolicyId, PolicyKey, PrincipalId};
@@ -9,7 +9,7 @@ use super::fingerprint::{Digest, Notes};
 use super::person::{Answering, Person};
 use super::vocabulary::{Ask, Held};
 use crate::ast::Merge;
-use crate::decision::{AppliedMask, DenyReason, Effect, Factor, Mask, Obligations, SourceDecision};
+use crate::decision::{DenyReason, Effect, Factor, Mask, SourceDecision};
 use crate::expr::{Expr, Residual};
 use crate::resolve::Closeness;
 
@@ -34,12 +34,12 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    fn factor(&self, effect: Effect) -> Factor {
+    pub(super) fn factor(&self, effect: Effect) -> Factor {
         Factor { policy: Some(self.id), key: Arc::clone(&self.key), effect }
     }
 
     /// The policy decides who may use the source at all: nobody whom it takes in.
-    fn broken(&self, problem: &str) -> SourceDecision {
+    pub(super) fn closes(&self, problem: &str) -> SourceDecision {
         let reason = DenyReason::BrokenPolicy { policy: self.name.clone(), problem: problem.to_owned() };
         SourceDecision::Deny(reason, vec![self.factor(Effect::Subscribe)])
     }
@@ -117,7 +117,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn for_person(&self, answering: &mut Answering<'_>) -> Residual {
+    pub(super) fn for_person(&self, answering: &mut Answering<'_>) -> Residual {
         match self {
             Part::Fixed(residual) => residual.clone(),
             Part::Open(expr) => expr.answered(answering).folded(),
@@ -190,7 +190,7 @@ impl Governed {
         Admission::Policies(required.into_iter().chain(one).collect())
     }
 
-    fn admitted(&self, person: &Person, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
+    pub(super) fn admitted(&self, person: &Person, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
         let itself = |key: &str| vec![Factor { policy: None, key: key.into(), effect: Effect::Subscribe }];
         let factors =
             |entries: Vec<&Entry>| entries.iter().map(|entry| entry.policy.factor(Effect::Subscribe)).collect();
@@ -202,78 +202,6 @@ impl Governed {
         }
     }
 
-    pub(crate) fn decide(&self, person: &Person) -> SourceDecision {
-        self.obligations(person).unwrap_or_else(|denied| denied)
-    }
-
-    /// `Err` holds the denial.
-    fn obligations(&self, person: &Person) -> Result<SourceDecision, SourceDecision> {
-        let owner = self.is_owner(person);
-        let mut factors = self.admitted(person, owner)?;
-        let mut notes = Notes::new(&self.digest, 128 + 32 * (self.rows.len() + self.columns.len()));
-        factors.reserve(self.rows.len() + self.columns.len());
-        let row_filter = self.row_filter(person, owner, &mut factors, &mut notes)?;
-        let masks = self.applied_masks(person, owner, &mut factors, &mut notes)?;
-        if row_filter.is_none() && masks.is_empty() {
-            return Ok(SourceDecision::Clear(factors));
-        }
-        let obligations = Obligations { source: self.source.id, row_filter, masks, fingerprint: notes.fingerprint() };
-        Ok(SourceDecision::Obliged(Arc::new(obligations), factors))
-    }
-
-    fn row_filter(
-        &self,
-        person: &Person,
-        owner: bool,
-        factors: &mut Vec<Factor>,
-        notes: &mut Notes,
-    ) -> Result<Option<Residual>, SourceDecision> {
-        let mut kept: Vec<Residual> = Vec::with_capacity(self.rows.len());
-        let mut nothing = false;
-        for policy in &self.rows {
-            let Some((_, rule)) = policy.chosen(person, owner) else { continue };
-            let rule = rule.as_ref().map_err(|problem| policy.policy.broken(problem))?;
-            notes.rule(&rule.digest);
-            let before = kept.len();
-            for part in &rule.parts {
-                match part.for_person(&mut Answering { person, notes }) {
-                    Expr::And(parts) => kept.extend(parts),
-                    part if part.is_literal(true) => {}
-                    part => {
-                        nothing |= part.is_literal(false);
-                        kept.push(part);
-                    }
-                }
-            }
-            if kept.len() > before {
-                factors.push(policy.policy.factor(Effect::RowFilter));
-            }
-        }
-        Ok(match kept.len() {
-            0 => None,
-            _ if nothing => Some(Expr::truth(false)),
-            1 => kept.pop(),
-            _ => Some(Expr::And(kept)),
-        })
-    }
-
-    fn applied_masks(
-        &self,
-        person: &Person,
-        owner: bool,
-        factors: &mut Vec<Factor>,
-        notes: &mut Notes,
-    ) -> Result<BTreeMap<ColumnId, AppliedMask>, SourceDecision> {
-        let chosen = self.chosen_masks(person, owner)?;
-        let mut masks = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            if let Some(applied) = self.mask_of(column, &chosen, person, factors, notes)? {
-                masks.push((column.column, applied));
-            }
-        }
-        Ok(masks.into_iter().collect())
-    }
-
     /// For each mask policy the rule that takes the person in.
     pub(crate) fn chosen_masks(&self, person: &Person, owner: bool) -> Result<Vec<Option<usize>>, SourceDecision> {
         let mut chosen = Vec::with_capacity(self.masks.len());
@@ -281,44 +209,9 @@ impl Governed {
             chosen.push(match policy.chosen(person, owner) {
                 None => None,
                 Some((rule, None)) => Some(rule),
-                Some((_, Some(problem))) => return Err(policy.policy.broken(problem)),
+                Some((_, Some(problem))) => return Err(policy.policy.closes(problem)),
             });
         }
         Ok(chosen)
-    }
-
-    /// The closest mask; behind one for some rows only, the next closest for the others.
-    fn mask_of(
-        &self,
-        column: &MaskedColumn,
-        chosen: &[Option<usize>],
-        person: &Person,
-        factors: &mut Vec<Factor>,
-        notes: &mut Notes,
-    ) -> Result<Option<AppliedMask>, SourceDecision> {
-        let mut chain = Vec::new();
-        for candidate in &column.candidates {
-            if chosen.get(candidate.policy).copied().flatten() != Some(candidate.rule) {
-                continue;
-            }
-            let Some(policy) = self.masks.get(candidate.policy).map(|rules| &rules.policy) else { continue };
-            let mask = candidate.mask.as_ref().map_err(|problem| policy.broken(problem))?;
-            notes.rule(&candidate.digest);
-            let when = candidate.when.as_ref().map(|parts| {
-                let parts = parts.iter().map(|part| part.for_person(&mut Answering { person, notes: &mut *notes }));
-                Expr::And(parts.collect()).folded()
-            });
-            if when.as_ref().is_some_and(|when| when.is_literal(false)) {
-                continue;
-            }
-            let when = when.filter(|when| !when.is_literal(true));
-            let everywhere = when.is_none();
-            chain.push(AppliedMask { mask: mask.clone(), when, otherwise: None, policy: policy.id });
-            factors.push(policy.factor(column.effect.clone()));
-            if everywhere {
-                break;
-            }
-        }
-        Ok(chain.into_iter().rev().reduce(|behind, mask| AppliedMask { otherwise: Some(Box::new(behind)), ..mask }))
     }
 }

@@ -42,7 +42,8 @@ fn render(input: &str, found: &[Diagnostic]) -> String {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let at = diagnostic.at.map(|at| format!(" at `{}`", &input[at.start..at.end])).unwrap_or_default();
+        let at =
+            diagnostic.at.map(|at| format!(" at `{}`", input.get(at.start..at.end).unwrap_or("?"))).unwrap_or_default();
         writeln!(text, "{severity} {}{at}\n  {}", diagnostic.code, diagnostic.message).unwrap();
         if let Some(help) = &diagnostic.help {
             writeln!(text, "  help: {help}").unwrap();

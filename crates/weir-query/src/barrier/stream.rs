@@ -30,7 +30,7 @@ pub(super) struct Shape {
 pub(super) struct Column {
     /// Where the original is among the kept columns; absent when it is not read.
     pub(super) kept: Option<usize>,
-    pub(super) mask: Option<OutputMask>,
+    pub(super) masks: Vec<OutputMask>,
 }
 
 /// Filters, gathers the rows that stay into full batches, then masks those.
@@ -112,22 +112,24 @@ impl Column {
             let at = self.kept.ok_or_else(|| internal_datafusion_err!("a column of a governed scan was not read"))?;
             kept.columns().get(at).ok_or_else(|| internal_datafusion_err!("a column of a governed scan is missing"))
         };
-        let Some(OutputMask { mask, when }) = &self.mask else { return Ok(Arc::clone(original()?)) };
-        let Some(when) = when else {
-            return Ok(if mask.reads_values() {
-                mask.apply(original()?)?
-            } else {
-                mask.without_values(kept.num_rows())?
+        let mut value: Option<ArrayRef> = None;
+        for OutputMask { mask, when } in self.masks.iter().rev() {
+            let masked =
+                if mask.reads_values() { mask.apply(original()?)? } else { mask.without_values(kept.num_rows())? };
+            value = Some(match when {
+                None => masked,
+                Some(when) => {
+                    let rows = when.evaluate(kept)?.into_array(kept.num_rows())?;
+                    let behind = value.take().map_or_else(|| original().cloned(), Ok)?;
+                    zip(&null_as_false(boolean(&rows)?), &masked, &behind)?
+                }
             });
-        };
-        let original = original()?;
-        let masked_rows = when.evaluate(kept)?.into_array(kept.num_rows())?;
-        Ok(zip(&prep(boolean(&masked_rows)?), &mask.apply(original)?, original)?)
+        }
+        value.map_or_else(|| original().cloned(), Ok)
     }
 }
 
-/// NULL as false.
-fn prep(mask: &BooleanArray) -> BooleanArray {
+fn null_as_false(mask: &BooleanArray) -> BooleanArray {
     if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) }
 }
 

@@ -84,7 +84,7 @@ impl Inner {
         };
         let mut state = self.template.as_ref().clone();
         functions::register(&mut state, &request.principal().id).map_err(|e| refusal(&e))?;
-        state.register_catalog_list(ActorCatalogue::new(bound, visible.as_ref(), pg_catalog));
+        state.register_catalog_list(ActorCatalogue::list(bound, visible.as_ref(), pg_catalog));
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal(&e))?;
         Ok((state, plan))
     }

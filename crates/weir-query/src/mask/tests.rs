@@ -53,7 +53,10 @@ fn repeated_and_distinct_values_hash_alike() {
     let array: ArrayRef = Arc::new(StringViewArray::from_iter_values(&repeated));
     let together = apply(&Mask::Hash, array);
     for (value, token) in repeated.iter().zip(&together).take(20) {
-        assert_eq!(apply(&Mask::Hash, Arc::new(StringViewArray::from_iter_values([value]))), [token.clone()]);
+        assert_eq!(
+            apply(&Mask::Hash, Arc::new(StringViewArray::from_iter_values([value]))),
+            std::slice::from_ref(token)
+        );
     }
 }
 

@@ -156,6 +156,7 @@ fn cursor(declare: &Declare) -> Result<Cursor, Refusal> {
     Ok(Cursor { name: folded(name), with_hold: *hold == Some(true), query: query.to_string() })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "only a number is a number of rows")]
 fn fetch_count(direction: &FetchDirection) -> Result<FetchCount, Refusal> {
     let rows = |limit: &ValueWithSpan| match &limit.value {
         Value::Number(n, _) => {

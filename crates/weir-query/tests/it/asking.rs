@@ -37,6 +37,12 @@ impl Answer {
         Answer::Rows { columns, rows: printed(batches) }
     }
 
+    /// Whether the engine's own check of a physical plan refused it: a defect of the engine's sorting rules on valid
+    /// statements, which shows with policies in the plan and without. The client hears of an internal error only.
+    pub(crate) fn is_engine_failure(&self) -> bool {
+        matches!(self, Answer::Refused { kind: Kind::Other, text } if text.starts_with("internal error [plan: ["))
+    }
+
     /// With the rows in one order, whatever order they came in.
     pub(crate) fn sorted(mut self) -> Self {
         if let Answer::Rows { rows, .. } = &mut self {
@@ -78,6 +84,11 @@ impl Asking {
         self.keys.swap(world.keys.clone());
         self.feed.swap(Snapshot::compile(world.facts.clone()));
         self.audit.clear();
+    }
+
+    /// From now on nobody knows which policies hold.
+    pub(crate) fn lose_snapshot(&self) {
+        self.feed.lose();
     }
 
     pub(crate) async fn ask(&self, person: &PrincipalId, sql: &str) -> Answer {

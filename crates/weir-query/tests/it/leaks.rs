@@ -128,6 +128,9 @@ fn is_hidden(i: i64, percent: i64) -> bool {
     (i * 7919 % 1000) < percent * 10
 }
 
+/// Name, columns and rows.
+type Table<'a> = (&'a str, &'a [(&'a str, DataType)], Vec<Vec<Cell>>);
+
 fn world(row_policy: Predicate, percent: i64) -> World {
     let mut facts = Facts { epoch: Some(Epoch(1)), principals: vec![Principal::bare(reader())], ..Facts::default() };
     let mut tables = BTreeMap::new();
@@ -150,7 +153,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
         ("ssn", DataType::Text),
     ];
     let acl = (0..ROWS).filter(|i| !is_hidden(*i, percent)).map(|i| vec![Cell::Int(i), Cell::Text("u".to_owned())]);
-    let sources: [(&str, &[(&str, DataType)], Vec<Vec<Cell>>); 3] = [
+    let sources: [Table<'_>; 3] = [
         ("hr.emp", &columns, emp.collect()),
         ("hr.acl", &[("id", int.clone()), ("usr", DataType::Text)], acl.collect()),
         ("hr.t", &[("k", int)], (0..50).map(|k| vec![Cell::Int(k)]).collect()),
@@ -210,7 +213,7 @@ async fn probe(row_policy: &str, percent: i64) {
     for (name, sql) in PROBES {
         let told = format!("{:?}", asking.ask(&reader(), sql).await);
         if told.contains(SECRET) {
-            spoke.push(format!("{name}: tells the value: {}", &told[..told.len().min(300)]));
+            spoke.push(format!("{name}: tells the value: {}", told.chars().take(300).collect::<String>()));
         } else if told.starts_with("Refused") {
             spoke.push(format!("{name}: {told}"));
         }

@@ -1,17 +1,11 @@
 //! The engine through its front door: see <https://matklad.github.io/2021/02/27/delete-cargo-integration-tests.html>
 //! for why there is one binary.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod asking;
 mod files;
 mod leaks;
 mod oracle;
 mod plain;
+mod recorded;
 mod slt;

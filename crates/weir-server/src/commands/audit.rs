@@ -22,7 +22,7 @@ const TEXT_MAX: usize = 70;
   weir audit --request 0199f1c0-8f6e-7a3b-9d51-2c1f0e6b7a42        everything about one read
   weir audit --limit 1000 --json | jq -r .attempt.statement
 
-The newest entry comes last. The reason of a refusal is the true one, which the user was not told. JSON is described in
+The newest entry comes last. The reason of a refusal is the true one, which the user was not told. JSON is described in \
 docs/audit.md.")]
 pub(crate) struct Audit {
     /// Reads of this user, also on behalf of somebody else

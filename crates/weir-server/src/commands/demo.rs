@@ -13,7 +13,7 @@ use crate::settings::Flag;
   weir demo
   weir demo --scale 1 --data-dir /tmp/weir-demo --sql-address 127.0.0.1:15433
 
-The first start makes a table of 200,000 made-up purchases and the eight TPC-H tables as Parquet files, seven users and
+The first start makes a table of 200,000 made-up purchases and the eight TPC-H tables as Parquet files, seven users and \
 ten policies. Later starts use what is there, with all changes that were made since.")]
 pub(crate) struct Demo {
     /// Size of the TPC-H tables; 1 is about 6 million order lines [default: 0.1]

@@ -16,7 +16,7 @@ use crate::{table, terminal};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir policy add --text \"Mask using hashing the column ssn for everyone\"
-  weir policy add --key shop.rows --text \"Only show rows where user is a member of group that matches the value in the column department for everyone\"
+  weir policy add policies.weir
   weir policy check policies.weir
   weir policy fmt policies.weir --to yaml
   weir policy explain --user anna shop.orders
@@ -79,6 +79,7 @@ enum PolicyCommand {
         /// The user
         #[arg(long)]
         user: PrincipalId,
+        /// The data source: `schema.table`
         source: SourceName,
         /// As a JSON object
         #[arg(long)]
@@ -185,7 +186,7 @@ async fn check_files(context: &Context, files: &[PathBuf]) -> anyhow::Result<()>
 }
 
 async fn add(context: &Context, texts: &[Text], key: Option<PolicyKey>, dry_run: bool) -> anyhow::Result<()> {
-    let store = context.make_store().await?;
+    let store = context.store().await?;
     let facts = store.facts().await?;
     let mut policies = Vec::new();
     let mut wrong = false;

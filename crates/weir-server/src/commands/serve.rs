@@ -20,7 +20,7 @@ use crate::settings::{Flag, Settings};
   weir serve
   weir serve --sql-address 0.0.0.0:5433 --tls-cert server.pem --tls-key server.key
 
-Other limits are settings: see docs/settings.md and `weir config show`. Ctrl-C ends the server; reads that run are told
+Other limits are settings: see docs/settings.md and `weir config show`. Ctrl-C ends the server; reads that run are told \
 and recorded as cancelled.")]
 pub(crate) struct Serve {
     #[command(flatten)]

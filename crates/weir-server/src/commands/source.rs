@@ -16,13 +16,13 @@ use crate::table;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir source add shop.orders ./orders.parquet --owner anna
-  weir source add shop.clicks ./clicks/ --tag Web               a folder, with partition folders such as day=2024-12-31
-  weir source add shop.people people.csv --delimiter ';' --leave-out passport --column-tag ssn=PII.SSN
+  weir source add shop.clicks ./clicks/ --tag Web
+  weir source add shop.people people.csv --leave-out passport --column-tag ssn=PII.SSN
   weir source tag shop.people --column email --set PII.Email
   weir source select shop.people bert
   weir source show shop.people
 
-Nobody can read a data source but its owners, until a subscription policy takes people in.")]
+A folder may have partition folders such as day=2024-12-31. Nobody can read a data source but its owners, until a subscription policy takes people in.")]
 pub(crate) struct Source {
     #[command(subcommand)]
     command: SourceCommand,
@@ -35,11 +35,15 @@ enum SourceCommand {
     /// List the data sources
     List,
     /// Show one data source with its columns
-    Show { name: SourceName },
+    Show {
+        /// The data source: `schema.table`
+        name: SourceName,
+    },
     /// Remove a data source from Weir; its files stay
     Remove { name: SourceName },
     /// Say which tags a data source, or one of its columns, has
     Tag {
+        /// The data source: `schema.table`
         name: SourceName,
         /// The column; without it, the data source itself
         #[arg(long)]

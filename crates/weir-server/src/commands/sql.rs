@@ -19,11 +19,11 @@ use print::{Format, Printer};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weir sql --user tara                                    statements are read up to a semicolon; \\q ends
+  weir sql --user tara                  reads statements up to a semicolon; \\q ends
   weir sql --user tara -c 'select 1' --format json
   WEIR_PASSWORD=demo weir sql --user tara -f report.sql --format csv > report.csv
 
-The password comes from --password-file, else from WEIR_PASSWORD, else it is asked for. Any other client of PostgreSQL
+The password comes from --password-file, else from WEIR_PASSWORD, else it is asked for. Any other client of PostgreSQL \
 works as well; this one does not encrypt.")]
 pub(crate) struct Sql {
     /// Where the server is [default: the host of the setting sql.address]

@@ -29,6 +29,7 @@ pub(crate) struct User {
 enum UserCommand {
     /// Add a user; the password is asked for, or made up and printed once
     Add {
+        /// By which the user logs in
         name: PrincipalId,
         /// A group that the user is a member of; may be repeated
         #[arg(long = "group", value_name = "GROUP")]

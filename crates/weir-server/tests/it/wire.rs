@@ -166,7 +166,7 @@ async fn results_stream_with_bounded_memory() {
     }
     transaction.rollback().await.unwrap();
     let grown = server.peak_memory().saturating_sub(before);
-    assert!(grown < 256 << 20, "the server grew by {} MiB for a result of {} MiB", grown >> 20, ROWS * 45 >> 20);
+    assert!(grown < 256 << 20, "the server grew by {} MiB for a result of {} MiB", grown >> 20, (ROWS * 45) >> 20);
 }
 
 #[tokio::test]

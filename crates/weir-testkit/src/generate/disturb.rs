@@ -92,7 +92,7 @@ impl World {
 /// A value that would be noticed: a canary, or a number that makes a query's expression fail.
 fn odd_value(column: &Column, old: &Cell, dice: &mut Dice) -> Cell {
     match column.data_type {
-        DataType::Text => Cell::Text(format!("{CANARY}{:x}", dice.next() >> 40)),
+        DataType::Text => Cell::Text(format!("{CANARY}{:x}", dice.roll() >> 40)),
         DataType::Int32 | DataType::Int64 => Cell::Int(*dice.pick(&[100, 100, 77_001, -77_002])),
         DataType::Float64 => Cell::Float(*dice.pick(&[100.0, 77_003.5])),
         DataType::Decimal { .. } => Cell::Decimal { unscaled: *dice.pick(&[10_000, 7_700_400]), scale: 2 },

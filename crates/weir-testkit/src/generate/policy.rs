@@ -308,7 +308,9 @@ impl<'a> Author<'a> {
         match self.dice.below(3) {
             0 => Circumstances::AllSources,
             1 => Circumstances::Any(self.dice.some(&list, 50)),
-            _ => Circumstances::All(self.dice.some(&list, 50)),
+            // All of one thing is written like any of it.
+            _ if list.len() > 1 => Circumstances::All(list),
+            _ => Circumstances::Any(list),
         }
     }
 }

@@ -59,6 +59,10 @@ impl<'a> Author<'a> {
         }
     }
 
+    fn one_of(&mut self, texts: &[&str]) -> Predicate {
+        text(texts[self.dice.below(texts.len())])
+    }
+
     fn predicates(&mut self, frame: &Frame<'a>, depth: usize) -> Vec<Predicate> {
         (0..self.dice.between(2, 3)).map(|_| self.predicate(frame, depth)).collect()
     }
@@ -105,14 +109,14 @@ impl<'a> Author<'a> {
         match self.dice.below(12) {
             0 => Predicate::Like {
                 value: Box::new(value),
-                pattern: Box::new(text(*self.dice.pick(&["%a%", "A%", "_", "%", "", "%'%", "a\\%b", "é%"]))),
+                pattern: Box::new(self.one_of(&["%a%", "A%", "_", "%", "", "%'%", "a\\%b", "é%"])),
                 case_insensitive: self.dice.chance(30),
                 negated,
             },
-            1 => call(Function::StartsWith, vec![value, text(*self.dice.pick(&["A", "", "o'", "日", "st"]))]),
+            1 => call(Function::StartsWith, vec![value, self.one_of(&["A", "", "o'", "日", "st"])]),
             2 => {
                 let lowered = call(*self.dice.pick(&[Function::Lower, Function::Upper]), vec![value]);
-                let right = text(*self.dice.pick(&["a", "A", "staff", "STAFF"]));
+                let right = self.one_of(&["a", "A", "staff", "STAFF"]);
                 self.compared(column, lowered, right)
             }
             3 => {
@@ -122,7 +126,7 @@ impl<'a> Author<'a> {
             }
             4 => {
                 let part = call(Function::Substring, vec![value, int(1), int(1)]);
-                let right = text(*self.dice.pick(&["A", "s", "é", "1"]));
+                let right = self.one_of(&["A", "s", "é", "1"]);
                 self.compared(column, part, right)
             }
             5 => self.compared(column, call(Function::Coalesce, vec![value, text("A")]), literal),

@@ -122,7 +122,7 @@ impl World {
             };
             let rows = make_rows(&source, dice, sizes);
             self.tables.insert(id, rows);
-            let key: Vec<u8> = (0..4).flat_map(|_| dice.next().to_le_bytes()).collect();
+            let key: Vec<u8> = (0..4).flat_map(|_| dice.roll().to_le_bytes()).collect();
             self.keys.insert(id, key.try_into().expect("32 bytes"));
             self.facts.sources.push(source);
         }

@@ -1,0 +1,145 @@
+//! One decision on one source, as it is being made.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever is no conjunction is one conjunct")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_model::ColumnId;
+
+use super::fingerprint::Notes;
+use super::governed::{Candidate, Governed, MaskedColumn, Part};
+use super::person::{Answering, Person};
+use crate::decision::{AppliedMask, Effect, Factor, Obligations, SourceDecision};
+use crate::expr::{Expr, Residual};
+
+/// How many masks for some rows only may stand behind each other on one column.
+const MASKS_BEHIND_MAX: usize = 32;
+
+impl Governed {
+    pub(crate) fn decide(&self, person: &Person) -> SourceDecision {
+        let owner = self.is_owner(person);
+        let admitted = self.admitted(person, owner).and_then(|mut factors| {
+            let most = self.rows.len() + self.columns.len();
+            factors.reserve(most);
+            let notes = Notes::new(&self.digest, 128 + 32 * most);
+            Deciding { governed: self, person, owner, factors, notes }.obligations()
+        });
+        admitted.unwrap_or_else(|denied| denied)
+    }
+}
+
+/// Every `Err` of its methods is a denial.
+struct Deciding<'a> {
+    governed: &'a Governed,
+    person: &'a Person,
+    owner: bool,
+    factors: Vec<Factor>,
+    notes: Notes,
+}
+
+impl Deciding<'_> {
+    fn obligations(mut self) -> Result<SourceDecision, SourceDecision> {
+        let row_filter = self.row_filter()?;
+        let masks = self.masks()?;
+        if row_filter.is_none() && masks.is_empty() {
+            return Ok(SourceDecision::Clear(self.factors));
+        }
+        let (source, fingerprint) = (self.governed.source.id, self.notes.fingerprint());
+        let obligations = Obligations { source, row_filter, masks, fingerprint };
+        Ok(SourceDecision::Obliged(Arc::new(obligations), self.factors))
+    }
+
+    fn residual(&mut self, part: &Part) -> Residual {
+        part.for_person(&mut Answering { person: self.person, notes: &mut self.notes })
+    }
+
+    /// The conjuncts of every row policy. Absent: all rows.
+    fn row_filter(&mut self) -> Result<Option<Residual>, SourceDecision> {
+        let governed = self.governed;
+        let mut kept: Vec<Residual> = Vec::with_capacity(governed.rows.len());
+        let mut nothing = false;
+        for policy in &governed.rows {
+            let Some((_, rule)) = policy.chosen(self.person, self.owner) else { continue };
+            let rule = rule.as_ref().map_err(|problem| policy.policy.closes(problem))?;
+            self.notes.rule(&rule.digest);
+            let before = kept.len();
+            for part in &rule.parts {
+                match self.residual(part) {
+                    Expr::And(parts) => kept.extend(parts),
+                    part if part.is_literal(true) => {}
+                    part => {
+                        nothing |= part.is_literal(false);
+                        kept.push(part);
+                    }
+                }
+            }
+            if kept.len() > before {
+                self.factors.push(policy.policy.factor(Effect::RowFilter));
+            }
+        }
+        Ok(match kept.len() {
+            0 => None,
+            _ if nothing => Some(Expr::truth(false)),
+            1 => kept.pop(),
+            _ => Some(Expr::And(kept)),
+        })
+    }
+
+    fn masks(&mut self) -> Result<BTreeMap<ColumnId, AppliedMask>, SourceDecision> {
+        let governed = self.governed;
+        let chosen = governed.chosen_masks(self.person, self.owner)?;
+        let mut masks = BTreeMap::new();
+        for column in &governed.columns {
+            if let Some(applied) = self.mask(column, &column.candidates, &chosen, 0)? {
+                masks.insert(column.column, applied);
+            }
+        }
+        Ok(masks)
+    }
+
+    /// The closest mask of the candidates; behind one for some rows only, the next closest for the others.
+    fn mask(
+        &mut self,
+        column: &MaskedColumn,
+        candidates: &[Candidate],
+        chosen: &[Option<usize>],
+        before: usize,
+    ) -> Result<Option<AppliedMask>, SourceDecision> {
+        let governed = self.governed;
+        let mut candidates = candidates.iter();
+        while let Some(candidate) = candidates.next() {
+            if chosen.get(candidate.policy).copied().flatten() != Some(candidate.rule) {
+                continue;
+            }
+            let Some(policy) = governed.masks.get(candidate.policy).map(|rules| &rules.policy) else { continue };
+            let mask = candidate.mask.as_ref().map_err(|problem| policy.closes(problem))?;
+            self.notes.rule(&candidate.digest);
+            let when = match &candidate.when {
+                None => None,
+                Some(parts) => {
+                    let parts = parts.iter().map(|part| self.residual(part)).collect();
+                    match Expr::And(parts).folded() {
+                        never if never.is_literal(false) => continue,
+                        always if always.is_literal(true) => None,
+                        when => Some(when),
+                    }
+                }
+            };
+            if before == MASKS_BEHIND_MAX {
+                return Err(
+                    policy.closes(&format!("more than {MASKS_BEHIND_MAX} masks for some rows only fall on one column"))
+                );
+            }
+            self.factors.push(policy.factor(column.effect.clone()));
+            let behind =
+                if when.is_some() { self.mask(column, candidates.as_slice(), chosen, before + 1)? } else { None };
+            return Ok(Some(AppliedMask {
+                mask: mask.clone(),
+                when,
+                otherwise: behind.map(Box::new),
+                policy: policy.id,
+            }));
+        }
+        Ok(None)
+    }
+}

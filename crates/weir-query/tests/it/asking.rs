@@ -17,7 +17,17 @@ use weir_testkit::ports::{FixedFeed, FixedKeys, MemoryAudit, guard};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     Rows { columns: Vec<(String, String)>, rows: Vec<Vec<Option<String>>> },
-    Refused { kind: Kind, text: String },
+    Refused { kind: Kind, text: String, inside: Inside },
+}
+
+/// What the auditor hears, for who reads a failed test. No part of the answer: all are equal.
+#[derive(Clone, Debug)]
+pub(crate) struct Inside(pub(crate) String);
+
+impl PartialEq for Inside {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Whose fault a refusal is.
@@ -40,7 +50,25 @@ impl Answer {
     /// Whether the engine's own check of a physical plan refused it: a defect of the engine's sorting rules on valid
     /// statements, which shows with policies in the plan and without. The client hears of an internal error only.
     pub(crate) fn is_engine_failure(&self) -> bool {
-        matches!(self, Answer::Refused { kind: Kind::Other, text } if text.starts_with("internal error [plan: ["))
+        matches!(self, Answer::Refused { kind: Kind::Other, inside, .. } if inside.0.starts_with("plan: ["))
+    }
+
+    /// What the client hears: without the detail that only the audit log gets.
+    pub(crate) fn outside(mut self) -> Self {
+        if let Answer::Refused { kind: Kind::Other, text } = &mut self
+            && let Some((outside, _)) = text.split_once(" [")
+        {
+            *text = outside.to_owned();
+        }
+        self
+    }
+
+    /// All that the client hears.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Answer::Rows { columns, rows } => format!("{columns:?} {rows:?}"),
+            Answer::Refused { kind, text, inside: _ } => format!("{kind:?}: {text}"),
+        }
     }
 
     /// With the rows in one order, whatever order they came in.
@@ -59,6 +87,10 @@ fn plain_type(data_type: &DataType) -> String {
         DataType::Dictionary(_, value) => plain_type(value),
         other => other.to_string(),
     }
+}
+
+pub(crate) fn refused(kind: Kind, text: &str, inside: &str) -> Answer {
+    Answer::Refused { kind, text: text.to_owned(), inside: Inside(inside.to_owned()) }
 }
 
 pub(crate) struct Asking {
@@ -94,7 +126,7 @@ impl Asking {
     pub(crate) async fn ask(&self, person: &PrincipalId, sql: &str) -> Answer {
         match self.run(person, sql).await {
             Ok(Some(answer)) => answer,
-            Ok(None) => Answer::Refused { kind: Kind::Other, text: "the statement gives no rows".to_owned() },
+            Ok(None) => refused(Kind::Other, "the statement gives no rows", ""),
             Err(refusal) => {
                 let kind = match refusal.outside() {
                     Outside::NotFound { .. } | Outside::Invalid { .. } | Outside::Unsupported { .. } => Kind::Planning,
@@ -108,9 +140,7 @@ impl Asking {
                     | Outside::Unavailable
                     | Outside::Internal => Kind::Other,
                 };
-                let detail =
-                    if kind == Kind::Other { format!(" [{}]", refusal.inside().detail) } else { String::new() };
-                Answer::Refused { kind, text: format!("{}{detail}", refusal.outside().text()) }
+                refused(kind, refusal.outside().text(), &refusal.inside().detail)
             }
         }
     }

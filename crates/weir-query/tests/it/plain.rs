@@ -16,7 +16,7 @@ use weir_testkit::Row;
 use weir_testkit::cell::to_batch;
 use weir_testkit::generate::World;
 
-use crate::asking::{Answer, Kind};
+use crate::asking::{Answer, Kind, refused};
 
 /// A session in which the tables hold what one person sees.
 pub(crate) struct Plain(SessionContext);
@@ -50,17 +50,17 @@ impl Plain {
     pub(crate) async fn ask(&self, sql: &str) -> Answer {
         let frame = match self.0.sql(sql).await {
             Ok(frame) => frame,
-            Err(e) => return refused(&e, Kind::Planning),
+            Err(e) => return failed(&e, Kind::Planning),
         };
         let plan = match frame.create_physical_plan().await {
             Ok(plan) => plan,
             // The optimiser computes constants, so that data errors come here too.
-            Err(e) => return refused(&e, if is_of_data(&e) { Kind::Data } else { Kind::Planning }),
+            Err(e) => return failed(&e, if is_of_data(&e) { Kind::Data } else { Kind::Planning }),
         };
         let schema = plan.schema();
         match datafusion::physical_plan::collect(plan, self.0.task_ctx()).await {
             Ok(batches) => Answer::of_batches(&schema, &batches),
-            Err(e) => refused(&e, Kind::Data),
+            Err(e) => failed(&e, Kind::Data),
         }
     }
 }
@@ -69,8 +69,8 @@ fn is_of_data(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ArrowError(..) | DataFusionError::Execution(_))
 }
 
-fn refused(error: &DataFusionError, kind: Kind) -> Answer {
-    Answer::Refused { kind, text: error.strip_backtrace() }
+fn failed(error: &DataFusionError, kind: Kind) -> Answer {
+    refused(kind, &error.strip_backtrace(), "")
 }
 
 /// Text as the Parquet reader gives it.

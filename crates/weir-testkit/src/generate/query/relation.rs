@@ -39,13 +39,24 @@ impl Asker<'_> {
                 // Plain columns stay known to the queries around this one.
                 Some(column) if self.dice.chance(60) => column,
                 _ if kind == Kind::Int && self.dice.chance(15) => Column::computed(self.window(&from.columns), kind),
-                _ => Column::computed(self.expression(kind, &from.columns, self.sizes.expression_depth_max), kind),
+                _ => Column::computed(self.varying(kind, &from.columns, self.sizes.expression_depth_max), kind),
             };
             list.push(column);
         }
         let distinct = if self.dice.chance(12) { "DISTINCT " } else { "" };
         let (sql, columns) = named(list);
         Select { sql: format!("SELECT {distinct}{sql} FROM {}{filter}", from.sql), columns }
+    }
+
+    /// An expression over a column, if that can be had: the engine sorts constants wrongly above an outer join.
+    fn varying(&mut self, kind: Kind, columns: &[Column], depth: usize) -> String {
+        for _ in 0..4 {
+            let expression = self.expression(kind, columns, depth);
+            if columns.iter().any(|c| expression.contains(&c.sql)) {
+                return expression;
+            }
+        }
+        self.column_of(kind, columns).map_or_else(|| self.expression(kind, columns, depth), |c| c.sql)
     }
 
     fn kinds(&mut self, columns: &[Column]) -> Vec<Kind> {
@@ -60,8 +71,7 @@ impl Asker<'_> {
         for kind in kinds {
             let sql = if self.dice.chance(45) {
                 let key = self.column_of(*kind, &from.columns).map(|c| c.sql);
-                let key =
-                    key.filter(|_| self.dice.chance(70)).unwrap_or_else(|| self.expression(*kind, &from.columns, 1));
+                let key = key.filter(|_| self.dice.chance(70)).unwrap_or_else(|| self.varying(*kind, &from.columns, 1));
                 keys.push(key.clone());
                 key
             } else {

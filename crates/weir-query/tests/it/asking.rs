@@ -53,16 +53,6 @@ impl Answer {
         matches!(self, Answer::Refused { kind: Kind::Other, inside, .. } if inside.0.starts_with("plan: ["))
     }
 
-    /// What the client hears: without the detail that only the audit log gets.
-    pub(crate) fn outside(mut self) -> Self {
-        if let Answer::Refused { kind: Kind::Other, text } = &mut self
-            && let Some((outside, _)) = text.split_once(" [")
-        {
-            *text = outside.to_owned();
-        }
-        self
-    }
-
     /// All that the client hears.
     pub(crate) fn told(&self) -> String {
         match self {

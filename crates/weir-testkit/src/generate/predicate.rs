@@ -51,12 +51,47 @@ impl<'a> Author<'a> {
         if depth == 0 || self.dice.chance(45) {
             return self.atom(frame);
         }
-        match self.dice.below(5) {
+        match self.dice.below(6) {
+            5 => self.grants(frame),
             0 => Predicate::And(self.predicates(frame, depth - 1)),
             1 => Predicate::Or(self.predicates(frame, depth - 1)),
             2 => Predicate::Not(Box::new(self.predicate(frame, depth - 1))),
             _ => self.lookup(frame, depth - 1).unwrap_or_else(|| self.atom(frame)),
         }
+    }
+
+    /// One of many values of a column, each with conditions of its own: what a long list of grants looks like.
+    fn grants(&mut self, frame: &Frame<'a>) -> Predicate {
+        let (first, second) = (self.dice.pick(&frame.source.columns), self.dice.pick(&frame.source.columns));
+        let two = self.dice.chance(40);
+        let arm = |author: &mut Self| {
+            let mut equal = |column: &Column| {
+                let right = Box::new(author.literal_of(frame.source, column));
+                Predicate::Compare { op: Compare::Equal, left: Box::new(frame.column(column)), right }
+            };
+            let mut conjuncts = vec![equal(first)];
+            if two {
+                conjuncts.push(equal(second));
+            }
+            if author.dice.chance(50) {
+                conjuncts.push(author.atom(frame));
+            }
+            if conjuncts.len() == 1 { conjuncts.remove(0) } else { Predicate::And(conjuncts) }
+        };
+        Predicate::Or((0..self.dice.between(6, 16)).map(|_| arm(self)).collect())
+    }
+
+    /// Literals of a column, now and then many of them.
+    fn literals(&mut self, source: &DataSource, column: &Column) -> Vec<Predicate> {
+        let mut list: Vec<Predicate> = (0..self.dice.between(1, 4)).map(|_| self.literal_of(source, column)).collect();
+        if self.dice.chance(15) {
+            list.extend((0..40).filter_map(|n| match column.data_type {
+                DataType::Text => Some(text(&format!("v{n}"))),
+                DataType::Int32 | DataType::Int64 => Some(int(1_000 + n)),
+                _ => None,
+            }));
+        }
+        list
     }
 
     fn one_of(&mut self, texts: &[&str]) -> Predicate {
@@ -77,7 +112,7 @@ impl<'a> Author<'a> {
             (_, DataType::Text) => self.text_atom(frame, column, negated),
             (1 | 2, DataType::Int32 | DataType::Int64) => self.user_call(*value),
             (3 | 4, _) => {
-                let list = (0..self.dice.between(1, 4)).map(|_| self.literal_of(frame.source, column)).collect();
+                let list = self.literals(frame.source, column);
                 Predicate::In { value, list, negated }
             }
             (5, data_type) if *data_type != DataType::Boolean => {
@@ -133,7 +168,7 @@ impl<'a> Author<'a> {
             6 => self.compared(column, value, Predicate::User(UserCall::Username.into())),
             7 => self.user_call(value),
             8 => {
-                let list = (0..self.dice.between(1, 4)).map(|_| self.literal_of(frame.source, column)).collect();
+                let list = self.literals(frame.source, column);
                 Predicate::In { value: Box::new(value), list, negated }
             }
             _ => self.compared(column, value, literal),

@@ -90,7 +90,11 @@ impl World {
             for key in ATTRIBUTES {
                 if dice.chance(45) {
                     let count = dice.between(1, 3);
-                    let values = (0..count).map(|_| attribute_value(dice)).collect();
+                    let mut values: BTreeSet<String> = (0..count).map(|_| attribute_value(dice)).collect();
+                    if dice.chance(10) {
+                        values.extend((0..40).map(|n| format!("v{n}")));
+                        values.extend((1_000..1_040).map(|n| n.to_string()));
+                    }
                     person.attributes.insert(AttributeKey::new(key).unwrap(), values);
                 }
             }

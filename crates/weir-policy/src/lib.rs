@@ -19,6 +19,7 @@ pub mod snapshot;
 
 pub use decision::{AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, Mask, Obligations, SourceDecision};
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use explain::Explanation;
 pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Residual, UserTerm};
 pub use facts::{Facts, StoredPolicy};
-pub use snapshot::Snapshot;
+pub use snapshot::{Problem, Snapshot};

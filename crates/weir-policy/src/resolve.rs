@@ -18,22 +18,23 @@ use crate::expr::{Expr, UserTerm};
 pub(crate) use mask::{Closeness, MaskRule, Target};
 pub(crate) use reach::{Reach, pattern};
 
-/// The registered sources by name, for lookups.
+/// The registered sources, and by name for lookups.
 pub(crate) struct Catalog<'a> {
+    sources: &'a [DataSource],
     by_name: BTreeMap<&'a SourceName, &'a DataSource>,
 }
 
 impl<'a> Catalog<'a> {
-    pub(crate) fn new(sources: impl IntoIterator<Item = &'a DataSource>) -> Self {
-        Self { by_name: sources.into_iter().map(|source| (&source.name, source)).collect() }
+    pub(crate) fn new(sources: &'a [DataSource]) -> Self {
+        Self { sources, by_name: sources.iter().map(|source| (&source.name, source)).collect() }
     }
 
     pub(crate) fn get(&self, name: &SourceName) -> Option<&'a DataSource> {
         self.by_name.get(name).copied()
     }
 
-    pub(crate) fn sources(&self) -> impl Iterator<Item = &'a DataSource> + '_ {
-        self.by_name.values().copied()
+    pub(crate) fn sources(&self) -> &'a [DataSource] {
+        self.sources
     }
 }
 
@@ -248,7 +249,7 @@ pub(crate) fn carries(column: &Column, tag: &Tag) -> bool {
 fn lookup_source<'a>(name: &At<SourceName>, catalog: &Catalog<'a>) -> Result<&'a DataSource, Misfit> {
     catalog.get(&name.node).ok_or_else(|| {
         let message = format!("unknown data source `{}`", name.node);
-        let known: Vec<String> = catalog.sources().map(|source| source.name.to_string()).collect();
+        let known: Vec<String> = catalog.sources().iter().map(|source| source.name.to_string()).collect();
         let diagnostic = Diagnostic::error("policy::unknown-data-source", message);
         let text = name.node.to_string();
         Misfit::Wrong(placed(suggest(diagnostic, &text, known.iter().map(String::as_str)), name.span))

@@ -103,13 +103,7 @@ impl Snapshot {
     pub fn visible(&self, principal: &PrincipalId) -> Vec<&DataSource> {
         let Some(person) = self.people.get(principal) else { return Vec::new() };
         let named = self.names.values().filter_map(|id| self.sources.get(id));
-        named
-            .filter(|governed| match governed.decide(person) {
-                SourceDecision::Deny(..) => false,
-                SourceDecision::Clear(_) | SourceDecision::Obliged(..) => true,
-            })
-            .map(|governed| &governed.source)
-            .collect()
+        named.filter(|governed| governed.is_open_to(person)).map(|governed| &governed.source).collect()
     }
 }
 

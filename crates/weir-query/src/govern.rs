@@ -24,7 +24,7 @@ use crate::barrier::{BarrierExec, Output, OutputMask, columns_of};
 use crate::fault::SourceFault;
 use crate::leakproof::is_leakproof;
 use crate::lookup::Lookups;
-use crate::lower::{Lowering, Unlowerable};
+use crate::lower::{Lowering, Unlowerable, coerced};
 use crate::mask::CompiledMask;
 
 /// A mask and those behind it.
@@ -142,7 +142,7 @@ impl GovernedTable {
             lowering.lower(residual).map_err(|e: Unlowerable| SourceFault::new(self.source.name.clone(), &e).into())
         };
         let row_filter = match &obliged.obligations.row_filter {
-            Some(residual) => Some(lowered(residual).await?),
+            Some(residual) => Some(coerced(lowered(residual).await?, &named)?),
             None => None,
         };
         let mut outputs = Vec::with_capacity(projection.len());

@@ -20,7 +20,7 @@ use weir_sources::{RawTable, Sources};
 
 use crate::fault::SourceFault;
 use crate::keyset::KeySet;
-use crate::lower::{Lowering, Unlowerable, lookups};
+use crate::lower::{Lowering, Unlowerable, coerced, lookups};
 
 /// Kept key sets, in bytes; the set that was used least recently goes first.
 const KEPT_BYTES_MAX: usize = 256 << 20;
@@ -136,6 +136,7 @@ async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested:
     let keys =
         lookup.keys.iter().map(|key| lowering.lower(&key.inner)).collect::<Result<Vec<_>, _>>().map_err(unlowerable)?;
     let named = DFSchema::try_from(schema.as_ref().clone())?;
+    let filter = coerced(filter, &named)?;
     let filter_expr = state.create_physical_expr(filter.clone(), &named)?;
     let key_exprs = keys.into_iter().map(|key| state.create_physical_expr(key, &named)).collect::<Result<Vec<_>>>()?;
 

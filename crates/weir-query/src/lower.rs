@@ -3,11 +3,15 @@
 //! What comes out cannot fail on any row: literals are turned into the column's type here, sets are looked up by
 //! key, and no cast stands on a column.
 
+use std::sync::Arc;
+
 use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::functions::expr_fn;
 use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator, lit, when};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use weir_model::{ColumnId, Value, ValueSet};
 use weir_policy::{Compare, Function, Residual};
 
@@ -174,6 +178,13 @@ impl Lowering<'_> {
             }
         })
     }
+}
+
+/// With the types of every comparison made equal. Physical expressions are coerced when they are made; a condition that
+/// a raw scan prunes partitions by is not.
+pub(crate) fn coerced(expr: Expr, schema: &DFSchema) -> datafusion::common::Result<Expr> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    ExprSimplifier::new(context).coerce(expr, schema)
 }
 
 fn operator(op: Compare) -> Operator {

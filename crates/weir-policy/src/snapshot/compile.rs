@@ -21,8 +21,9 @@ use crate::facts::{Facts, StoredPolicy};
 use crate::resolve::{Catalog, DataPolicy, MaskRule, Reach, RowRules, Target};
 
 pub(super) fn compile(facts: Facts) -> Snapshot {
-    let Facts { epoch, principals, sources, mut policies, selected } = facts;
+    let Facts { epoch, principals, mut sources, mut policies, selected } = facts;
     policies.sort_by_key(|stored| stored.id);
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
     let catalog = Catalog::new(&sources);
     let mut compiler = Compiler {
         vocabulary: Vocabulary::default(),
@@ -33,16 +34,23 @@ pub(super) fn compile(facts: Facts) -> Snapshot {
         compiler.policy(stored, &catalog);
     }
     let Compiler { vocabulary, mut governed, problems } = compiler;
-    for Governed { source, columns, .. } in governed.values_mut() {
-        columns.sort_by_key(|masked| source.columns.iter().position(|column| column.id == masked.column));
-        for column in columns {
-            // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
-            column.candidates.sort_by_key(|candidate| Reverse(candidate.closeness));
-        }
+    for governed in governed.values_mut() {
+        finish(governed);
     }
     let people = principals.into_iter().map(|p| (p.id.clone(), Person::new(p, &vocabulary))).collect();
     let names = governed.values().map(|governed| (governed.source.name.clone(), governed.source.id)).collect();
     Snapshot { epoch: epoch.unwrap_or(Epoch(0)), people, sources: governed, names, policies, problems }
+}
+
+/// Puts columns and their masks in order.
+fn finish(governed: &mut Governed) {
+    let Governed { source, columns, .. } = governed;
+    columns.sort_by_key(|masked| source.columns.iter().position(|column| column.id == masked.column));
+    for column in columns {
+        // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
+        column.candidates.sort_by_key(|candidate| Reverse(candidate.closeness));
+    }
+    governed.may_close = governed.has_what_closes();
 }
 
 fn governed(source: &DataSource, selected: &BTreeSet<(SourceId, PrincipalId)>) -> Governed {
@@ -62,6 +70,7 @@ fn governed(source: &DataSource, selected: &BTreeSet<(SourceId, PrincipalId)>) -
         rows: Vec::new(),
         masks: Vec::new(),
         columns: Vec::new(),
+        may_close: false,
     }
 }
 
@@ -135,7 +144,7 @@ impl Compiler {
     ) {
         let policy = DataPolicy::new(cascade, &stored.policy.statement.on);
         let scopes: Arc<[Scope]> = policy.rules().iter().map(|rule| self.scope(&rule.scope)).collect();
-        for source in catalog.sources().filter(|source| reach.covers(source)) {
+        for source in catalog.sources().iter().filter(|source| reach.covers(source)) {
             let on = On { stored, named, scopes: &scopes, source };
             if policy.is_about_rows() {
                 match policy.rows_on(source, catalog) {

@@ -28,6 +28,28 @@ impl Governed {
     }
 }
 
+impl Governed {
+    /// Whether the decision is no denial, at less cost than the decision.
+    pub(crate) fn is_open_to(&self, person: &Person) -> bool {
+        if self.may_close {
+            !matches!(self.decide(person), SourceDecision::Deny(..))
+        } else {
+            self.admitted(person, self.is_owner(person)).is_ok()
+        }
+    }
+
+    /// Whether a decision may find that a policy cannot be applied.
+    pub(super) fn has_what_closes(&self) -> bool {
+        let conditional = |candidate: &&Candidate| candidate.when.is_some();
+        self.rows.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
+            || self.masks.iter().flat_map(|policy| &policy.bodies).any(Option::is_some)
+            || self.columns.iter().any(|column| {
+                column.candidates.iter().any(|candidate| candidate.mask.is_err())
+                    || column.candidates.iter().filter(conditional).count() > MASKS_BEHIND_MAX
+            })
+    }
+}
+
 /// Every `Err` of its methods is a denial.
 struct Deciding<'a> {
     governed: &'a Governed,

@@ -23,6 +23,8 @@ pub(crate) struct Governed {
     pub(crate) rows: Vec<Rules<Result<RowRule, String>>>,
     pub(crate) masks: Vec<Rules<MaskBody>>,
     pub(crate) columns: Vec<MaskedColumn>,
+    /// Whether some policy may turn out not to be applicable to somebody.
+    pub(crate) may_close: bool,
 }
 
 /// A policy as factors name it.

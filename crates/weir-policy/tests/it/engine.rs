@@ -1,6 +1,6 @@
 //! The decision engine: what the case files cannot say.
 
-use weir_model::{Epoch, GroupName, PolicyId, PrincipalId, SourceId, SourceName, Value};
+use weir_model::{ColumnId, Epoch, GroupName, PolicyId, PrincipalId, SourceId, SourceName, Value};
 use weir_policy::ast::{Action, Body, Cascade, Circumstances, Policy, Predicate, RowCondition, Rule, Scope, Statement};
 use weir_policy::explain::explain;
 use weir_policy::{Compare, Expr, Facts, Fingerprint, Obligations, Snapshot, SourceDecision, StoredPolicy, check};
@@ -166,6 +166,31 @@ fn a_residual_shares_the_values_of_the_person() {
     };
     assert_eq!(a.as_slice(), ["Home Goods", "Toys"]);
     assert!(std::ptr::eq(a.as_slice(), b.as_slice()));
+}
+
+#[test]
+fn masks_for_some_rows_stand_behind_each_other_up_to_a_bound() {
+    let masks = |count: usize| -> String {
+        let mask = |n| {
+            format!(
+                "policy m{n}: Mask by making null the column ssn where age = {n} for everyone on data source retail.purchases."
+            )
+        };
+        (0..count).map(mask).collect::<Vec<_>>().join("\n\n")
+    };
+    let mut applied = obligations(&shop(&masks(32)), "tara", "retail.purchases").masks.remove(&ColumnId(103)).unwrap();
+    let mut deep = 1;
+    while let Some(behind) = applied.otherwise {
+        assert!(applied.when.is_some());
+        applied = *behind;
+        deep += 1;
+    }
+    assert_eq!(deep, 32);
+    let snapshot = Snapshot::compile(shop(&masks(33)));
+    let decision = snapshot.decide(&id("tara"), &[source(&snapshot, "retail.purchases")]);
+    assert!(matches!(decision.sources.as_slice(), [(_, SourceDecision::Deny(..))]), "{decision:?}");
+    let visible: Vec<String> = snapshot.visible(&id("tara")).iter().map(|s| s.name.to_string()).collect();
+    assert_eq!(visible, ["hr.people", "retail.returns"]);
 }
 
 /// A policy that no text can say, since the languages refuse it.

@@ -20,10 +20,10 @@ use crate::files;
 use crate::plain::Plain;
 
 /// How many worlds, and how many queries in the name of the first person and of each other one.
-const WORLDS: u64 = 50;
+const WORLDS: u64 = 300;
 const FIRST_QUERIES: usize = 9;
 const OTHER_QUERIES: usize = 2;
-const TRIPLES_MIN: u64 = 500;
+const TRIPLES_MIN: u64 = 3_000;
 /// One world in so many is changed where the person cannot see it.
 const DISTURBED_ONE_IN: u64 = 4;
 /// Failures that are shown.

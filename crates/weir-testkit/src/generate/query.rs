@@ -55,6 +55,8 @@ struct Column {
 pub struct Readable {
     name: String,
     columns: Vec<Column>,
+    /// More rows it cannot have.
+    rows_max: usize,
 }
 
 impl Readable {
@@ -80,7 +82,7 @@ impl Readable {
             }
         };
         let name = format!("{}.{}", quoted(source.name.schema()), quoted(source.name.table()));
-        Self { name, columns: source.columns.iter().enumerate().map(column).collect() }
+        Self { name, columns: source.columns.iter().enumerate().map(column).collect(), rows_max: visible.len() }
     }
 }
 
@@ -122,7 +124,7 @@ impl Asker<'_> {
             let body = self.select(1, None);
             let name = self.name("w");
             with.push(format!("{name} AS ({})", body.sql));
-            self.ctes.push(Readable { name, columns: body.columns });
+            self.ctes.push(Readable { name, columns: body.columns, rows_max: body.rows_max });
         }
         let depth = self.sizes.query_depth_max;
         let body = if self.dice.chance(15) { self.set_operation(depth) } else { self.select(depth, None) };

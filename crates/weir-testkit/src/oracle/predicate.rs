@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use chrono::{NaiveDate, NaiveDateTime};
-use weir_model::{DataSource, Value};
+use weir_model::{DataSource, DataType, Value};
 use weir_policy::ast::{ColumnRef, LookupQuery, Match, MatchColumn, Predicate, RowCondition, UserCall};
 use weir_policy::{Compare, Function};
 
@@ -47,8 +47,11 @@ impl<'a> Scope<'a> {
         inner
     }
 
-    fn column(&self, wanted: &ColumnRef) -> Result<Cell, Misfit> {
-        let found = self.0.iter().rev().find_map(|named| Some(named.row[named.place(wanted)?].clone()));
+    fn column(&self, wanted: &ColumnRef) -> Result<(Cell, DataType), Misfit> {
+        let found = self.0.iter().rev().find_map(|named| {
+            let place = named.place(wanted)?;
+            Some((named.row[place].clone(), named.source.columns[place].data_type.clone()))
+        });
         found.ok_or_else(|| self.missing())
     }
 
@@ -57,11 +60,11 @@ impl<'a> Scope<'a> {
     }
 
     /// The one column of the governed source for which `is` holds.
-    fn only(&self, is: impl Fn(&weir_model::Column) -> bool) -> Result<Cell, Misfit> {
+    fn only(&self, is: impl Fn(&weir_model::Column) -> bool) -> Result<(Cell, DataType), Misfit> {
         let outer = self.0.first().ok_or(Misfit::Broken)?;
         let places: Vec<usize> = (0..outer.source.columns.len()).filter(|i| is(&outer.source.columns[*i])).collect();
         match places.as_slice() {
-            [place] => Ok(outer.row[*place].clone()),
+            [place] => Ok((outer.row[*place].clone(), outer.source.columns[*place].data_type.clone())),
             [] => Err(Misfit::Absent),
             _ => Err(Misfit::Broken),
         }
@@ -94,13 +97,13 @@ impl Oracle<'_> {
         let scope = Scope::row(self.source, row);
         let shown = match condition {
             RowCondition::Match { user, column } => {
-                let cell = match column {
+                let (cell, data_type) = match column {
                     MatchColumn::Named(name) => scope.only(|c| c.name == name.node)?,
                     MatchColumn::Tagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.node.covers(t)))?,
                 };
                 match user {
-                    Match::Group => equals_one(&cell, &self.groups()),
-                    Match::Attribute(key) => equals_one(&cell, &self.attribute(key.node.as_str())),
+                    Match::Group => equals_one(&cell, &data_type, &self.groups()),
+                    Match::Attribute(key) => equals_one(&cell, &data_type, &self.attribute(key.node.as_str())),
                 }
             }
             RowCondition::Where(predicate) => self.value(predicate, &scope)?,
@@ -121,25 +124,24 @@ impl Oracle<'_> {
         let maybe_not = |cell: Cell, negated: bool| if negated { not(&cell) } else { Ok(cell) };
         match predicate {
             Predicate::Literal(literal) => Cell::literal(literal).ok_or(Misfit::Broken),
-            Predicate::Column(column) => scope.column(&column.node),
-            Predicate::Compare { op, left, right } => Ok(truth(compare(*op, &value(left)?, &value(right)?))),
+            Predicate::Column(column) => Ok(scope.column(&column.node)?.0),
+            Predicate::Compare { op, left, right } => Ok(truth(compare(*op, &value(left)?, &value(right)?)?)),
             Predicate::Between { value: v, low, high, negated } => {
                 let v = value(v)?;
-                let above = truth(compare(Compare::GreaterOrEqual, &v, &value(low)?));
-                let below = truth(compare(Compare::LessOrEqual, &v, &value(high)?));
+                let above = truth(compare(Compare::GreaterOrEqual, &v, &value(low)?)?);
+                let below = truth(compare(Compare::LessOrEqual, &v, &value(high)?)?);
                 maybe_not(all([Ok(above), Ok(below)])?, *negated)
             }
             Predicate::In { value: v, list, negated } => {
                 let list = list.iter().map(value).collect::<Result<Vec<_>, _>>()?;
-                maybe_not(is_in(&value(v)?, &list), *negated)
+                maybe_not(is_in(&value(v)?, &list)?, *negated)
             }
             Predicate::InLookup { value: v, lookup, negated } => {
                 let key = lookup.key.as_ref().ok_or(Misfit::Broken)?;
                 let v = value(v)?;
-                let found = self
-                    .looked_up(lookup, key, scope)?
-                    .iter()
-                    .any(|key| compare(Compare::Equal, &v, key) == Some(true));
+                let keys: Vec<Cell> =
+                    self.looked_up(lookup, key, scope)?.into_iter().filter(|k| !k.is_null()).collect();
+                let found = is_in(&v, &keys)? == Cell::Boolean(true);
                 maybe_not(truth((!v.is_null()).then_some(found)), *negated)
             }
             Predicate::Exists { lookup, negated } => {
@@ -176,13 +178,25 @@ impl Oracle<'_> {
             UserCall::Iam => Cell::Text(self.principal.id.iam().as_str().to_owned()),
             UserCall::IsInGroups(groups) => Cell::Boolean(groups.iter().all(|g| self.principal.groups.contains(g))),
             UserCall::HasAttribute(key, value) => Cell::Boolean(self.attribute(key.as_str()).contains(value)),
-            UserCall::AttributeValuesContains(key, v) => {
-                equals_one(&self.value(v, scope)?, &self.attribute(key.as_str()))
-            }
-            UserCall::GroupsContains(v) => equals_one(&self.value(v, scope)?, &self.groups()),
-            UserCall::ColumnTagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.covers(t)))?,
-            UserCall::ColumnReference(name) => scope.only(|c| c.name == *name)?,
+            UserCall::AttributeValuesContains(key, v) => self.is_one_of(v, &self.attribute(key.as_str()), scope)?,
+            UserCall::GroupsContains(v) => self.is_one_of(v, &self.groups(), scope)?,
+            UserCall::ColumnTagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.covers(t)))?.0,
+            UserCall::ColumnReference(name) => scope.only(|c| c.name == *name)?.0,
         })
+    }
+
+    /// Whether what a policy compares with groups or attribute values is one of them.
+    fn is_one_of(&self, value: &Predicate, texts: &[String], scope: &Scope<'_>) -> Result<Cell, Misfit> {
+        let (cell, data_type) = match value {
+            Predicate::Column(column) => scope.column(&column.node)?,
+            Predicate::User(call) => match &call.node {
+                UserCall::ColumnTagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.covers(t)))?,
+                UserCall::ColumnReference(name) => scope.only(|c| c.name == *name)?,
+                _ => (self.value(value, scope)?, DataType::Text),
+            },
+            _ => (self.value(value, scope)?, DataType::Text),
+        };
+        Ok(equals_one(&cell, &data_type, texts))
     }
 
     /// The values of the row outside to which the filter of an EXISTS ties rows of the lookup by equality.
@@ -202,7 +216,7 @@ impl Oracle<'_> {
                 if let Predicate::Column(column) = &**side
                     && !inner.has(&column.node)
                 {
-                    ties.push(scope.column(&column.node)?);
+                    ties.push(scope.column(&column.node)?.0);
                 }
             }
         }
@@ -241,52 +255,57 @@ fn all(cells: impl IntoIterator<Item = Result<Cell, Misfit>>) -> Result<Cell, Mi
     Ok(truth(result))
 }
 
-fn is_in(value: &Cell, list: &[Cell]) -> Cell {
-    let answers: Vec<_> = list.iter().map(|item| compare(Compare::Equal, value, item)).collect();
-    if answers.contains(&Some(true)) {
+fn is_in(value: &Cell, list: &[Cell]) -> Result<Cell, Misfit> {
+    let answers = list.iter().map(|item| compare(Compare::Equal, value, item)).collect::<Result<Vec<_>, _>>()?;
+    Ok(if answers.contains(&Some(true)) {
         Cell::Boolean(true)
     } else {
         truth(if answers.contains(&None) { None } else { Some(false) })
-    }
+    })
 }
 
-/// Whether the value equals one of the texts when they are read as its type.
-fn equals_one(value: &Cell, texts: &[String]) -> Cell {
-    if value.is_null() && !texts.is_empty() {
-        return Cell::Null;
-    }
-    let is = |text: &String| match value {
-        Cell::Null => false,
-        Cell::Text(v) => v == text,
-        Cell::Boolean(v) => text.parse() == Ok(*v),
-        Cell::Int(v) => text.parse() == Ok(*v),
-        Cell::Float(v) => text.parse() == Ok(*v),
-        Cell::Decimal { .. } => parse_decimal(text)
-            .is_some_and(|(unscaled, scale)| order(value, &Cell::Decimal { unscaled, scale }) == Some(Ordering::Equal)),
-        Cell::Date(v) => {
-            text.parse::<NaiveDate>().is_ok_and(|d| (d - NaiveDate::default()).num_days() == i64::from(*v))
+/// Whether the value equals one of the texts when they are read as its type; those that cannot be are left out.
+fn equals_one(value: &Cell, data_type: &DataType, texts: &[String]) -> Cell {
+    is_in(value, &texts.iter().filter_map(|text| read(text, data_type)).collect::<Vec<_>>()).unwrap_or(Cell::Null)
+}
+
+fn read(text: &str, data_type: &DataType) -> Option<Cell> {
+    Some(match data_type {
+        DataType::Text => Cell::Text(text.to_owned()),
+        DataType::Boolean => Cell::Boolean(text.parse().ok()?),
+        DataType::Int32 => Cell::Int(text.parse::<i32>().ok()?.into()),
+        DataType::Int64 => Cell::Int(text.parse().ok()?),
+        DataType::Float64 => Cell::Float(text.parse().ok()?),
+        DataType::Decimal { .. } => {
+            let (unscaled, scale) = parse_decimal(text)?;
+            Cell::Decimal { unscaled, scale }
         }
-        Cell::Timestamp(v) => NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
-            .is_ok_and(|t| t.and_utc().timestamp_micros() == *v),
-    };
-    Cell::Boolean(texts.iter().any(is))
+        DataType::Date => {
+            Cell::Date(i32::try_from((text.parse::<NaiveDate>().ok()? - NaiveDate::default()).num_days()).ok()?)
+        }
+        DataType::Timestamp { zoned: false } => {
+            let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+            Cell::Timestamp(at.and_utc().timestamp_micros())
+        }
+        _ => return None,
+    })
 }
 
-fn compare(op: Compare, left: &Cell, right: &Cell) -> Option<bool> {
-    let order = order(left, right)?;
-    Some(match op {
+fn compare(op: Compare, left: &Cell, right: &Cell) -> Result<Option<bool>, Misfit> {
+    let Some(order) = order(left, right)? else { return Ok(None) };
+    Ok(Some(match op {
         Compare::Equal => order.is_eq(),
         Compare::NotEqual => order.is_ne(),
         Compare::Less => order.is_lt(),
         Compare::LessOrEqual => order.is_le(),
         Compare::Greater => order.is_gt(),
         Compare::GreaterOrEqual => order.is_ge(),
-    })
+    }))
 }
 
 /// `None` when one of them is NULL.
-fn order(left: &Cell, right: &Cell) -> Option<Ordering> {
-    match (left, right) {
+fn order(left: &Cell, right: &Cell) -> Result<Option<Ordering>, Misfit> {
+    Ok(match (left, right) {
         (Cell::Null, _) | (_, Cell::Null) => None,
         (Cell::Boolean(l), Cell::Boolean(r)) => Some(l.cmp(r)),
         (Cell::Text(l), Cell::Text(r)) => Some(l.as_bytes().cmp(r.as_bytes())),
@@ -300,23 +319,23 @@ fn order(left: &Cell, right: &Cell) -> Option<Ordering> {
             let common = l_scale.max(r_scale);
             Some((l * 10_i128.pow(common - l_scale)).cmp(&(r * 10_i128.pow(common - r_scale))))
         }
+    })
+}
+
+fn exact(cell: &Cell) -> Result<(i128, u32), Misfit> {
+    match cell {
+        Cell::Int(n) => Ok((i128::from(*n), 0)),
+        Cell::Decimal { unscaled, scale } => Ok((*unscaled, *scale)),
+        _ => Err(Misfit::Broken),
     }
 }
 
-fn exact(cell: &Cell) -> Option<(i128, u32)> {
+fn float(cell: &Cell) -> Result<f64, Misfit> {
     match cell {
-        Cell::Int(n) => Some((i128::from(*n), 0)),
-        Cell::Decimal { unscaled, scale } => Some((*unscaled, *scale)),
-        other => panic!("{other} is no exact number"),
-    }
-}
-
-fn float(cell: &Cell) -> Option<f64> {
-    match cell {
-        Cell::Float(n) => Some(*n),
-        Cell::Int(n) => Some(*n as f64),
-        Cell::Decimal { unscaled, scale } => decimal_text(*unscaled, *scale).parse().ok(),
-        other => panic!("{other} is no number"),
+        Cell::Float(n) => Ok(*n),
+        Cell::Int(n) => Ok(*n as f64),
+        Cell::Decimal { unscaled, scale } => decimal_text(*unscaled, *scale).parse().map_err(|_| Misfit::Broken),
+        _ => Err(Misfit::Broken),
     }
 }
 
@@ -379,16 +398,16 @@ mod tests {
     #[test]
     fn in_is_three_valued() {
         let (one, two) = (Cell::Int(1), Cell::Int(2));
-        assert_eq!(is_in(&one, &[Cell::Null, one.clone()]), Cell::Boolean(true));
-        assert_eq!(is_in(&one, &[Cell::Null, two.clone()]), Cell::Null);
-        assert_eq!(is_in(&Cell::Null, &[]), Cell::Boolean(false));
-        assert_eq!(is_in(&Cell::Null, &[two]), Cell::Null);
+        assert_eq!(is_in(&one, &[Cell::Null, one.clone()]), Ok(Cell::Boolean(true)));
+        assert_eq!(is_in(&one, &[Cell::Null, two.clone()]), Ok(Cell::Null));
+        assert_eq!(is_in(&Cell::Null, &[]), Ok(Cell::Boolean(false)));
+        assert_eq!(is_in(&Cell::Null, &[two]), Ok(Cell::Null));
     }
 
     #[test]
     fn numbers_compare_by_value() {
         let half = Cell::Decimal { unscaled: 50, scale: 2 };
-        assert_eq!(compare(Compare::Less, &half, &Cell::Int(1)), Some(true));
-        assert_eq!(compare(Compare::Equal, &half, &Cell::Float(0.5)), Some(true));
+        assert_eq!(compare(Compare::Less, &half, &Cell::Int(1)), Ok(Some(true)));
+        assert_eq!(compare(Compare::Equal, &half, &Cell::Float(0.5)), Ok(Some(true)));
     }
 }

@@ -1,6 +1,7 @@
 //! Expressions and conditions. Those that can fail are made so that they fail on no visible row: an error then says
 //! that a hidden row or an original value was looked at.
 
+use super::relation::forget;
 use super::{Asker, Column, Kind};
 
 impl Asker<'_> {
@@ -19,11 +20,17 @@ impl Asker<'_> {
         }
     }
 
+    /// As [`Self::literal`], for sums: exact, which a number with a point is not by itself.
+    fn operand(&mut self, kind: Kind, columns: &[Column]) -> String {
+        let literal = self.literal(kind, columns);
+        if kind == Kind::Decimal { format!("CAST({literal} AS DECIMAL(10, 2))") } else { literal }
+    }
+
     pub(super) fn expression(&mut self, kind: Kind, columns: &[Column], depth: usize) -> String {
         if depth == 0 || self.dice.chance(35) {
             return match self.column_of(kind, columns) {
                 Some(column) if self.dice.chance(80) => column.sql,
-                _ => self.literal(kind, columns),
+                _ => self.operand(kind, columns),
             };
         }
         match self.dice.below(8) {
@@ -33,8 +40,8 @@ impl Asker<'_> {
                     (self.expression(kind, columns, depth - 1), self.expression(kind, columns, depth - 1));
                 format!("CASE WHEN {when} THEN {then} ELSE {other} END")
             }
-            1 => format!("coalesce({}, {})", self.expression(kind, columns, depth - 1), self.literal(kind, columns)),
-            2 => format!("nullif({}, {})", self.expression(kind, columns, depth - 1), self.literal(kind, columns)),
+            1 => format!("coalesce({}, {})", self.expression(kind, columns, depth - 1), self.operand(kind, columns)),
+            2 => format!("nullif({}, {})", self.expression(kind, columns, depth - 1), self.operand(kind, columns)),
             _ => self.operation(kind, columns, depth - 1),
         }
     }
@@ -59,7 +66,7 @@ impl Asker<'_> {
                 _ => format!("({own} + {})", self.expression(Kind::Float, columns, depth)),
             },
             Kind::Decimal => match self.dice.below(2) {
-                0 => format!("({own} + {})", self.literal(Kind::Decimal, columns)),
+                0 => format!("({own} + {})", self.operand(Kind::Decimal, columns)),
                 _ => format!("abs({own})"),
             },
             Kind::Text => match self.dice.below(8) {
@@ -118,7 +125,7 @@ impl Asker<'_> {
             }
             (5, kind) => {
                 let other = self.expression(kind, columns, 1);
-                let op = self.dice.pick(&["=", "<>", "<", "IS DISTINCT FROM"]);
+                let op = self.dice.pick(&["<>", "<", ">=", "IS DISTINCT FROM"]);
                 format!("{value} {op} {other}")
             }
             (_, kind) => {
@@ -129,16 +136,17 @@ impl Asker<'_> {
     }
 
     /// The condition of a WHERE: as any condition, or with a sub-query.
-    pub(super) fn filter(&mut self, columns: &[Column], depth: usize) -> String {
-        let plain = self.condition(columns, 2);
+    pub(super) fn filter(&mut self, columns: &mut [Column], depth: usize) -> String {
         if depth == 0 || !self.dice.chance(25) {
-            return plain;
+            return self.condition(columns, 2);
         }
         let alias = self.name("s");
         let table = self.table();
-        let inner: Vec<Column> = table.columns.iter().cloned().map(|c| c.of(&alias)).collect();
+        let mut inner: Vec<Column> = table.columns.iter().cloned().map(|c| c.of(&alias)).collect();
         let column = self.dice.pick(columns).clone();
-        let Some(other) = self.column_of(column.kind, &inner) else { return plain };
+        let Some(other) = self.column_of(column.kind, &inner) else { return self.condition(columns, 2) };
+        forget(columns, &column.sql);
+        forget(&mut inner, &other.sql);
         let from = format!("{} AS {alias}", table.name);
         let more = self.condition(&inner, 1);
         let not = if self.dice.chance(30) { "NOT " } else { "" };
@@ -150,11 +158,11 @@ impl Asker<'_> {
             }
             _ => format!("{not}EXISTS (SELECT 1 FROM {from} WHERE {} = {} AND {more})", other.sql, column.sql),
         };
-        if self.dice.chance(40) { format!("{test} AND {plain}") } else { test }
+        if self.dice.chance(40) { format!("{test} AND {}", self.condition(columns, 2)) } else { test }
     }
 
     /// A condition that fails on values which are not in the visible rows.
-    fn probe(&mut self, columns: &[Column]) -> Option<String> {
+    pub(super) fn probe(&mut self, columns: &[Column]) -> Option<String> {
         if self.dice.chance(40) {
             let (column, absent) = self.absent(columns)?;
             let text = self.column_of(Kind::Text, columns);

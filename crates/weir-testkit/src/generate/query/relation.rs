@@ -6,13 +6,19 @@ use super::{Asker, Column, KINDS, Kind};
 pub(super) struct Select {
     pub(super) sql: String,
     pub(super) columns: Vec<Column>,
+    /// More rows it cannot have.
+    pub(super) rows_max: usize,
 }
 
 /// What stands after FROM.
 struct Relation {
     sql: String,
     columns: Vec<Column>,
+    rows_max: usize,
 }
+
+/// A join that could give more rows than this is left out.
+const JOINED_ROWS_MAX: usize = 250_000;
 
 impl Asker<'_> {
     pub(super) fn set_operation(&mut self, depth: usize) -> Select {
@@ -21,14 +27,18 @@ impl Asker<'_> {
         let right = self.select(depth, Some(&kinds));
         let word = self.dice.pick(&["UNION ALL", "UNION", "EXCEPT", "INTERSECT"]);
         let columns = left.columns.into_iter().map(Column::unknown).collect();
-        Select { sql: format!("{} {word} {}", left.sql, right.sql), columns }
+        let rows_max = left.rows_max + right.rows_max;
+        Select { sql: format!("{} {word} {}", left.sql, right.sql), columns, rows_max }
     }
 
     /// One SELECT; with `kinds`, of columns of these kinds.
     pub(super) fn select(&mut self, depth: usize, kinds: Option<&[Kind]>) -> Select {
-        let from = self.relation(depth);
-        let filter =
-            if self.dice.chance(55) { format!(" WHERE {}", self.filter(&from.columns, depth)) } else { String::new() };
+        let mut from = self.relation(depth);
+        let filter = if self.dice.chance(55) {
+            format!(" WHERE {}", self.filter(&mut from.columns, depth))
+        } else {
+            String::new()
+        };
         let kinds = kinds.map_or_else(|| self.kinds(&from.columns), <[Kind]>::to_vec);
         if self.dice.chance(25) {
             return self.grouped(&from, &filter, &kinds);
@@ -45,7 +55,8 @@ impl Asker<'_> {
         }
         let distinct = if self.dice.chance(12) { "DISTINCT " } else { "" };
         let (sql, columns) = named(list);
-        Select { sql: format!("SELECT {distinct}{sql} FROM {}{filter}", from.sql), columns }
+        let rows_max = from.rows_max;
+        Select { sql: format!("SELECT {distinct}{sql} FROM {}{filter}", from.sql), columns, rows_max }
     }
 
     /// An expression over a column, if that can be had: the engine sorts constants wrongly above an outer join.
@@ -87,7 +98,7 @@ impl Asker<'_> {
         if self.dice.chance(30) {
             sql.push_str(&format!(" HAVING {}", self.having(&from.columns)));
         }
-        Select { sql, columns }
+        Select { sql, columns, rows_max: from.rows_max.max(1) }
     }
 
     fn relation(&mut self, depth: usize) -> Relation {
@@ -95,7 +106,10 @@ impl Asker<'_> {
         let joins = *self.dice.pick(&[0, 0, 0, 0, 1, 1, 1, 2]);
         for _ in 0..joins {
             let item = self.item(depth.saturating_sub(1));
-            relation = self.join(relation, item);
+            // With one more row on each side for those of an outer join.
+            if (relation.rows_max + 1).saturating_mul(item.rows_max + 1) <= JOINED_ROWS_MAX {
+                relation = self.join(relation, item);
+            }
         }
         relation
     }
@@ -107,31 +121,37 @@ impl Asker<'_> {
             .flat_map(|l| right.columns.iter().map(move |r| (l, r)))
             .filter(|(l, r)| l.kind == r.kind && l.kind != Kind::Boolean)
             .collect();
-        let columns: Vec<Column> = left.columns.iter().chain(&right.columns).cloned().collect();
+        let mut columns: Vec<Column> = left.columns.iter().chain(&right.columns).cloned().collect();
+        let rows_max = (left.rows_max + 1) * (right.rows_max + 1);
         if pairs.is_empty() {
-            return Relation { sql: format!("{} CROSS JOIN {}", left.sql, right.sql), columns };
+            return Relation { sql: format!("{} CROSS JOIN {}", left.sql, right.sql), columns, rows_max };
         }
         let (l, r) = *self.dice.pick(&pairs);
         let mut on = format!("{} = {}", l.sql, r.sql);
+        forget(&mut columns, &l.sql);
+        forget(&mut columns, &r.sql);
+        let word = *self.dice.pick(&["JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
         if self.dice.chance(30) {
-            on = format!("{on} AND {}", self.condition(&columns, 1));
+            // A column that equals a literal is a constant; see `varying`.
+            let more = if word == "JOIN" { Some(self.condition(&columns, 1)) } else { self.probe(&columns) };
+            on.extend(more.map(|more| format!(" AND {more}")));
         }
-        let word = self.dice.pick(&["JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
-        Relation { sql: format!("{} {word} {} ON {on}", left.sql, right.sql), columns }
+        Relation { sql: format!("{} {word} {} ON {on}", left.sql, right.sql), columns, rows_max }
     }
 
     /// A table, a common table expression or a sub-query, under a name of its own.
     fn item(&mut self, depth: usize) -> Relation {
         let alias = self.name("t");
-        let (sql, columns) = if depth > 0 && self.dice.chance(20) {
+        let (sql, columns, rows_max) = if depth > 0 && self.dice.chance(20) {
             let select = self.select(depth - 1, None);
             let order = if self.dice.chance(30) { self.total_order(select.columns.len()) } else { String::new() };
-            (format!("({}{order})", select.sql), select.columns)
+            (format!("({}{order})", select.sql), select.columns, select.rows_max)
         } else {
             let table = self.table();
-            (table.name, table.columns)
+            (table.name, table.columns, table.rows_max)
         };
-        Relation { sql: format!("{sql} AS {alias}"), columns: columns.into_iter().map(|c| c.of(&alias)).collect() }
+        let columns = columns.into_iter().map(|c| c.of(&alias)).collect();
+        Relation { sql: format!("{sql} AS {alias}"), columns, rows_max }
     }
 
     pub(super) fn table(&mut self) -> super::Readable {
@@ -155,6 +175,13 @@ impl Column {
 
     pub(super) fn of(self, alias: &str) -> Self {
         Self { sql: format!("{alias}.{}", self.sql), ..self }
+    }
+}
+
+/// The engine asks of a column whatever is asked of one that equals it, so that neither may be tried any more.
+pub(super) fn forget(columns: &mut [Column], equal: &str) {
+    for column in columns.iter_mut().filter(|c| c.sql == equal) {
+        (column.absent, column.digits) = (None, false);
     }
 }
 

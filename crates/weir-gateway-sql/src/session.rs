@@ -14,8 +14,9 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQu
 use pgwire::messages::startup::ParameterStatus;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
+use weir_guard::Caller;
 use weir_guard::Refusal;
-use weir_query::{Caller, Engine, Query, SessionStatement, Statement};
+use weir_query::{Engine, Query, SessionStatement, Statement};
 
 use self::control::OpenCursor;
 use self::extended::{Portal, Prepared};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::timezone::Tz;
+use weir_guard::{Caller, Door};
+use weir_model::{Actor, PrincipalId, ProjectName};
 
 use crate::SERVER_VERSION;
 use crate::sqlstate::{Told, code};
@@ -45,6 +47,10 @@ enum Rule {
     /// A time, in milliseconds without a unit; 0 for none.
     Duration,
     Isolation,
+    /// The name of a project, or nothing.
+    Project,
+    /// A user, or nobody.
+    Impersonate,
 }
 
 const READ_ONLY: &str = "this server is read-only";
@@ -106,7 +112,13 @@ static TABLE: &[Setting] = &[
     setting("transaction_deferrable", "off", Rule::OneOf(&["on", "off"]), "Has no effect."),
     setting("transaction_isolation", "read committed", Rule::Isolation, "Isolation of this transaction."),
     setting("transaction_read_only", "on", Rule::On(READ_ONLY), "Whether this transaction only reads."),
+    setting(IMPERSONATE_USER, "", Rule::Impersonate, "As whom the connection acts, to its end; none when empty."),
+    setting(PROJECT, "", Rule::Project, "Project in which the connection works; none when empty."),
 ];
+
+/// They change what statements see, so that the session asks the guard before it takes them over.
+const PROJECT: &str = "weir.project";
+const IMPERSONATE_USER: &str = "weir.impersonate_user";
 
 fn find(name: &str) -> Result<&'static Setting, Told> {
     // Two names that SQL spells apart.
@@ -151,6 +163,9 @@ impl SessionSettings {
         }
         let setting = find(name)?;
         let value = setting.rule.check(setting.name, value)?;
+        if setting.name == IMPERSONATE_USER {
+            self.check_lock(&value)?;
+        }
         self.values.insert(setting.name, value);
         Ok(())
     }
@@ -170,15 +185,65 @@ impl SessionSettings {
     /// `None` for all.
     pub(crate) fn reset(&mut self, name: Option<&str>) -> Result<(), Told> {
         let Some(name) = name else {
+            let impersonated = self.values.remove_entry(IMPERSONATE_USER);
             self.values = self.initial.clone();
+            self.values.extend(impersonated);
             return Ok(());
         };
         let setting = find(name)?;
+        if setting.name == IMPERSONATE_USER {
+            self.check_lock(self.initial.get(IMPERSONATE_USER).map_or("", String::as_str))?;
+        }
         match self.initial.get(setting.name) {
             Some(initial) => self.values.insert(setting.name, initial.clone()),
             None => self.values.remove(setting.name),
         };
         Ok(())
+    }
+
+    /// Who acts as somebody else does so for the rest of the connection: who shares it later must not get the rights of
+    /// the one before.
+    fn check_lock(&self, wanted: &str) -> Result<(), Told> {
+        let locked = self.named(IMPERSONATE_USER);
+        if locked.is_empty() || locked == wanted {
+            return Ok(());
+        }
+        let told = Told::error(
+            code::CANNOT_CHANGE_NOW,
+            format!("parameter `{IMPERSONATE_USER}` cannot be changed: the connection acts as `{locked}` to its end"),
+        );
+        Err(told.hint("open another connection"))
+    }
+
+    /// Whether a setting of this name changes what statements see.
+    pub(crate) fn is_about_access(name: &str) -> bool {
+        [PROJECT, IMPERSONATE_USER].iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn is_about_identity(name: &str) -> bool {
+        IMPERSONATE_USER.eq_ignore_ascii_case(name)
+    }
+
+    /// Who asks on the connection, whose credential is that of `authenticated`.
+    pub(crate) fn caller(&self, authenticated: PrincipalId) -> Caller {
+        let effective = self.impersonated().unwrap_or_else(|| authenticated.clone());
+        Caller {
+            actor: Actor { authenticated, effective },
+            project: self.project(),
+            door: Door::Postgres,
+            client_hint: self.application_name().map(str::to_owned),
+        }
+    }
+
+    /// The project in which the connection works.
+    fn project(&self) -> Option<ProjectName> {
+        // Checked when set.
+        Some(self.named(PROJECT)).filter(|name| !name.is_empty()).and_then(|name| name.parse().ok())
+    }
+
+    /// As whom the connection acts.
+    fn impersonated(&self) -> Option<PrincipalId> {
+        Some(self.named(IMPERSONATE_USER)).filter(|name| !name.is_empty()).and_then(|name| name.parse().ok())
     }
 
     /// Name as shown and value.
@@ -279,6 +344,10 @@ impl Rule {
             },
             Rule::Names => value.split(',').all(is_name).then(|| value.to_owned()).ok_or_else(invalid),
             Rule::Duration => milliseconds(value).map(|ms| ms.to_string()).ok_or_else(invalid),
+            Rule::Project if value.is_empty() => Ok(String::new()),
+            Rule::Project => ProjectName::new(value).map(String::from).map_err(|_| invalid()),
+            Rule::Impersonate if value.is_empty() => Ok(String::new()),
+            Rule::Impersonate => value.parse::<PrincipalId>().map(|user| user.to_string()).map_err(|_| invalid()),
             Rule::Isolation => match value.to_ascii_lowercase().as_str() {
                 known @ ("read committed" | "read uncommitted") => Ok(known.to_owned()),
                 "repeatable read" | "serializable" => Err(Told::error(

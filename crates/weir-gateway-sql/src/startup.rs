@@ -9,9 +9,8 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use weir_guard::Door;
-use weir_model::{Actor, PrincipalId};
-use weir_query::Caller;
+use weir_guard::Caller;
+use weir_model::PrincipalId;
 
 use crate::DATABASE;
 use crate::auth::{Authenticator, SCRAM, SCRAM_PLUS};
@@ -152,11 +151,7 @@ async fn admit(
         return Err(told.hint(format!("the only database is `{DATABASE}`")).into());
     }
     let settings = session_settings(&principal, parameters).map_err(Told::into_fatal)?;
-    let caller = Caller {
-        actor: Actor::itself(principal),
-        door: Door::Postgres,
-        client_hint: settings.application_name().map(str::to_owned),
-    };
+    let caller = settings.caller(principal);
     let registered = shared.cancels.register();
     let key = BackendKeyData::new(registered.process, SecretKey::I32(registered.secret));
     connection.put(PgWireBackendMessage::BackendKeyData(key));

@@ -7,7 +7,7 @@ use weir_policy::Factor;
 use crate::refusal::Truth;
 
 /// Version of both records.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Through which protocol somebody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,9 @@ pub struct Attempt {
     /// Absent when the request ended before a snapshot was pinned.
     pub epoch: Option<Epoch>,
     pub project: Option<ProjectName>,
-    pub purpose: Option<PurposeName>,
+    /// Under which the principal acted.
+    #[serde(default)]
+    pub purposes: Vec<PurposeName>,
     /// One for each source that the statement names and the principal may see.
     pub sources: Vec<SourceRecord>,
     /// Why nothing was read; absent when the read was let through.

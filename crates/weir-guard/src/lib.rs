@@ -6,8 +6,10 @@ pub mod audit;
 pub mod ports;
 mod refusal;
 mod request;
+mod unmask;
 
 pub use audit::{Attempt, Door, Ended, Outcome, SourceRecord};
-pub use ports::{AuditSink, Clock, Credentials, KeyRing, PortError, ScramVerifier, SnapshotFeed, SystemClock};
+pub use ports::{AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, ScramVerifier, SnapshotFeed, SystemClock};
 pub use refusal::{Inside, Outside, Refusal, Truth};
-pub use request::{Admitted, Guard, Request};
+pub use request::{Admitted, Caller, Guard, Request};
+pub use unmask::{Unmasking, VALUES_MAX};

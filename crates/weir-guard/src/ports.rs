@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use weir_model::{PrincipalId, Secret, SourceId};
-use weir_policy::Snapshot;
+use weir_model::{PrincipalId, Secret};
+use weir_policy::{KeyScope, Snapshot};
 
 use crate::audit::{Attempt, Outcome};
 
@@ -46,8 +46,20 @@ pub trait AuditSink: Send + Sync {
 /// Keys of masks.
 #[async_trait]
 pub trait KeyRing: Send + Sync {
-    /// The 256-bit key of the hash mask of a source. Must not appear in logs, errors or plans.
-    async fn hash_key(&self, source: SourceId) -> Result<Secret, PortError>;
+    /// The newest key of the scope.
+    async fn mask_key(&self, scope: &KeyScope) -> Result<MaskKey, PortError>;
+
+    /// One that was the newest at some time, to unmask with; `None` when the scope never had it.
+    async fn mask_key_by_id(&self, scope: &KeyScope, id: u32) -> Result<Option<Secret>, PortError>;
+}
+
+/// Must not appear in logs, errors or plans.
+#[derive(Clone, Debug)]
+pub struct MaskKey {
+    /// Counted within the scope.
+    pub id: u32,
+    /// 256 bits, from which those of the masks are derived.
+    pub secret: Secret,
 }
 
 /// Credentials for the SQL door.

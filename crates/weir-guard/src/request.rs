@@ -5,12 +5,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use weir_model::{Actor, Epoch, Principal, RequestId, SourceId};
+use weir_model::{Actor, Epoch, Principal, ProjectName, RequestId, SourceId, Surroundings};
 use weir_policy::{Decision, Snapshot, SourceDecision};
 
 use crate::audit::{Attempt, Door, Ended, Outcome, RefusalRecord, SourceRecord, VERSION};
 use crate::ports::{AuditSink, Clock, KeyRing, SnapshotFeed};
 use crate::refusal::{Outside, Refusal, Truth};
+
+/// Who asks, for whom, where and by which door.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// From a verified credential.
+    pub actor: Actor,
+    /// In which the actor works at present.
+    pub project: Option<ProjectName>,
+    pub door: Door,
+    /// What the client says of itself; kept as a hint in the audit log, never identity.
+    pub client_hint: Option<String>,
+}
 
 /// Begins requests. One per process; cheap to clone.
 #[derive(Clone)]
@@ -31,15 +43,10 @@ impl Guard {
         Self { feed, audit, keys, clock }
     }
 
-    /// Pins the snapshot that holds now for one statement of one actor. The actor must come from a verified
-    /// credential. Refusals here are recorded too.
-    pub async fn begin(
-        &self,
-        actor: Actor,
-        door: Door,
-        client_hint: Option<String>,
-        statement: &str,
-    ) -> Result<Request, Refusal> {
+    /// Pins the snapshot that holds now for one statement of one caller. Whom the actor acts as is checked here, so
+    /// that a grant that is taken back bites at the next statement. Refusals here are recorded too.
+    pub async fn begin(&self, caller: Caller, statement: &str) -> Result<Request, Refusal> {
+        let Caller { actor, project, door, client_hint } = caller;
         let now = self.clock.unix_ms();
         let mut record = Attempt {
             version: VERSION,
@@ -50,8 +57,8 @@ impl Guard {
             client_hint,
             statement: statement.to_owned(),
             epoch: None,
-            project: None,
-            purpose: None,
+            project,
+            purposes: Vec::new(),
             sources: Vec::new(),
             refusal: None,
         };
@@ -60,15 +67,23 @@ impl Guard {
             Err(e) => return Err(self.record_refusal(record, Refusal::unavailable(e)).await),
         };
         record.epoch = Some(snapshot.epoch());
-        let Some(principal) = snapshot.principal(&record.actor.effective).cloned() else {
-            let refusal = Refusal::new(
-                Outside::Forbidden { text: "this account is not active".to_owned() },
-                Truth::Denied,
-                "the principal is not known under this snapshot",
-            );
+        let forbidden = |text: &str, detail: &str| {
+            Refusal::new(Outside::Forbidden { text: text.to_owned() }, Truth::Denied, detail)
+        };
+        let Actor { authenticated, effective } = &record.actor;
+        let impersonated = authenticated != effective;
+        let known = snapshot.principal(authenticated).and_then(|_| snapshot.principal(effective)).cloned();
+        let Some(principal) = known else {
+            let refusal = forbidden("this account is not active", "the principal is not known under this snapshot");
             return Err(self.record_refusal(record, refusal).await);
         };
-        Ok(Request { guard: self.clone(), snapshot, principal, record })
+        if impersonated && !snapshot.may_impersonate(authenticated, effective) {
+            let refusal = forbidden("permission to impersonate this user is missing", "no grant covers the pair");
+            return Err(self.record_refusal(record, refusal).await);
+        }
+        let surroundings = Surroundings { project: record.project.clone(), impersonated, at_unix_ms: now };
+        record.purposes = snapshot.purposes(&principal.id, &surroundings);
+        Ok(Request { guard: self.clone(), snapshot, principal, surroundings, record })
     }
 
     pub fn keys(&self) -> &Arc<dyn KeyRing> {
@@ -96,6 +111,7 @@ pub struct Request {
     guard: Guard,
     snapshot: Arc<Snapshot>,
     principal: Principal,
+    surroundings: Surroundings,
     record: Attempt,
 }
 
@@ -121,13 +137,18 @@ impl Request {
         &self.record.actor
     }
 
+    /// What besides the principal the decision depends on.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
     pub fn keys(&self) -> &Arc<dyn KeyRing> {
         &self.guard.keys
     }
 
     /// One answer for every source that the statement reads.
     pub fn decide(&self, sources: &[SourceId]) -> Decision {
-        self.snapshot.decide(&self.principal.id, sources)
+        self.snapshot.decide(&self.principal.id, &self.surroundings, sources)
     }
 
     /// Makes the record of the attempt durable. After this, and only after this, the statement may run.

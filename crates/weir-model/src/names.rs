@@ -116,6 +116,13 @@ text_name!(
     PolicyKey, "policy key"
 );
 
+impl PurposeName {
+    /// Whether acting under `other` is acting under this purpose: it is this one or below it, by whole parts.
+    pub fn covers(&self, other: &PurposeName) -> bool {
+        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
 /// `schema.table`, as queries name a data source. Case matters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

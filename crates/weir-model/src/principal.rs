@@ -119,11 +119,21 @@ pub enum Permission {
     CreateDataSource,
     /// Read the audit log.
     Audit,
+    /// Create projects, and approve their purposes.
+    ProjectManagement,
+    /// Turn values that are masked with reversibility back.
+    Unmask,
 }
 
 impl Permission {
-    pub const ALL: [Permission; 4] =
-        [Permission::Governance, Permission::UserAdmin, Permission::CreateDataSource, Permission::Audit];
+    pub const ALL: [Permission; 6] = [
+        Permission::Governance,
+        Permission::UserAdmin,
+        Permission::CreateDataSource,
+        Permission::Audit,
+        Permission::ProjectManagement,
+        Permission::Unmask,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,6 +141,8 @@ impl Permission {
             Permission::UserAdmin => "user-admin",
             Permission::CreateDataSource => "create-data-source",
             Permission::Audit => "audit",
+            Permission::ProjectManagement => "project-management",
+            Permission::Unmask => "unmask",
         }
     }
 }
@@ -152,6 +164,40 @@ impl Principal {
     /// Nobody in particular: no groups, attributes or permissions.
     pub fn bare(id: PrincipalId) -> Self {
         Self { id, groups: BTreeSet::new(), attributes: BTreeMap::new(), permissions: BTreeSet::new() }
+    }
+}
+
+/// Leave for one principal to act as others. It lends what the others see and nothing else: under impersonation nobody
+/// has a permission.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Impersonation {
+    pub actor: PrincipalId,
+    pub target: PrincipalSet,
+}
+
+/// One principal, or all members of a group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrincipalSet {
+    User(PrincipalId),
+    Group(GroupName),
+}
+
+impl PrincipalSet {
+    pub fn contains(&self, principal: &Principal) -> bool {
+        match self {
+            PrincipalSet::User(id) => principal.id == *id,
+            PrincipalSet::Group(group) => principal.groups.contains(group),
+        }
+    }
+}
+
+impl fmt::Display for PrincipalSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PrincipalSet::User(user) => write!(f, "user `{user}`"),
+            PrincipalSet::Group(group) => write!(f, "group `{group}`"),
+        }
     }
 }
 

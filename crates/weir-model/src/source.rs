@@ -21,6 +21,13 @@ pub struct DataSource {
     pub owners: BTreeSet<PrincipalId>,
     /// In the order in which queries see them. Columns left out at registration are absent.
     pub columns: Vec<Column>,
+    /// Columns whose values together tell rows apart; what is done to a row once and for all is keyed by them. Empty
+    /// when there are none.
+    #[serde(default)]
+    pub row_key: Vec<ColumnId>,
+    /// The column that says when what a row tells of happened.
+    #[serde(default)]
+    pub event_time: Option<ColumnId>,
     pub location: Location,
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName, InvalidName,
-    Location, PolicyId, PolicyKey, Principal, PrincipalId, SourceId, SourceName, Tag, Value,
+    Location, PolicyId, PolicyKey, Principal, PrincipalId, SourceId, SourceName, Surroundings, Tag, Value,
 };
 use weir_policy::ast::{
     Action, Body, Cascade, Circumstance, Circumstances, Columns, Condition, MaskAction, Match, MatchColumn, Merge,
@@ -56,10 +56,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Sorted nanoseconds of one decision each.
 fn measure(snapshot: &Snapshot, people: &[PrincipalId], rounds: usize) -> Vec<u128> {
     let asked = [SourceId(0)];
+    let surroundings = Surroundings::default();
     let mut times = Vec::with_capacity(rounds);
     for person in people.iter().cycle().take(rounds) {
         let started = Instant::now();
-        let decision = snapshot.decide(person, &asked);
+        let decision = snapshot.decide(person, &surroundings, &asked);
         times.push(started.elapsed().as_nanos());
         assert!(matches!(decision.sources.as_slice(), [(_, SourceDecision::Obliged(..))]), "the policies must bite");
     }
@@ -75,7 +76,7 @@ fn world(policies: u32, values: u32, spread: bool) -> Result<Facts, InvalidName>
         let tag = if spread && policies > 10 { n % SOURCES } else { 0 };
         stored.push(StoredPolicy { id: PolicyId(n + 1), policy: data_policy(n / SOURCES, n, tag)? });
     }
-    Ok(Facts { epoch: Some(Epoch(1)), principals, sources, policies: stored, selected: BTreeSet::new() })
+    Ok(Facts { epoch: Some(Epoch(1)), principals, sources, policies: stored, ..Facts::default() })
 }
 
 fn source(n: u32) -> Result<DataSource, InvalidName> {
@@ -94,6 +95,8 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
         tags: BTreeSet::from([Tag::new(format!("Domain.T{n}"))?]),
         owners: BTreeSet::new(),
         columns: (0..COLUMNS).map(column).collect::<Result<_, _>>()?,
+        row_key: Vec::new(),
+        event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     })
 }
@@ -112,6 +115,7 @@ fn subscription() -> Result<Policy, InvalidName> {
         key: PolicyKey::new("anyone")?,
         title: None,
         staged: false,
+        priority: 0,
         statement: Statement { body, on: Circumstances::AllSources },
     })
 }
@@ -156,5 +160,5 @@ fn data_policy(turn: u32, n: u32, tag: u32) -> Result<Policy, InvalidName> {
     };
     let on = Circumstances::Any(vec![Circumstance::SourceTagged(Tag::new(format!("Domain.T{tag}"))?.into())]);
     let statement = Statement { body: Body::Data(Cascade { rules }), on };
-    Ok(Policy { key: PolicyKey::new(format!("policy-{n}"))?, title: None, staged: false, statement })
+    Ok(Policy { key: PolicyKey::new(format!("policy-{n}"))?, title: None, staged: false, priority: 0, statement })
 }

@@ -1,7 +1,10 @@
 //! A policy as its author wrote it, whatever the spelling. Names are not resolved yet.
 
 use serde::{Deserialize, Serialize};
-use weir_model::{AttributeKey, ColumnName, GroupName, PolicyKey, PurposeName, SourceName, Tag, Value};
+use weir_model::{
+    AttributeKey, ColumnName, GroupName, Permission, PolicyKey, PrincipalId, PrincipalSet, PurposeName, SourceName,
+    Tag, Value,
+};
 
 use crate::diagnostic::Span;
 use crate::expr::{Compare, Function};
@@ -40,6 +43,8 @@ pub struct Policy {
     pub title: Option<String>,
     /// Saved, checked and shown, but without effect.
     pub staged: bool,
+    /// Of several masks that pick a column equally closely, the one of the highest priority wins; then the earliest.
+    pub priority: i32,
     pub statement: Statement,
 }
 
@@ -76,8 +81,21 @@ pub enum Merge {
 pub enum Subscribers {
     Anyone,
     When(Condition),
+    /// Anyone whose request all of these approved. Never empty.
+    Asking(Vec<Approver>),
     /// Only those whom an owner or governor selects, one by one.
     Selected,
+}
+
+/// Who has to agree to a request for a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approver {
+    /// An owner of the data source.
+    Owner,
+    /// Somebody who has the permission.
+    Holder(Permission),
+    /// This one.
+    Person(PrincipalId),
 }
 
 /// Rules read from the top; the first whose scope takes a person in is the one for that person. Every rule but the
@@ -97,6 +115,8 @@ pub struct Rule {
 pub enum Action {
     Mask(MaskAction),
     ShowRows(RowCondition),
+    /// Nobody reads the source who does not act under one of the purposes or one below. Never empty.
+    LimitToPurposes(Vec<At<PurposeName>>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -135,6 +155,28 @@ pub enum Method {
         case_insensitive: bool,
         global: bool,
     },
+    /// AES-SIV (RFC 5297): equal values stay equal, and who may unmask can turn them back.
+    Reversible,
+    /// FF1 (NIST SP 800-38G): length and kind of each character stay.
+    FormatPreserving,
+    /// NULL in all the columns of the action where their values occur together in fewer rows than this, at least 2.
+    KAnonymous(u32),
+    /// Keyed by row, so that the same row always gives the same answer.
+    Randomized(Randomized),
+    /// What the expression gives, in which `@column` is the value.
+    Custom(Box<Predicate>),
+}
+
+/// How a value is replaced at random.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Randomized {
+    /// So many percent of the values, a decimal number above 0 and at most 100, become one of these, each as likely.
+    Replaced { percent: String, by: Vec<Value> },
+    /// Moved by at most this positive decimal number, up or down, each distance as likely.
+    Within(String),
+    /// Moved by at most so many days.
+    WithinDays(u32),
 }
 
 /// What to round to.
@@ -188,12 +230,58 @@ pub enum RowCondition {
         column: MatchColumn,
     },
     Where(Predicate),
+    /// By the source's event time.
+    Time(TimeWindow),
+    /// So many percent of the rows, a decimal number above 0 and below 100; by row key, always the same ones.
+    Sample(At<String>),
+}
+
+/// Rows no older, or older, than so long before the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeWindow {
+    pub newer: bool,
+    pub ago: Ago,
+}
+
+/// A moment before the statement began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ago {
+    /// At least 1.
+    pub amount: u32,
+    pub unit: TimeUnit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeUnit {
+    Minute,
+    Hour,
+    Day,
+    /// By the calendar, as is a year.
+    Month,
+    Year,
+}
+
+impl TimeUnit {
+    pub const ALL: [TimeUnit; 5] = [TimeUnit::Minute, TimeUnit::Hour, TimeUnit::Day, TimeUnit::Month, TimeUnit::Year];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TimeUnit::Minute => "minute",
+            TimeUnit::Hour => "hour",
+            TimeUnit::Day => "day",
+            TimeUnit::Month => "month",
+            TimeUnit::Year => "year",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Match {
     Group,
     Attribute(At<AttributeKey>),
+    /// A purpose that the person acts under.
+    Purpose,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -222,6 +310,7 @@ pub enum Condition {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
     MemberOf(At<GroupName>),
+    /// A value that ends in `.*` stands for every value below it.
     HasAttribute {
         key: At<AttributeKey>,
         value: String,
@@ -230,6 +319,7 @@ pub enum Test {
     Owner,
     /// The person acts under the purpose or one below it.
     UnderPurpose(At<PurposeName>),
+    Permitted(Permission),
 }
 
 /// On which data sources the policy holds.
@@ -249,7 +339,20 @@ pub enum Circumstances {
 pub enum Circumstance {
     SourceTagged(At<Tag>),
     ColumnTagged(At<Tag>),
-    ColumnNamedLike { pattern: At<String>, case_insensitive: bool },
+    ColumnNamedLike {
+        pattern: At<String>,
+        case_insensitive: bool,
+    },
+    /// Neither the source nor a column of it has a tag.
+    NoTags,
+    /// The source or a column of it has a tag.
+    AnyTag,
+    /// The source is in the schema.
+    InSchema(At<String>),
+    /// Owned by the user, or by a member of the group.
+    OwnedBy(PrincipalSet),
+    /// An owner of the source has chosen the policy for it.
+    ChosenByOwner,
 }
 
 /// A custom condition over the columns of a row, as written.
@@ -339,6 +442,12 @@ pub enum UserCall {
     AttributeValuesContains(AttributeKey, Box<Predicate>),
     /// `@groupsContains(column)`
     GroupsContains(Box<Predicate>),
+    /// `@purposesContains(column)`
+    PurposesContains(Box<Predicate>),
+    /// `@isUsingPurpose('purpose')`: acting under it or one below it.
+    IsUsingPurpose(PurposeName),
+    /// `@column`: the value that a custom function masks.
+    MaskedColumn,
     /// `@columnTagged('tag')`: the column of the source that carries the tag.
     ColumnTagged(Tag),
     /// `@columnReference('name')`: a column by its exact name.

@@ -5,12 +5,12 @@ mod names;
 use weir_model::{DataSource, Tag};
 
 use crate::ast::{
-    Action, At, Body, Cascade, Circumstance, Circumstances, Columns, Match, Policy, RowCondition, Rule, Scope,
+    Action, At, Body, Cascade, Circumstance, Circumstances, Columns, Match, Method, Policy, RowCondition, Rule, Scope,
     Subscribers,
 };
 use crate::diagnostic::Diagnostic;
 use crate::facts::Facts;
-use crate::resolve::{Absence, Catalog, DataPolicy, MaskRule, Reach, RowRules, placed};
+use crate::resolve::{About, Absence, Catalog, DataPolicy, MaskRule, Reach, RowRules, placed};
 use names::Known;
 
 pub(crate) use names::suggest;
@@ -25,6 +25,7 @@ pub fn check(policy: &Policy, facts: &Facts) -> Vec<Diagnostic> {
     match &policy.statement.body {
         Body::Subscribe(subscribe) => match &subscribe.who {
             Subscribers::When(condition) => known.condition(condition, &mut found),
+            Subscribers::Asking(approvers) => known.approvers(approvers, &mut found),
             Subscribers::Anyone | Subscribers::Selected => {}
         },
         Body::Data(cascade) => {
@@ -32,7 +33,7 @@ pub fn check(policy: &Policy, facts: &Facts) -> Vec<Diagnostic> {
             cascade.rules.iter().for_each(|rule| names(rule, &known, &mut found));
         }
     }
-    match Reach::new(on) {
+    match Reach::new(&policy.key, on) {
         Err(why) => found.push(why),
         Ok(reach) => reached(policy, &reach, facts, &mut found),
     }
@@ -65,7 +66,12 @@ fn circumstances(on: &Circumstances, known: &Known<'_>, facts: &Facts, found: &m
                 match test {
                     Circumstance::SourceTagged(tag) => known.source_tag(tag, found),
                     Circumstance::ColumnTagged(tag) => known.column_tag(tag, found),
-                    Circumstance::ColumnNamedLike { .. } => {}
+                    Circumstance::OwnedBy(owners) => known.owners(owners, found),
+                    Circumstance::InSchema(schema) => known.schema(schema, found),
+                    Circumstance::ColumnNamedLike { .. }
+                    | Circumstance::NoTags
+                    | Circumstance::AnyTag
+                    | Circumstance::ChosenByOwner => {}
                 }
             }
         }
@@ -98,13 +104,14 @@ fn shape(cascade: &Cascade, found: &mut Vec<Diagnostic>) {
         let others = match &last.action {
             Action::Mask(_) => "the policy masks nothing for all others",
             Action::ShowRows(_) => "the policy shows all rows to all others",
+            Action::LimitToPurposes(_) => "the policy limits no purpose of all others",
         };
         let help = "add `otherwise … for everyone` to say what holds for them";
         found.push(Diagnostic::warning("policy::no-otherwise", others).help(help));
     }
     let picks = |rule: &Rule| match &rule.action {
         Action::Mask(action) => Some(action.columns.clone()),
-        Action::ShowRows(_) => None,
+        Action::ShowRows(_) | Action::LimitToPurposes(_) => None,
     };
     if before.iter().any(|rule| picks(rule).is_some() && picks(last).is_some() && picks(rule) != picks(last)) {
         let message = "the rules mask different columns, and each person falls under one rule only";
@@ -120,12 +127,24 @@ fn names(rule: &Rule, known: &Known<'_>, found: &mut Vec<Diagnostic>) {
         Scope::EveryoneExcept(condition) | Scope::Who(condition) => known.condition(condition, found),
     }
     match &rule.action {
-        Action::Mask(action) => action.when.iter().for_each(|when| known.predicate(when, found)),
+        Action::Mask(action) => {
+            action.when.iter().for_each(|when| known.predicate(when, found));
+            if let Method::Custom(expression) = &action.method.node {
+                known.predicate(expression, found);
+            }
+        }
+        Action::LimitToPurposes(purposes) => {
+            purposes.iter().for_each(|purpose| known.purpose(&purpose.node, purpose.span, found));
+        }
         Action::ShowRows(RowCondition::Where(predicate)) => known.predicate(predicate, found),
         Action::ShowRows(RowCondition::Match { user: Match::Attribute(key), .. }) => {
             known.key(&key.node, key.span, found)
         }
-        Action::ShowRows(RowCondition::Match { user: Match::Group, .. }) => {}
+        Action::ShowRows(
+            RowCondition::Match { user: Match::Group | Match::Purpose, .. }
+            | RowCondition::Time(_)
+            | RowCondition::Sample(_),
+        ) => {}
     }
 }
 
@@ -136,25 +155,36 @@ fn reached(policy: &Policy, reach: &Reach, facts: &Facts, found: &mut Vec<Diagno
         found.push(Diagnostic::warning("policy::never-matches", message));
         return;
     }
-    let sources: Vec<&DataSource> = facts.sources.iter().filter(|source| reach.covers(source)).collect();
+    let catalog = Catalog::new(&facts.sources, &facts.principals, &facts.chosen);
+    let sources: Vec<&DataSource> = facts.sources.iter().filter(|source| reach.covers(source, &catalog)).collect();
     if sources.is_empty() {
-        if !found.iter().any(Diagnostic::is_error) {
+        if waits_for_owners(&policy.statement.on) {
+            let message = "the policy holds nowhere yet: no owner has chosen it";
+            found.push(Diagnostic::warning("policy::never-matches", message));
+        } else if !found.iter().any(Diagnostic::is_error) {
             let message = "the policy can never match: no data source meets all its circumstances";
             found.push(Diagnostic::error("policy::never-matches", message));
         }
         return;
     }
-    let catalog = Catalog::new(&facts.sources);
     match &policy.statement.body {
         Body::Subscribe(_) => {}
         Body::Data(cascade) => {
             let data = DataPolicy::new(cascade, &policy.statement.on);
-            if data.is_about_rows() {
-                rows(&data, &sources, &catalog, found);
-            } else {
-                masks(&data, &sources, &catalog, found);
+            match data.about() {
+                About::Rows => rows(&data, &sources, &catalog, found),
+                About::Columns => masks(&data, &sources, &catalog, found),
+                About::Purposes => found.extend(data.purposes().into_iter().filter_map(Result::err)),
             }
         }
+    }
+}
+
+/// Whether it is for owners to say where the policy holds.
+fn waits_for_owners(on: &Circumstances) -> bool {
+    match on {
+        Circumstances::Any(tests) | Circumstances::All(tests) => tests.contains(&Circumstance::ChosenByOwner),
+        Circumstances::AllSources | Circumstances::Named(_) => false,
     }
 }
 

@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use weir_model::{ColumnId, ColumnName, Epoch, PolicyId, PolicyKey, PrincipalId, SourceId, Value};
+use weir_model::{
+    ColumnId, ColumnName, Epoch, PolicyId, PolicyKey, PrincipalId, ProjectName, PurposeName, SourceId, Value,
+};
 
-use crate::ast::RoundTo;
+use crate::ast::{Randomized, RoundTo};
 use crate::expr::Residual;
 
 /// The answer to one batch of reads by one principal. In the order asked.
@@ -47,6 +49,18 @@ pub enum DenyReason {
     UnknownPrincipal,
     UnknownSource,
     NotSubscribed,
+    /// The current project is not known, or the principal is no member of it.
+    NoSuchProject,
+    /// The current project does not have the source.
+    NotInProject,
+    /// The principal has not promised to keep to a purpose of the current project.
+    NotAcknowledged {
+        purpose: PurposeName,
+    },
+    /// A policy limits the source to purposes, and the principal acts under none of them.
+    PurposeRequired {
+        policy: PolicyKey,
+    },
     /// A policy that holds for the source does not fit it any more.
     BrokenPolicy {
         policy: PolicyKey,
@@ -60,6 +74,14 @@ impl fmt::Display for DenyReason {
             DenyReason::UnknownPrincipal => f.write_str("the principal is not known"),
             DenyReason::UnknownSource => f.write_str("the data source is not registered"),
             DenyReason::NotSubscribed => f.write_str("no subscription policy takes the principal in"),
+            DenyReason::NoSuchProject => f.write_str("the principal is no member of a project of that name"),
+            DenyReason::NotInProject => f.write_str("the current project does not have the data source"),
+            DenyReason::NotAcknowledged { purpose } => {
+                write!(f, "the principal has not acknowledged purpose `{purpose}` of the current project")
+            }
+            DenyReason::PurposeRequired { policy } => {
+                write!(f, "policy `{policy}` limits the data source to purposes that the principal does not act under")
+            }
             DenyReason::BrokenPolicy { policy, problem } => write!(f, "policy `{policy}` cannot be applied: {problem}"),
         }
     }
@@ -80,7 +102,11 @@ pub struct Factor {
 pub enum Effect {
     Subscribe,
     RowFilter,
-    Mask { column: ColumnName },
+    Mask {
+        column: ColumnName,
+    },
+    /// The principal acts under a purpose that the policy asks for.
+    Purpose,
 }
 
 /// What must be done to every row of a source before anybody sees it.
@@ -91,7 +117,18 @@ pub struct Obligations {
     pub row_filter: Option<Residual>,
     /// By column; a column that is not here is clear.
     pub masks: BTreeMap<ColumnId, AppliedMask>,
+    /// Whose key hash masks use; other masks always use that of the source.
+    pub hash_key: KeyScope,
     pub fingerprint: Fingerprint,
+}
+
+/// Within which equal values give equal tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyScope {
+    Source(SourceId),
+    /// A project with masked joins.
+    Project(ProjectName),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -105,11 +142,11 @@ pub struct AppliedMask {
     pub policy: PolicyId,
 }
 
-/// How a value is replaced. NULL stays NULL under all of them but `Constant`. The column's type is kept.
+/// How a value is replaced. NULL stays NULL under all of them but `Constant` and `Computed`. The column's type is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
-    /// Lower-case hex of HMAC-SHA-256 (RFC 2104) under the key of the data source.
+    /// Lower-case hex of HMAC-SHA-256 (RFC 2104) under the key of the [`KeyScope`].
     Hash,
     Null,
     Constant(Value),
@@ -124,6 +161,18 @@ pub enum Mask {
         case_insensitive: bool,
         global: bool,
     },
+    /// AES-SIV (RFC 5297) under the key of the source, with the column in the associated data; text.
+    Reversible,
+    /// FF1 (NIST SP 800-38G) under the key of the source, with the column as the tweak. Values with fewer than a
+    /// million others of their form become NULL.
+    FormatPreserving,
+    /// By the row's key.
+    Randomized {
+        how: Randomized,
+        row_key: Vec<ColumnId>,
+    },
+    /// What the expression over the original values gives; of the column's type.
+    Computed(Residual),
 }
 
 /// SHA-512/256 (FIPS 180-4) over everything that decides what is seen of a source: two reads with equal fingerprints

@@ -55,6 +55,11 @@ impl Exact {
         Some(Self { mantissa, scale })
     }
 
+    /// `None` beyond 38 digits.
+    pub(crate) fn times_power_of_ten(self, power: i32) -> Option<Self> {
+        Self::reduced(self.mantissa, i32::try_from(self.scale).ok()?.checked_sub(power)?)
+    }
+
     pub(crate) fn is_positive(self) -> bool {
         self.mantissa > 0
     }

@@ -4,11 +4,11 @@ mod render;
 mod words;
 
 use serde::Serialize;
-use weir_model::{ColumnName, Epoch, PolicyKey, PrincipalId, SourceId, SourceName};
+use weir_model::{ColumnName, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings};
 
 use crate::ast::{Body, Scope, Subscribe, Subscribers};
 use crate::decision::{AppliedMask, DenyReason, SourceDecision};
-use crate::snapshot::{Admission, Entry, Governed, MaskedColumn, Person, Rules, Snapshot};
+use crate::snapshot::{Admission, Entry, Governed, MaskedColumn, Reader, Rules, Snapshot};
 
 pub use words::residual_text;
 
@@ -18,6 +18,8 @@ pub use words::residual_text;
 pub struct Explanation {
     pub epoch: Epoch,
     pub principal: PrincipalId,
+    /// In which she acts, if in one.
+    pub project: Option<ProjectName>,
     /// Absent when no such source is registered.
     pub source: Option<SourceName>,
     pub access: Access,
@@ -69,11 +71,17 @@ pub struct Because {
     pub why: String,
 }
 
-/// What `principal` sees of `source`: of each column, which rows, by which policy, and why.
-pub fn explain(snapshot: &Snapshot, principal: &PrincipalId, source: SourceId) -> Explanation {
+/// What `principal` sees of `source` in the surroundings: of each column, which rows, by which policy, and why.
+pub fn explain(
+    snapshot: &Snapshot,
+    principal: &PrincipalId,
+    surroundings: &Surroundings,
+    source: SourceId,
+) -> Explanation {
     let mut explanation = Explanation {
         epoch: snapshot.epoch(),
         principal: principal.clone(),
+        project: surroundings.project.clone(),
         source: snapshot.source(source).map(|source| source.name.clone()),
         access: Access { granted: false, why: String::new() },
         rows: None,
@@ -83,17 +91,27 @@ pub fn explain(snapshot: &Snapshot, principal: &PrincipalId, source: SourceId) -
         explanation.access.why = "No such data source is registered.".to_owned();
         return explanation;
     };
-    let Some(person) = snapshot.person(principal) else {
-        explanation.access.why = format!("{principal} is not a known principal.");
-        return explanation;
+    let reader = match snapshot.reader(principal, surroundings) {
+        Ok(reader) => reader,
+        Err(why) => {
+            explanation.access.why = format!("{}.", words::capitalized(&why.to_string()));
+            return explanation;
+        }
     };
-    let teller = Teller { snapshot, governed, person, owner: governed.is_owner(person) };
-    explanation.access.why = teller.admission();
-    match governed.decide(person) {
+    let name = principal.to_string();
+    let teller = Teller { snapshot, governed, reader, name, owner: governed.is_owner(&reader) };
+    explanation.access.why = match governed.outside(&reader) {
+        Some(why) => format!("{}.", words::capitalized(&why.to_string())),
+        None => teller.admission(),
+    };
+    match governed.decide(&reader) {
         SourceDecision::Deny(DenyReason::BrokenPolicy { policy, problem }, _) => {
             explanation.access.why = format!(
                 "Policy `{policy}` cannot be applied: {problem}. The source is closed to those whom it concerns."
             );
+        }
+        SourceDecision::Deny(why @ DenyReason::PurposeRequired { .. }, _) => {
+            explanation.access.why = format!("{} But {why}.", explanation.access.why);
         }
         SourceDecision::Deny(..) => {}
         decided @ (SourceDecision::Clear(_) | SourceDecision::Obliged(..)) => {
@@ -109,18 +127,16 @@ pub fn explain(snapshot: &Snapshot, principal: &PrincipalId, source: SourceId) -
 struct Teller<'a> {
     snapshot: &'a Snapshot,
     governed: &'a Governed,
-    person: &'a Person,
+    reader: Reader<'a>,
+    /// Of who asks: in an equalized project the reader is nobody in particular.
+    name: String,
     owner: bool,
 }
 
 impl Teller<'_> {
-    fn name(&self) -> String {
-        self.person.principal.id.to_string()
-    }
-
     fn admission(&self) -> String {
-        let name = self.name();
-        match self.governed.admission(self.person, self.owner) {
+        let name = &self.name;
+        match self.governed.admission(&self.reader, self.owner) {
             Admission::Owner => format!("{name} owns the data source."),
             Admission::Selected => format!("{name} was selected for it, and no policy says who may subscribe."),
             Admission::Policies(entries) => {
@@ -165,6 +181,9 @@ impl Teller<'_> {
             Some(Body::Subscribe(Subscribe { who: Subscribers::When(condition), .. })) => {
                 format!("users who {}", words::condition(condition))
             }
+            Some(Body::Subscribe(Subscribe { who: Subscribers::Asking(_), .. })) => {
+                "those whose request was approved".to_owned()
+            }
             Some(Body::Subscribe(Subscribe { who: Subscribers::Selected, .. })) => {
                 "individually selected users".to_owned()
             }
@@ -175,9 +194,9 @@ impl Teller<'_> {
     fn rows(&self) -> RowsSeen {
         let mut seen = RowsSeen { only_where: Vec::new(), not_filtered: Vec::new() };
         for policy in &self.governed.rows {
-            let chosen = policy.chosen(self.person, self.owner);
+            let chosen = policy.chosen(&self.reader, self.owner);
             let because = self.because(policy, chosen.as_ref().map(|(rule, _)| *rule));
-            let residual = chosen.and_then(|(_, rule)| rule.as_ref().ok()).and_then(|rule| rule.residual(self.person));
+            let residual = chosen.and_then(|(_, rule)| rule.as_ref().ok()).and_then(|rule| rule.residual(&self.reader));
             match residual {
                 Some(residual) => {
                     let condition = residual_text(&residual, &self.governed.source, self.snapshot);
@@ -194,7 +213,7 @@ impl Teller<'_> {
             SourceDecision::Obliged(obligations, _) => Some(&obligations.masks),
             SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
         };
-        let chosen = self.governed.chosen_masks(self.person, self.owner).unwrap_or_default();
+        let chosen = self.governed.chosen_masks(&self.reader, self.owner).unwrap_or_default();
         let columns = self.governed.source.columns.iter();
         columns
             .map(|column| {
@@ -212,7 +231,7 @@ impl Teller<'_> {
     }
 
     fn shown(&self, applied: &AppliedMask) -> String {
-        let mask = words::mask(&applied.mask);
+        let mask = words::mask(&applied.mask, &self.governed.source, self.snapshot);
         let Some(when) = &applied.when else { return mask };
         let when = residual_text(when, &self.governed.source, self.snapshot);
         let otherwise = applied.otherwise.as_ref().map_or_else(|| "clear".to_owned(), |behind| self.shown(behind));
@@ -252,6 +271,6 @@ impl Teller<'_> {
                 Some(Body::Data(cascade)) => cascade.rules.iter().map(|rule| &rule.scope).collect(),
                 Some(Body::Subscribe(_)) | None => Vec::new(),
             };
-        Because { policy: rules.policy.name.clone(), why: words::scopes(&scopes, chosen, &self.name()) }
+        Because { policy: rules.policy.name.clone(), why: words::scopes(&scopes, chosen, &self.name) }
     }
 }

@@ -3,13 +3,14 @@
 //! Columns are by id, literals typed, functions a closed list. `weir-query` lowers it to DataFusion; other engines
 //! lower it to their own. An engine that meets a form it does not know refuses.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 mod simplify;
 
 use serde::{Deserialize, Serialize};
-use weir_model::{AttributeKey, ColumnId, DataType, GroupName, SourceId, Value, ValueSet};
+use weir_model::{AttributeKey, ColumnId, DataType, GroupName, PurposeName, SourceId, Value, ValueSet};
+
+use crate::ast::Ago;
 
 /// An expression over the original values of one row. `U` is what it may ask about the person: [`UserTerm`] while
 /// the policy is compiled, nothing once it is decided.
@@ -47,6 +48,17 @@ pub enum Expr<U> {
     /// key of the governed row is NULL, also when nothing is found; `NOT` of it is then NULL too. Rows of the other
     /// source with NULL in a key are passed over. A key over the governed row may be a literal.
     InLookup(Arc<Lookup<U>>),
+    /// The values of the row in these columns occur together in at least so many rows of its own source, whatever the
+    /// row filter. NULL is a value like others. Never NULL.
+    Frequent {
+        columns: Vec<ColumnId>,
+        at_least: u32,
+    },
+    /// The row is one of so many out of ten thousand, chosen by a keyed hash of its values in these columns. Never NULL.
+    Sampled {
+        columns: Vec<ColumnId>,
+        per_ten_thousand: u16,
+    },
     Like {
         value: Box<Expr<U>>,
         pattern: String,
@@ -66,7 +78,11 @@ pub enum Expr<U> {
 }
 
 /// What is left when the person is known.
-pub type Residual = Expr<Infallible>;
+pub type Residual = Expr<Nothing>;
+
+/// There is no value of it: nothing is asked about the person any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Nothing {}
 
 /// One alternative of [`Expr::Keyed`]. Several may share a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +124,16 @@ pub enum UserTerm {
     },
     GroupsContain {
         value: Box<Expr<UserTerm>>,
+    },
+    PurposesContain {
+        value: Box<Expr<UserTerm>>,
+    },
+    /// Acting under it or one below it.
+    UnderPurpose(PurposeName),
+    /// So long before the statement: a timestamp, or a date when it is compared with dates.
+    Before {
+        ago: Ago,
+        date: bool,
     },
 }
 
@@ -151,16 +177,34 @@ pub enum Function {
     Substring,
     /// `coalesce(a, b, …)`: the first that is not NULL; all of one type.
     Coalesce,
+    /// `concat(text, text, …)`: NULL when one of them is NULL.
+    Concat,
+    /// `left(text, count)`: the first characters; `count` is a literal not below 0.
+    Left,
+    /// `right(text, count)`: the last characters; `count` is a literal not below 0.
+    Right,
+    /// `trim(text)`: without spaces at either end.
+    Trim,
+    /// `round_down(number, step)`, `round_down(time, 'month')`: as the rounding mask does; the step is a literal.
+    RoundDown,
+    /// `if(condition, a, b)`: `b` also where the condition is NULL; both of one type.
+    If,
 }
 
 impl Function {
-    pub const ALL: [Function; 6] = [
+    pub const ALL: [Function; 12] = [
         Function::Lower,
         Function::Upper,
         Function::Length,
         Function::StartsWith,
         Function::Substring,
         Function::Coalesce,
+        Function::Concat,
+        Function::Left,
+        Function::Right,
+        Function::Trim,
+        Function::RoundDown,
+        Function::If,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -171,6 +215,12 @@ impl Function {
             Function::StartsWith => "starts_with",
             Function::Substring => "substring",
             Function::Coalesce => "coalesce",
+            Function::Concat => "concat",
+            Function::Left => "left",
+            Function::Right => "right",
+            Function::Trim => "trim",
+            Function::RoundDown => "round_down",
+            Function::If => "if",
         }
     }
 }
@@ -223,6 +273,10 @@ impl<U> Expr<U> {
                     .collect();
                 Expr::InLookup(Arc::new(Lookup { source: *source, keys, filter: filter.answered(by) }))
             }
+            Expr::Frequent { columns, at_least } => Expr::Frequent { columns: columns.clone(), at_least: *at_least },
+            Expr::Sampled { columns, per_ten_thousand } => {
+                Expr::Sampled { columns: columns.clone(), per_ten_thousand: *per_ten_thousand }
+            }
             Expr::Like { value, pattern, case_insensitive } => Expr::Like {
                 value: Box::new(value.answered(by)),
                 pattern: pattern.clone(),
@@ -243,17 +297,43 @@ impl<U> Expr<U> {
 
     /// Whether it asks anything about the person.
     pub fn asks(&self) -> bool {
-        match self {
-            Expr::User(_) => true,
-            Expr::Literal(_) | Expr::Column(_) => false,
-            Expr::Compare { left, right, .. } => left.asks() || right.asks(),
-            Expr::InList { value, .. } | Expr::InValues { value, .. } | Expr::Like { value, .. } => value.asks(),
-            Expr::Keyed { arms, .. } => arms.iter().any(|arm| arm.rest.asks()),
-            Expr::InLookup(lookup) => {
-                lookup.filter.asks() || lookup.keys.iter().any(|key| key.outer.asks() || key.inner.asks())
+        self.any(&|part| matches!(part, Expr::User(_)))
+    }
+
+    /// Whether it reads another source.
+    pub fn looks_up(&self) -> bool {
+        self.any(&|part| matches!(part, Expr::InLookup(_)))
+    }
+
+    /// Whether `test` holds for the expression or a part of it, inside of lookups too.
+    pub fn any(&self, test: &impl Fn(&Self) -> bool) -> bool {
+        let within = |parts: &[Self]| parts.iter().any(|part| part.any(test));
+        test(self)
+            || match self {
+                Expr::Literal(_) | Expr::Column(_) | Expr::Frequent { .. } | Expr::Sampled { .. } | Expr::User(_) => {
+                    false
+                }
+                Expr::Compare { left, right, .. } => left.any(test) || right.any(test),
+                Expr::InList { value, .. } | Expr::InValues { value, .. } | Expr::Like { value, .. } => value.any(test),
+                Expr::Keyed { arms, .. } => arms.iter().any(|arm| arm.rest.any(test)),
+                Expr::InLookup(lookup) => {
+                    lookup.filter.any(test) || lookup.keys.iter().any(|key| key.outer.any(test) || key.inner.any(test))
+                }
+                Expr::IsNull(inner) | Expr::Not(inner) => inner.any(test),
+                Expr::And(parts) | Expr::Or(parts) | Expr::Call { args: parts, .. } => within(parts),
             }
-            Expr::IsNull(inner) | Expr::Not(inner) => inner.asks(),
-            Expr::And(parts) | Expr::Or(parts) | Expr::Call { args: parts, .. } => parts.iter().any(Expr::asks),
+    }
+}
+
+impl Expr<UserTerm> {
+    /// The same, when it asks nothing about the person.
+    pub(crate) fn without_questions(&self) -> Option<Residual> {
+        struct Unasked;
+        impl Answers<UserTerm, Nothing> for Unasked {
+            fn answer(&mut self, _: &UserTerm) -> Residual {
+                Expr::truth(false)
+            }
         }
+        (!self.asks()).then(|| self.answered(&mut Unasked))
     }
 }

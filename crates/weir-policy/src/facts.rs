@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_model::{DataSource, Epoch, PolicyId, Principal, PrincipalId, SourceId};
+use weir_model::{DataSource, Epoch, Impersonation, PolicyId, PolicyKey, Principal, PrincipalId, Project, SourceId};
 
 use crate::ast::Policy;
 
@@ -15,6 +15,12 @@ pub struct Facts {
     pub policies: Vec<StoredPolicy>,
     /// People selected one by one, by an owner or a governor.
     pub selected: BTreeSet<(SourceId, PrincipalId)>,
+    /// People whose request was approved by all who had to, and has not run out.
+    pub approved: BTreeSet<(SourceId, PrincipalId)>,
+    /// Policies that an owner chose for a source.
+    pub chosen: BTreeSet<(PolicyKey, SourceId)>,
+    pub projects: Vec<Project>,
+    pub impersonations: BTreeSet<Impersonation>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -17,9 +17,11 @@ pub mod language;
 mod resolve;
 pub mod snapshot;
 
-pub use decision::{AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, Mask, Obligations, SourceDecision};
+pub use decision::{
+    AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,
+};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use explain::Explanation;
-pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Residual, UserTerm};
+pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Nothing, Residual, UserTerm};
 pub use facts::{Facts, StoredPolicy};
 pub use snapshot::{Problem, Snapshot};

@@ -5,28 +5,52 @@ mod mask;
 mod predicate;
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
-use weir_model::{Column, DataSource, SourceName, Tag, TypeClass};
+use weir_model::{
+    Column, DataSource, DataType, PolicyKey, Principal, PrincipalId, PrincipalSet, PurposeName, SourceId, SourceName,
+    Tag, TypeClass,
+};
 
-use crate::ast::{Action, At, Cascade, Circumstances, Columns, Match, MatchColumn, RowCondition, Rule};
+use crate::ast::{Action, At, Cascade, Circumstances, Columns, Match, MatchColumn, RowCondition, Rule, TimeWindow};
 use crate::check::suggest;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::expr::{Expr, UserTerm};
+use crate::exact::Exact;
+use crate::expr::{Compare, Expr, UserTerm};
 
 pub(crate) use mask::{Closeness, MaskRule, Target};
 pub(crate) use reach::{Reach, pattern};
 
-/// The registered sources, and by name for lookups.
+/// What policies may name besides the columns of the source that they are bound to.
 pub(crate) struct Catalog<'a> {
     sources: &'a [DataSource],
     by_name: BTreeMap<&'a SourceName, &'a DataSource>,
+    people: BTreeMap<&'a PrincipalId, &'a Principal>,
+    chosen: &'a BTreeSet<(PolicyKey, SourceId)>,
 }
 
 impl<'a> Catalog<'a> {
-    pub(crate) fn new(sources: &'a [DataSource]) -> Self {
-        Self { sources, by_name: sources.iter().map(|source| (&source.name, source)).collect() }
+    pub(crate) fn new(
+        sources: &'a [DataSource],
+        people: &'a [Principal],
+        chosen: &'a BTreeSet<(PolicyKey, SourceId)>,
+    ) -> Self {
+        Self {
+            sources,
+            by_name: sources.iter().map(|source| (&source.name, source)).collect(),
+            people: people.iter().map(|principal| (&principal.id, principal)).collect(),
+            chosen,
+        }
+    }
+
+    fn is_owned_by(&self, source: &DataSource, owners: &PrincipalSet) -> bool {
+        let mut known = source.owners.iter().filter_map(|owner| self.people.get(owner));
+        known.any(|owner| owners.contains(owner))
+    }
+
+    fn is_chosen(&self, policy: &PolicyKey, source: &DataSource) -> bool {
+        self.chosen.contains(&(policy.clone(), source.id))
     }
 
     pub(crate) fn get(&self, name: &SourceName) -> Option<&'a DataSource> {
@@ -106,6 +130,14 @@ pub(crate) struct DataPolicy<'a> {
     patterns: Vec<Option<Result<Regex, Diagnostic>>>,
 }
 
+/// What a policy acts on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    Columns,
+    Rows,
+    Purposes,
+}
+
 /// What the row rules of a policy are on one source.
 pub(crate) enum RowRules {
     /// The source lacks what the rules speak of.
@@ -124,7 +156,7 @@ impl<'a> DataPolicy<'a> {
                     Columns::NamedLike { pattern: text, case_insensitive } => Some(pattern(text, *case_insensitive)),
                     Columns::Named(_) | Columns::Tagged(_) | Columns::AnyTag | Columns::NoTags | Columns::All => None,
                 },
-                Action::ShowRows(_) => None,
+                Action::ShowRows(_) | Action::LimitToPurposes(_) => None,
             })
             .collect();
         let names_sources = match on {
@@ -138,9 +170,22 @@ impl<'a> DataPolicy<'a> {
         &self.cascade.rules
     }
 
-    /// Whether the rules are about rows. A cascade that mixes rows and masks is not; its row rules are broken.
-    pub(crate) fn is_about_rows(&self) -> bool {
-        matches!(self.cascade.rules.first(), Some(Rule { action: Action::ShowRows(_), .. }))
+    /// What the first rule is about; rules of another kind are broken.
+    pub(crate) fn about(&self) -> About {
+        match self.cascade.rules.first().map(|rule| &rule.action) {
+            Some(Action::ShowRows(_)) => About::Rows,
+            Some(Action::LimitToPurposes(_)) => About::Purposes,
+            Some(Action::Mask(_)) | None => About::Columns,
+        }
+    }
+
+    /// The purposes of each rule.
+    pub(crate) fn purposes(&self) -> Vec<Result<Vec<&'a PurposeName>, Diagnostic>> {
+        let purposes = |rule: &'a Rule| match &rule.action {
+            Action::LimitToPurposes(purposes) => Ok(purposes.iter().map(|purpose| &purpose.node).collect()),
+            Action::Mask(_) | Action::ShowRows(_) => Err(mixed_actions()),
+        };
+        self.cascade.rules.iter().map(purposes).collect()
     }
 
     /// The row rules on `source`. When one of them speaks of what the source lacks, the whole policy is passed over
@@ -150,7 +195,7 @@ impl<'a> DataPolicy<'a> {
         for rule in &self.cascade.rules {
             let bound = match &rule.action {
                 Action::ShowRows(condition) => row_condition(condition, source, catalog),
-                Action::Mask(_) => Err(Misfit::Wrong(mixed_actions())),
+                Action::Mask(_) | Action::LimitToPurposes(_) => Err(Misfit::Wrong(mixed_actions())),
             };
             rules.push(match bound {
                 Ok(expr) => Ok(expr.simplified()),
@@ -170,14 +215,14 @@ impl<'a> DataPolicy<'a> {
             .zip(patterns)
             .map(|(rule, pattern)| match &rule.action {
                 Action::Mask(action) => mask::bind(action, pattern.as_ref(), source, catalog, self.names_sources),
-                Action::ShowRows(_) => MaskRule::broken(mixed_actions()),
+                Action::ShowRows(_) | Action::LimitToPurposes(_) => MaskRule::broken(mixed_actions()),
             })
             .collect()
     }
 }
 
 fn mixed_actions() -> Diagnostic {
-    Diagnostic::error("policy::mixed-actions", "a policy acts either on columns or on rows, not on both")
+    Diagnostic::error("policy::mixed-actions", "a policy acts on columns, on rows or on purposes, on one of them only")
         .help("write two policies")
 }
 
@@ -204,6 +249,7 @@ fn row_condition(
                     let what = match user {
                         Match::Group => "a group",
                         Match::Attribute(_) => "an attribute value",
+                        Match::Purpose => "a purpose",
                     };
                     let message = format!(
                         "column `{}.{}` is {}, which cannot be matched with {what}",
@@ -216,9 +262,52 @@ fn row_condition(
             Ok(Expr::User(match user {
                 Match::Group => UserTerm::GroupsContain { value },
                 Match::Attribute(key) => UserTerm::AttributeValuesContain { key: key.node.clone(), value },
+                Match::Purpose => UserTerm::PurposesContain { value },
             }))
         }
+        RowCondition::Time(window) => time_window(*window, source).map_err(Misfit::Wrong),
+        RowCondition::Sample(percent) => sample(percent, source).map_err(Misfit::Wrong),
     }
+}
+
+fn time_window(TimeWindow { newer, ago }: TimeWindow, source: &DataSource) -> Result<Expr<UserTerm>, Diagnostic> {
+    let column = source.event_time.and_then(|id| source.column_by_id(id)).ok_or_else(|| {
+        let message = format!("`{}` has no event time", source.name);
+        let help = format!("say which column it is: `weir source event-time {} COLUMN`", source.name);
+        Diagnostic::error("policy::no-event-time", message).help(help)
+    })?;
+    let other = &column.data_type;
+    let date = *other == DataType::Date;
+    if !date && *other != (DataType::Timestamp { zoned: false }) {
+        let message = format!("the event time `{}` of `{}` is {other}", column.name, source.name);
+        let help = "rows are restricted by dates and by timestamps without time zone";
+        return Err(Diagnostic::error("policy::type-mismatch", message).help(help));
+    }
+    Ok(Expr::Compare {
+        op: if newer { Compare::GreaterOrEqual } else { Compare::Less },
+        left: Box::new(Expr::Column(column.id)),
+        right: Box::new(Expr::User(UserTerm::Before { ago, date })),
+    })
+}
+
+fn sample(percent: &At<String>, source: &DataSource) -> Result<Expr<UserTerm>, Diagnostic> {
+    let share = Exact::parse(&percent.node).and_then(|percent| percent.times_power_of_ten(2)?.whole());
+    let Some(share) = share.and_then(|n| u16::try_from(n).ok()).filter(|n| (1..10_000).contains(n)) else {
+        let message = format!("`{}` is no percentage of rows", percent.node);
+        let diagnostic = Diagnostic::error("policy::percentage", message).help("write a number from 0.01 to 99.99");
+        return Err(placed(diagnostic, percent.span));
+    };
+    Ok(Expr::Sampled { columns: row_key(source)?, per_ten_thousand: share })
+}
+
+/// What is done to a row once and for all needs something that tells it from others.
+fn row_key(source: &DataSource) -> Result<Vec<weir_model::ColumnId>, Diagnostic> {
+    if source.row_key.is_empty() || source.row_key.iter().any(|id| source.column_by_id(*id).is_none()) {
+        let message = format!("`{}` has no row key", source.name);
+        let help = format!("say which columns tell rows apart: `weir source row-key {} COLUMN…`", source.name);
+        return Err(Diagnostic::error("policy::no-row-key", message).help(help));
+    }
+    Ok(source.row_key.clone())
 }
 
 /// The one column of the source that carries the tag or one below it.

@@ -40,17 +40,46 @@ pub(crate) struct Output {
 
 #[derive(Clone, Debug)]
 pub(crate) struct OutputMask {
-    pub(crate) mask: CompiledMask,
+    pub(crate) value: MaskValue,
     /// Masks where this is true, everywhere when absent; over the schema of the raw scan.
     pub(crate) when: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// What stands in the place of a value. Everything speaks of the schema of the raw scan.
+#[derive(Clone, Debug)]
+pub(crate) enum MaskValue {
+    Kernel {
+        mask: Arc<CompiledMask>,
+        /// The columns by which rows are told apart, where the mask needs them.
+        row_key: Vec<usize>,
+    },
+    Computed(Arc<dyn PhysicalExpr>),
+}
+
+impl MaskValue {
+    fn over(&self, scanned: &Schema, place: &impl Fn(usize) -> Result<usize>) -> Result<Self> {
+        Ok(match self {
+            MaskValue::Kernel { mask, row_key } => MaskValue::Kernel {
+                mask: Arc::clone(mask),
+                row_key: row_key.iter().map(|column| place(*column)).collect::<Result<_>>()?,
+            },
+            MaskValue::Computed(expr) => MaskValue::Computed(reassign_expr_columns(Arc::clone(expr), scanned)?),
+        })
+    }
 }
 
 impl Output {
     /// Columns of the raw scan that this output is computed from.
     pub(crate) fn needs(&self) -> Result<BTreeSet<usize>> {
         let mut needed: BTreeSet<usize> = self.column.into_iter().collect();
-        for when in self.masks.iter().filter_map(|mask| mask.when.as_ref()) {
-            columns_of(when, &mut needed)?;
+        for mask in &self.masks {
+            if let Some(when) = &mask.when {
+                columns_of(when, &mut needed)?;
+            }
+            match &mask.value {
+                MaskValue::Kernel { row_key, .. } => needed.extend(row_key),
+                MaskValue::Computed(expr) => columns_of(expr, &mut needed)?,
+            }
         }
         Ok(needed)
     }
@@ -58,9 +87,9 @@ impl Output {
     /// The same output over a scan of fewer columns.
     pub(crate) fn over(&self, all: &Schema, scanned: &Schema) -> Result<Self> {
         let place = |column: usize| Ok::<_, DataFusionError>(scanned.index_of(all.field(column).name())?);
-        let mask = |OutputMask { mask, when }: &OutputMask| {
+        let mask = |OutputMask { value, when }: &OutputMask| {
             let when = when.as_ref().map(|when| reassign_expr_columns(Arc::clone(when), scanned)).transpose()?;
-            Ok::<_, DataFusionError>(OutputMask { mask: mask.clone(), when })
+            Ok::<_, DataFusionError>(OutputMask { value: value.over(scanned, &place)?, when })
         };
         let masks = self.masks.iter().map(mask).collect::<Result<_>>()?;
         Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, masks })
@@ -214,7 +243,11 @@ impl ExecutionPlan for BarrierExec {
         let kept_schema: SchemaRef = Arc::new(self.input.schema().project(&kept)?);
         let raw = self.input.schema();
         let column = |output: &Output| {
-            output.over(&raw, &kept_schema).map(|o| stream::Column { kept: o.column, masks: o.masks })
+            output.over(&raw, &kept_schema).map(|o| stream::Column {
+                kept: o.column,
+                data_type: o.field.data_type().clone(),
+                masks: o.masks,
+            })
         };
         let outputs = self.outputs.iter().map(column).collect::<Result<_>>()?;
         let batch_size = context.session_config().batch_size();

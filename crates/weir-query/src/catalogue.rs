@@ -14,7 +14,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
-use weir_model::{DataSource, Epoch, PrincipalId, SourceName};
+use weir_guard::Request;
+use weir_model::{DataSource, PrincipalId, SourceName, Surroundings};
 use weir_policy::Snapshot;
 
 /// The one database.
@@ -30,20 +31,26 @@ pub(crate) const DEFAULT_SCHEMA: &str = "public";
 pub(crate) struct Visible {
     snapshot: Arc<Snapshot>,
     principal: PrincipalId,
+    surroundings: Surroundings,
     tables: Arc<OnceLock<Listing>>,
 }
 
 type Listing = BTreeMap<String, BTreeMap<String, SchemaRef>>;
 
 impl Visible {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, principal: PrincipalId) -> Self {
-        Self { snapshot, principal, tables: Arc::default() }
+    pub(crate) fn new(request: &Request) -> Self {
+        Self {
+            snapshot: Arc::clone(request.snapshot()),
+            principal: request.principal().id.clone(),
+            surroundings: request.surroundings().clone(),
+            tables: Arc::default(),
+        }
     }
 
     fn tables(&self) -> &Listing {
         self.tables.get_or_init(|| {
             let mut listing = Listing::new();
-            for source in self.snapshot.visible(&self.principal) {
+            for source in self.snapshot.visible(&self.principal, &self.surroundings) {
                 let schema = listing.entry(source.name.schema().to_owned()).or_default();
                 schema.insert(source.name.table().to_owned(), listed_schema(source));
             }
@@ -89,14 +96,15 @@ impl CatalogInfo for Visible {
     }
 }
 
-/// `pg_catalog` for each principal, kept for as long as the epoch holds, so that the object ids which a client got in
+/// `pg_catalog` for each principal, kept for as long as the snapshot holds, so that the object ids which a client got in
 /// one statement mean the same in the next.
 pub(crate) struct PgCatalogs {
     fixed: Arc<PgCatalogStaticTables>,
-    open: Mutex<HashMap<PrincipalId, Opened>>,
+    open: Mutex<HashMap<(PrincipalId, Surroundings), Opened>>,
 }
 
-type Opened = (Epoch, Arc<dyn SchemaProvider>);
+/// A snapshot may be followed by another one of the same epoch, when something approved for a time runs out.
+type Opened = (Arc<Snapshot>, Arc<dyn SchemaProvider>);
 
 impl PgCatalogs {
     pub(crate) fn new() -> Result<Self> {
@@ -104,17 +112,18 @@ impl PgCatalogs {
     }
 
     pub(crate) fn get(&self, visible: &Visible) -> Result<Arc<dyn SchemaProvider>> {
-        let epoch = visible.snapshot.epoch();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, catalog)) = open.get(&visible.principal)
-            && *known == epoch
+        // What is listed depends on all of the surroundings but the time.
+        let key = (visible.principal.clone(), Surroundings { at_unix_ms: 0, ..visible.surroundings.clone() });
+        if let Some((known, catalog)) = open.get(&key)
+            && Arc::ptr_eq(known, &visible.snapshot)
         {
             return Ok(Arc::clone(catalog));
         }
-        open.retain(|_, (known, _)| *known == epoch);
+        open.retain(|_, (known, _)| Arc::ptr_eq(known, &visible.snapshot));
         let catalog = PgCatalogSchemaProvider::try_new(visible.clone(), Arc::clone(&self.fixed), EmptyContextProvider)?;
         let catalog: Arc<dyn SchemaProvider> = Arc::new(catalog);
-        open.insert(visible.principal.clone(), (epoch, Arc::clone(&catalog)));
+        open.insert(key, (Arc::clone(&visible.snapshot), Arc::clone(&catalog)));
         Ok(catalog)
     }
 }

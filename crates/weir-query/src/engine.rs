@@ -17,9 +17,8 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
-use weir_guard::{Admitted, Door, Ended, Guard, Refusal};
-use weir_model::Actor;
-use weir_policy::Decision;
+use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Truth};
+use weir_policy::{Decision, DenyReason};
 use weir_sources::Sources;
 
 use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
@@ -57,15 +56,6 @@ struct Inner {
     pg_catalogs: PgCatalogs,
 }
 
-/// Who asks, by which door. The actor comes from a verified credential.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    pub actor: Actor,
-    pub door: Door,
-    /// What the client says of itself; kept as a hint in the audit log.
-    pub client_hint: Option<String>,
-}
-
 /// The shape of a read, for a prepared statement.
 #[derive(Clone, Debug)]
 pub struct Described {
@@ -101,11 +91,33 @@ impl Engine {
 
     /// Puts on record that a statement was refused before it came here, and gives the refusal to tell.
     pub async fn refuse(&self, caller: &Caller, statement: &str, refusal: Refusal) -> Refusal {
-        let Caller { actor, door, client_hint } = caller.clone();
-        match self.inner.guard.begin(actor, door, client_hint, statement).await {
+        match self.inner.guard.begin(caller.clone(), statement).await {
             Ok(request) => request.refuse(refusal).await,
             Err(refusal) => refusal,
         }
+    }
+
+    /// Whether the caller may act so: as whom, and in which project. On record either way.
+    pub async fn enter(&self, caller: &Caller, statement: &str) -> Result<(), Refusal> {
+        let request = self.inner.guard.begin(caller.clone(), statement).await?;
+        if let Some(project) = &caller.project {
+            let mine = request.snapshot().projects(&request.principal().id);
+            let closed = match mine.into_iter().find(|(name, _)| *name == project) {
+                Some((_, why)) => why,
+                None => Some(DenyReason::NoSuchProject),
+            };
+            if let Some(why) = closed {
+                let text = if let DenyReason::NotAcknowledged { purpose } = &why {
+                    format!("purpose `{purpose}` of project `{project}` has not been acknowledged")
+                } else {
+                    format!("there is no project `{project}` that you are a member of")
+                };
+                let refusal = Refusal::new(Outside::Forbidden { text }, Truth::Denied, why.to_string());
+                return Err(request.refuse(refusal).await);
+            }
+        }
+        let nothing = request.decide(&[]);
+        request.admit(&nothing).await?.end(Ended::Complete, None).await
     }
 
     /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]

@@ -16,20 +16,42 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use weir_guard::{KeyRing, Refusal};
+use weir_mask::Keys;
 use weir_model::{ColumnId, DataSource, RequestId, SourceId};
-use weir_policy::{AppliedMask, Mask, Obligations, Residual, Snapshot};
+use weir_policy::{AppliedMask, KeyScope, Mask, Obligations, Residual, Snapshot};
 use weir_sources::RawTable;
 
-use crate::barrier::{BarrierExec, Output, OutputMask, columns_of};
+use crate::barrier::{BarrierExec, MaskValue, Output, OutputMask, columns_of};
 use crate::fault::SourceFault;
 use crate::leakproof::is_leakproof;
-use crate::lookup::Lookups;
+use crate::lookup::{Lookups, Own};
 use crate::lower::{Lowering, Unlowerable, coerced};
-use crate::mask::CompiledMask;
+use crate::mask::{CompiledMask, MaskKeys};
 
 /// A mask and those behind it.
 fn chain(first: &AppliedMask) -> impl Iterator<Item = &AppliedMask> {
     std::iter::successors(Some(first), |applied| applied.otherwise.as_deref())
+}
+
+/// The keys that the obligations need.
+async fn mask_keys(obligations: &Obligations, source: SourceId, keys: &Arc<dyn KeyRing>) -> Result<MaskKeys, Refusal> {
+    let masks = || obligations.masks.values().flat_map(chain);
+    let hash = if masks().any(|applied| applied.mask == Mask::Hash) {
+        Some(keys.mask_key(&obligations.hash_key).await.map_err(Refusal::unavailable)?.secret)
+    } else {
+        None
+    };
+    let samples = |residual: &Residual| residual.any(&|part| matches!(part, Residual::Sampled { .. }));
+    let keyed = |mask: &Mask| matches!(mask, Mask::Reversible | Mask::FormatPreserving | Mask::Randomized { .. });
+    let needs_own = obligations.row_filter.as_ref().is_some_and(samples)
+        || masks().any(|applied| keyed(&applied.mask) || applied.when.as_ref().is_some_and(samples));
+    let own = if needs_own {
+        let key = keys.mask_key(&KeyScope::Source(source)).await.map_err(Refusal::unavailable)?;
+        Some(Arc::new(Keys::new(key.id, key.secret).map_err(Refusal::unavailable)?))
+    } else {
+        None
+    };
+    Ok(MaskKeys { hash, own })
 }
 
 /// What lookups need when a governed table is scanned.
@@ -54,8 +76,29 @@ pub(crate) struct GovernedTable {
 struct Obliged {
     obligations: Arc<Obligations>,
     /// For each masked column its masks, each for the rows that those before it leave.
-    masks: BTreeMap<ColumnId, Vec<(CompiledMask, Option<Residual>)>>,
+    masks: BTreeMap<ColumnId, Vec<Prepared>>,
+    keys: MaskKeys,
     resolver: Resolver,
+}
+
+/// A mask as far as it can be prepared before the scan.
+struct Prepared {
+    value: PreparedValue,
+    when: Option<Residual>,
+}
+
+enum PreparedValue {
+    Kernel { mask: Arc<CompiledMask>, row_key: Vec<usize> },
+    Computed(Residual),
+}
+
+impl PreparedValue {
+    fn reads_values(&self) -> bool {
+        match self {
+            PreparedValue::Kernel { mask, .. } => mask.reads_values(),
+            PreparedValue::Computed(_) => false,
+        }
+    }
 }
 
 impl GovernedTable {
@@ -64,7 +107,7 @@ impl GovernedTable {
         Self::new(request, source, raw, None)
     }
 
-    /// Under obligations. Compiles the masks; the key ring is asked only when one of them hashes.
+    /// Under obligations. Compiles the masks; the key ring is asked only for keys that are needed.
     pub(crate) async fn obliged(
         request: RequestId,
         source: DataSource,
@@ -73,21 +116,30 @@ impl GovernedTable {
         keys: &Arc<dyn KeyRing>,
         resolver: Resolver,
     ) -> Result<Self, Refusal> {
-        let hashes = obligations.masks.values().flat_map(chain).any(|applied| applied.mask == Mask::Hash);
-        let key = if hashes { Some(keys.hash_key(source.id).await.map_err(Refusal::unavailable)?) } else { None };
+        let keys = mask_keys(&obligations, source.id, keys).await?;
         let schema = raw.provider.schema();
+        let place = |column: ColumnId| {
+            let place = raw.columns.iter().find(|(id, _)| *id == column).map(|(_, place)| *place);
+            place.ok_or_else(|| Refusal::bug("a mask names a column that the source does not have"))
+        };
         let mut masks = BTreeMap::new();
         for (column, applied) in &obligations.masks {
-            let place =
-                raw.columns.iter().find(|(id, _)| id == column).and_then(|(_, place)| schema.fields().get(*place));
-            let field = place.ok_or_else(|| Refusal::bug("a mask names a column that the source does not have"))?;
-            let compile = |applied: &AppliedMask| {
-                let mask = CompiledMask::new(&applied.mask, field.data_type(), key.as_ref());
-                mask.map(|mask| (mask, applied.when.clone())).map_err(|e| Refusal::bug(e.to_string()))
+            let field = schema.fields().get(place(*column)?).ok_or_else(|| Refusal::bug("a column without a place"))?;
+            let prepare = |applied: &AppliedMask| -> Result<Prepared, Refusal> {
+                let value = if let Mask::Computed(computed) = &applied.mask {
+                    PreparedValue::Computed(computed.clone())
+                } else {
+                    let keyed =
+                        if let Mask::Randomized { row_key, .. } = &applied.mask { row_key.as_slice() } else { &[] };
+                    let row_key = keyed.iter().map(|id| place(*id)).collect::<Result<_, _>>()?;
+                    let mask = CompiledMask::new(&applied.mask, *column, field.data_type(), &keys);
+                    PreparedValue::Kernel { mask: Arc::new(mask.map_err(|e| Refusal::bug(e.to_string()))?), row_key }
+                };
+                Ok(Prepared { value, when: applied.when.clone() })
             };
-            masks.insert(*column, chain(applied).map(compile).collect::<Result<_, _>>()?);
+            masks.insert(*column, chain(applied).map(prepare).collect::<Result<_, _>>()?);
         }
-        let obliged = Obliged { obligations, masks, resolver };
+        let obliged = Obliged { obligations, masks, keys, resolver };
         Self::new(request, source, raw, Some(obliged)).map_err(|e| Refusal::bug(e.to_string()))
     }
 
@@ -137,8 +189,14 @@ impl GovernedTable {
         let raw_schema = self.raw.provider.schema();
         let named = DFSchema::try_from(raw_schema.as_ref().clone())?;
         let lowered = async |residual: &Residual| -> Result<Expr> {
-            let sets = obliged.resolver.lookups.resolve(state, &obliged.resolver.snapshot, residual).await?;
-            let mut lowering = Lowering { schema: &raw_schema, columns: &self.raw.columns, key_sets: sets.into_iter() };
+            let own = Own { source: &self.source, raw: &self.raw };
+            let sets = obliged.resolver.lookups.resolve(state, &obliged.resolver.snapshot, own, residual).await?;
+            let mut lowering = Lowering {
+                schema: &raw_schema,
+                columns: &self.raw.columns,
+                key_sets: sets.into_iter(),
+                keys: obliged.keys.own.as_deref(),
+            };
             lowering.lower(residual).map_err(|e: Unlowerable| SourceFault::new(self.source.name.clone(), &e).into())
         };
         let row_filter = match &obliged.obligations.row_filter {
@@ -152,14 +210,24 @@ impl GovernedTable {
                 return Err(internal_datafusion_err!("a projection beyond the schema"));
             };
             let mut masks = Vec::new();
-            for (mask, when) in obliged.masks.get(id).into_iter().flatten() {
+            let prepared = obliged.masks.get(id).map_or(&[] as &[Prepared], Vec::as_slice);
+            for Prepared { value, when } in prepared {
                 let when = match when {
                     Some(when) => Some(state.create_physical_expr(lowered(when).await?, &named)?),
                     None => None,
                 };
-                masks.push(OutputMask { mask: mask.clone(), when });
+                let value = match value {
+                    PreparedValue::Kernel { mask, row_key } => {
+                        MaskValue::Kernel { mask: Arc::clone(mask), row_key: row_key.clone() }
+                    }
+                    PreparedValue::Computed(computed) => {
+                        MaskValue::Computed(state.create_physical_expr(lowered(computed).await?, &named)?)
+                    }
+                };
+                masks.push(OutputMask { value, when });
             }
-            let reads = masks.first().is_none_or(|m| m.when.is_some() || m.mask.reads_values());
+            let reads = prepared.iter().any(|mask| mask.value.reads_values())
+                || prepared.last().is_none_or(|mask| mask.when.is_some());
             outputs.push(Output { field: field.as_ref().clone(), column: reads.then_some(*place), masks });
         }
 

@@ -5,10 +5,10 @@
 )]
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use weir_policy::Nothing;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::cast;
@@ -26,7 +26,7 @@ use crate::lower::{Unlowerable, scalar};
 /// The `OR` of the arms; `rests` are what is left of each, in the same order.
 pub(crate) fn lower(
     columns: &[(String, DataType)],
-    arms: &[KeyedArm<Infallible>],
+    arms: &[KeyedArm<Nothing>],
     rests: Vec<Expr>,
 ) -> Result<Expr, Unlowerable> {
     let column = |name: &str| Expr::Column(Column::new_unqualified(name));

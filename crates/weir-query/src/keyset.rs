@@ -28,6 +28,8 @@ pub(crate) struct KeySet(Arc<Keys>);
 struct Keys {
     types: Vec<DataType>,
     kind: Kind,
+    /// NULL is a value like others, and membership is never NULL.
+    null_is_a_value: bool,
     /// Held in memory, in bytes.
     size: usize,
 }
@@ -55,13 +57,28 @@ impl KeySet {
             [single] if single.is_integer() && *single != DataType::UInt64 => numbers(single, batches)?,
             _ => rows(&types, batches)?,
         };
+        Ok(Self::of(types, kind, false))
+    }
+
+    /// As [`Self::new`], with NULL a value like others.
+    pub(crate) fn with_nulls(types: Vec<DataType>, batches: &[RecordBatch]) -> Result<Self> {
+        let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
+        let mut keys = HashSet::new();
+        for batch in batches {
+            let rows = converter.convert_columns(batch.columns())?;
+            keys.extend(rows.iter().map(|row| Box::<[u8]>::from(row.as_ref())));
+        }
+        Ok(Self::of(types, Kind::Rows { converter, keys }, true))
+    }
+
+    fn of(types: Vec<DataType>, kind: Kind, null_is_a_value: bool) -> Self {
         let size = match &kind {
             Kind::Inline(values) => values.len() * 64,
             Kind::Bitmap { bits, .. } => bits.len() * 8,
             Kind::Numbers(keys) => keys.capacity() * 9,
             Kind::Rows { keys, .. } => keys.iter().map(|k| k.len() + 24).sum(),
         };
-        Ok(Self(Arc::new(Keys { types, kind, size })))
+        Self(Arc::new(Keys { types, kind, null_is_a_value, size }))
     }
 
     /// Held in memory, in bytes.
@@ -81,7 +98,8 @@ impl KeySet {
             .collect::<Result<_, _>>()?;
         let nulls = columns
             .iter()
-            .fold(None, |nulls, column| NullBuffer::union(nulls.as_ref(), column.logical_nulls().as_ref()));
+            .fold(None, |nulls, column| NullBuffer::union(nulls.as_ref(), column.logical_nulls().as_ref()))
+            .filter(|_| !self.0.null_is_a_value);
         let found = match &self.0.kind {
             Kind::Inline(_) => return Err(exec_datafusion_err!("inline keys are part of the plan")),
             Kind::Bitmap { min, bits } => {

@@ -13,8 +13,9 @@ mod leakproof;
 mod lookup;
 mod lower;
 mod mask;
+mod row_key;
 mod statement;
 mod verify;
 
-pub use engine::{Caller, Described, Engine, EngineSettings, Rows};
+pub use engine::{Described, Engine, EngineSettings, Rows};
 pub use statement::{Cursor, FetchCount, Query, SessionStatement, Statement, parse};

@@ -4,28 +4,38 @@
 //! and the state of the files that were read. A change of any of them is a new key.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::common::{DFSchema, Result};
+use datafusion::catalog::default_table_source::DefaultTableSource;
+use datafusion::common::{Column, DFSchema, Result, internal_datafusion_err};
 use datafusion::execution::SessionState;
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
-use weir_policy::{Lookup, Residual, Snapshot};
+use weir_model::{ColumnId, DataSource};
+use weir_policy::{Lookup, Nothing, Residual, Snapshot};
 use weir_sources::{RawTable, Sources};
 
 use crate::fault::SourceFault;
 use crate::keyset::KeySet;
-use crate::lower::{Lowering, Unlowerable, coerced, lookups};
+use crate::lower::{Lowering, Need, Unlowerable, coerced, needs};
 
 /// Kept key sets, in bytes; the set that was used least recently goes first.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
-type Found = Lookup<Infallible>;
+/// The source that is being scanned.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a> {
+    pub(crate) source: &'a DataSource,
+    pub(crate) raw: &'a RawTable,
+}
+
+type Found = Lookup<Nothing>;
 /// SHA-256 over the lookup, the epoch and the versions of the files.
 type Key = [u8; 32];
 
@@ -47,20 +57,51 @@ impl Lookups {
         Self { sources, kept: Mutex::default() }
     }
 
-    /// The key sets of every lookup in `expr`, in the order in which lowering asks for them.
+    /// The key sets of everything that `expr` needs over the rows of `own`, in the order in which lowering asks for
+    /// them.
     pub(crate) async fn resolve(
         &self,
         state: &SessionState,
         snapshot: &Snapshot,
+        own: Own<'_>,
         expr: &Residual,
     ) -> Result<Vec<KeySet>> {
         let mut found = Vec::new();
-        lookups(expr, &mut found);
+        needs(expr, &mut found);
         let mut sets = Vec::with_capacity(found.len());
-        for lookup in found {
-            sets.push(self.keys(state, snapshot, lookup).await?.0);
+        for need in found {
+            sets.push(match need {
+                Need::Lookup(lookup) => self.keys(state, snapshot, lookup).await?.0,
+                Need::Frequent { columns, at_least } => self.frequent(state, snapshot, own, columns, at_least).await?,
+            });
         }
         Ok(sets)
+    }
+
+    /// The values that occur together in at least so many rows.
+    async fn frequent(
+        &self,
+        state: &SessionState,
+        snapshot: &Snapshot,
+        own: Own<'_>,
+        columns: &[ColumnId],
+        at_least: u32,
+    ) -> Result<KeySet> {
+        let mut digest = Sha256::new();
+        digest.update(b"frequent");
+        digest.update(own.source.id.0.to_be_bytes());
+        digest.update(at_least.to_be_bytes());
+        columns.iter().for_each(|column| digest.update(column.0.to_be_bytes()));
+        digest.update(snapshot.epoch().0.to_be_bytes());
+        digest.update(own.raw.version.to_be_bytes());
+        let key: Key = digest.finalize().into();
+        if let Some(set) = self.known(&key) {
+            return Ok(set);
+        }
+        let counted = count_values(state, own.raw, columns, at_least).await;
+        let set = counted.map_err(|e| SourceFault::new(own.source.name.clone(), &e))?;
+        self.keep(key, &set);
+        Ok(set)
     }
 
     /// Boxed, since lookups nest.
@@ -75,7 +116,7 @@ impl Lookups {
             let fault = |cause: &dyn std::fmt::Display| SourceFault::new(source.name.clone(), cause);
             let raw = self.sources.open(state, source).await.map_err(|e| fault(&e))?;
             let mut nested = Vec::new();
-            lookups(&lookup.filter, &mut nested);
+            needs(&lookup.filter, &mut nested);
             let mut nested_sets = Vec::with_capacity(nested.len());
             let mut digest = Sha256::new();
             let described = format!("{lookup:?}");
@@ -83,7 +124,10 @@ impl Lookups {
             digest.update(described.as_bytes());
             digest.update(snapshot.epoch().0.to_be_bytes());
             digest.update(raw.version.to_be_bytes());
-            for lookup in nested {
+            for need in nested {
+                let Need::Lookup(lookup) = need else {
+                    return Err(fault_without_source("it counts rows inside of another lookup"));
+                };
                 let (set, key) = self.keys(state, snapshot, lookup).await?;
                 digest.update(key);
                 nested_sets.push(set);
@@ -130,7 +174,8 @@ fn fault_without_source(why: &str) -> datafusion::common::DataFusionError {
 /// the inner side.
 async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested: Vec<KeySet>) -> Result<KeySet> {
     let schema = raw.provider.schema();
-    let mut lowering = Lowering { schema: schema.as_ref(), columns: &raw.columns, key_sets: nested.into_iter() };
+    let mut lowering =
+        Lowering { schema: schema.as_ref(), columns: &raw.columns, key_sets: nested.into_iter(), keys: None };
     let unlowerable = |e: Unlowerable| datafusion::common::internal_datafusion_err!("{e}");
     let filter = lowering.lower(&lookup.filter).map_err(unlowerable)?;
     let keys =
@@ -158,4 +203,28 @@ async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested:
         projected.properties().eq_properties.schema().fields().iter().map(|f| f.data_type().clone()).collect();
     let batches = collect(projected, state.task_ctx()).await?;
     KeySet::new(types, &batches)
+}
+
+/// Groups the raw rows by the columns and keeps the groups that are large enough; spills like every other aggregation.
+async fn count_values(state: &SessionState, raw: &RawTable, columns: &[ColumnId], at_least: u32) -> Result<KeySet> {
+    let schema = raw.provider.schema();
+    let place = |id: &ColumnId| {
+        let place = raw.columns.iter().find(|(known, _)| known == id).map(|(_, place)| *place);
+        place.ok_or_else(|| internal_datafusion_err!("a column to count is not there"))
+    };
+    let places = columns.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let projected = schema.project(&places)?;
+    let named = |name: &str| Expr::Column(Column::new_unqualified(name));
+    let keys: Vec<Expr> = projected.fields().iter().map(|field| named(field.name())).collect();
+    let rows = "rows of the group";
+    let source = Arc::new(DefaultTableSource::new(Arc::clone(&raw.provider)));
+    let plan = LogicalPlanBuilder::scan("raw", source, Some(places))?
+        .aggregate(keys.clone(), vec![count(lit(1_i64)).alias(rows)])?
+        .filter(named(rows).gt_eq(lit(i64::from(at_least))))?
+        .project(keys)?
+        .build()?;
+    let physical = state.create_physical_plan(&plan).await?;
+    let types = physical.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    let batches = collect(physical, state.task_ctx()).await?;
+    KeySet::with_nulls(types, &batches)
 }

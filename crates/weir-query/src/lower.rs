@@ -5,18 +5,26 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::functions::expr_fn;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator, lit, when};
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, Like, Operator, ScalarUDF, Volatility, create_udf, lit, when,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use weir_mask::{Keys, RowKey, Sampler};
 use weir_model::{ColumnId, Value, ValueSet};
+use weir_policy::ast::{CalendarUnit, RoundTo};
 use weir_policy::{Compare, Function, Residual};
 
 use crate::keyed;
 use crate::keyset::{KeySet, in_key_set};
+use crate::mask::CompiledMask;
+use crate::row_key::RowKeys;
 
 /// A residual that does not fit the table; a policy check should have refused it.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +37,22 @@ pub(crate) struct Lowering<'a> {
     pub(crate) schema: &'a Schema,
     pub(crate) columns: &'a [(ColumnId, usize)],
     pub(crate) key_sets: std::vec::IntoIter<KeySet>,
+    /// Those of the source, where something of it is sampled.
+    pub(crate) keys: Option<&'a Keys>,
 }
 
-/// The lookups of a residual, in the order in which lowering meets them. Nested ones belong to their lookup.
-pub(crate) fn lookups<'a>(expr: &'a Residual, found: &mut Vec<&'a weir_policy::Lookup<std::convert::Infallible>>) {
+/// What has to be read before a residual can be lowered.
+pub(crate) enum Need<'a> {
+    Lookup(&'a weir_policy::Lookup<weir_policy::Nothing>),
+    Frequent { columns: &'a [ColumnId], at_least: u32 },
+}
+
+/// What the residual needs, in the order in which lowering meets it. What a lookup needs inside belongs to the lookup.
+pub(crate) fn needs<'a>(expr: &'a Residual, found: &mut Vec<Need<'a>>) {
+    let lookups = needs;
     match expr {
-        Residual::Literal(_) | Residual::Column(_) => {}
+        Residual::Literal(_) | Residual::Column(_) | Residual::Sampled { .. } => {}
+        Residual::Frequent { columns, at_least } => found.push(Need::Frequent { columns, at_least: *at_least }),
         Residual::Compare { left, right, .. } => {
             lookups(left, found);
             lookups(right, found);
@@ -47,7 +65,7 @@ pub(crate) fn lookups<'a>(expr: &'a Residual, found: &mut Vec<&'a weir_policy::L
         Residual::Keyed { arms, .. } => arms.iter().for_each(|arm| lookups(&arm.rest, found)),
         Residual::InLookup(lookup) => {
             lookup.keys.iter().for_each(|key| lookups(&key.outer, found));
-            found.push(lookup);
+            found.push(Need::Lookup(lookup));
         }
         Residual::And(parts) | Residual::Or(parts) | Residual::Call { args: parts, .. } => {
             parts.iter().for_each(|part| lookups(part, found));
@@ -88,6 +106,12 @@ impl Lowering<'_> {
                 let set = self.key_sets.next().ok_or_else(|| Unlowerable("a lookup was not resolved".to_owned()))?;
                 in_key_set(outer, set)
             }
+            Residual::Frequent { columns, at_least: _ } => {
+                let columns = columns.iter().map(|id| self.lower(&Residual::Column(*id))).collect::<Result<_, _>>()?;
+                let set = self.key_sets.next().ok_or_else(|| Unlowerable("values were not counted".to_owned()))?;
+                in_key_set(columns, set)
+            }
+            Residual::Sampled { columns, per_ten_thousand } => self.sampled(columns, *per_ten_thousand)?,
             Residual::Like { value, pattern, case_insensitive } => {
                 let (value, pattern) = (Box::new(self.lower(value)?), Box::new(lit(pattern.as_str())));
                 Expr::Like(Like::new(false, value, pattern, None, *case_insensitive))
@@ -119,6 +143,8 @@ impl Lowering<'_> {
             | Residual::InValues { .. }
             | Residual::Keyed { .. }
             | Residual::InLookup(_)
+            | Residual::Frequent { .. }
+            | Residual::Sampled { .. }
             | Residual::Like { .. }
             | Residual::IsNull(_)
             | Residual::And(_)
@@ -159,7 +185,54 @@ impl Lowering<'_> {
         Ok(parts.into_iter().reduce(join).unwrap_or_else(|| lit(empty)))
     }
 
+    fn sampled(&self, columns: &[ColumnId], per_ten_thousand: u16) -> Result<Expr, Unlowerable> {
+        let keys = self.keys.ok_or_else(|| Unlowerable("the key of the sample was not asked for".to_owned()))?;
+        let sampler = Sampler::new(keys, per_ten_thousand);
+        let columns = columns.iter().map(|id| self.column(*id)).collect::<Result<Vec<_>, _>>()?;
+        let types = columns.iter().map(|(_, data_type)| data_type.clone()).collect();
+        let keeps = move |columns: &[ArrayRef]| {
+            let keys = RowKeys::new(columns)?;
+            let rows = columns.first().map_or(0, |column| column.len());
+            let mut key = RowKey::new();
+            let kept = (0..rows).map(|row| {
+                key.clear();
+                keys.write(row, &mut key);
+                Some(sampler.keeps(key.as_bytes()))
+            });
+            Ok(Arc::new(kept.collect::<BooleanArray>()) as ArrayRef)
+        };
+        let function = kernel("sampled", types, DataType::Boolean, keeps);
+        Ok(function.call(columns.into_iter().map(|(name, _)| Expr::Column(Column::new_unqualified(name))).collect()))
+    }
+
+    /// Down to a multiple or to the start of a calendar unit, as the rounding mask does.
+    fn round_down(&mut self, args: &[Residual]) -> Result<Expr, Unlowerable> {
+        let wrong = || Unlowerable("a call of round_down that is none".to_owned());
+        let [value, step] = args else { return Err(wrong()) };
+        let Residual::Literal(step) = step else { return Err(wrong()) };
+        let to = match step {
+            Value::Int(n) => RoundTo::Number(n.to_string()),
+            Value::Number(n) => RoundTo::Number(n.clone()),
+            Value::Text(unit) => {
+                let unit = CalendarUnit::ALL.into_iter().find(|known| known.as_str() == unit).ok_or_else(wrong)?;
+                RoundTo::Calendar(unit)
+            }
+            Value::Null | Value::Boolean(_) | Value::Date(_) | Value::Timestamp(_) => return Err(wrong()),
+        };
+        let data_type = self.type_of(value)?.ok_or_else(wrong)?;
+        let mask = CompiledMask::rounding(&to, &data_type).map_err(|e| Unlowerable(e.to_string()))?;
+        let round = move |columns: &[ArrayRef]| match columns {
+            [values] => mask.apply(values, &[]),
+            _ => Err(ArrowError::InvalidArgumentError("round_down takes one column".to_owned())),
+        };
+        let function = kernel("round_down", vec![data_type.clone()], data_type, round);
+        Ok(function.call(vec![self.lower(value)?]))
+    }
+
     fn call(&mut self, function: Function, args: &[Residual]) -> Result<Expr, Unlowerable> {
+        if function == Function::RoundDown {
+            return self.round_down(args);
+        }
         let mut args = args.iter().map(|arg| self.lower(arg)).collect::<Result<Vec<_>, _>>()?.into_iter();
         let arity = || Unlowerable(format!("`{}` has a wrong number of arguments", function.as_str()));
         let mut next = || args.next().ok_or_else(arity);
@@ -169,6 +242,16 @@ impl Lowering<'_> {
             Function::Length => expr_fn::character_length(next()?),
             Function::StartsWith => expr_fn::starts_with(next()?, next()?),
             Function::Substring => expr_fn::substring(next()?, next()?, next()?),
+            Function::Trim => expr_fn::btrim(vec![next()?]),
+            Function::Left => expr_fn::left(next()?, next()?),
+            Function::Right => expr_fn::right(next()?, next()?),
+            Function::If => when(next()?, next()?).otherwise(next()?).map_err(|e| Unlowerable(e.to_string()))?,
+            // The engine's own `concat` takes NULL for nothing.
+            Function::Concat => {
+                let join = |a, b| Expr::BinaryExpr(BinaryExpr::new(Box::new(a), Operator::StringConcat, Box::new(b)));
+                args.reduce(join).ok_or_else(arity)?
+            }
+            Function::RoundDown => return Err(arity()),
             // The engine's own `coalesce` is not made to be evaluated: it counts on being rewritten like this.
             Function::Coalesce => {
                 let mut args: Vec<Expr> = args.collect();
@@ -178,6 +261,20 @@ impl Lowering<'_> {
             }
         })
     }
+}
+
+/// A function of whole columns, of exactly these types.
+fn kernel(
+    name: &str,
+    takes: Vec<DataType>,
+    gives: DataType,
+    of: impl Fn(&[ArrayRef]) -> Result<ArrayRef, ArrowError> + Send + Sync + 'static,
+) -> ScalarUDF {
+    let of = move |args: &[ColumnarValue]| {
+        let columns = ColumnarValue::values_to_arrays(args)?;
+        Ok(ColumnarValue::Array(of(&columns)?))
+    };
+    create_udf(name, takes, gives, Volatility::Immutable, Arc::new(of))
 }
 
 /// With the types of every comparison made equal. Physical expressions are coerced when they are made; a condition that

@@ -3,26 +3,33 @@
 
 mod calendar;
 mod hash;
+mod randomized;
 mod round;
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, GenericStringBuilder, OffsetSizeTrait, StringViewBuilder, new_null_array,
+    Array, ArrayRef, AsArray, DictionaryArray, GenericStringBuilder, OffsetSizeTrait, PrimitiveArray,
+    StringViewBuilder, new_null_array,
 };
 use datafusion::arrow::datatypes::{
-    ArrowDictionaryKeyType, DataType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    ArrowDictionaryKeyType, ArrowPrimitiveType, DataType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use regex::{Regex, RegexBuilder};
-use weir_model::Secret;
+use weir_mask::{FormatPreserving, Keys, Randomizer, Reversible};
+use weir_model::{ColumnId, Secret};
 use weir_policy::Mask;
 use weir_policy::ast::RoundTo;
 
 use crate::lower::scalar;
+use crate::row_key::RowKeys;
 use hash::Hasher;
+use randomized::RandomizedMask;
 use round::NumberRounding;
 
 /// A mask that does not fit the column it is for; a policy check should have refused it.
@@ -48,21 +55,49 @@ enum Kind {
     RoundNumber(NumberRounding),
     RoundCalendar(weir_policy::ast::CalendarUnit),
     Regex { pattern: Arc<Regex>, replacement: Arc<str>, global: bool },
+    Reversible(Reversible),
+    FormatPreserving(Arc<FormatPreserving>),
+    Randomized(RandomizedMask),
+}
+
+/// The keys that the masks of a source need; those that none of them needs are absent.
+#[derive(Default)]
+pub(crate) struct MaskKeys {
+    /// Of the scope that hash masks have.
+    pub(crate) hash: Option<Secret>,
+    /// Of the source.
+    pub(crate) own: Option<Arc<Keys>>,
 }
 
 /// Compiled regular expressions are refused beyond this size, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
 impl CompiledMask {
-    /// `key` is the hash key of the source; only the hash mask uses it.
-    pub(crate) fn new(mask: &Mask, data_type: &DataType, key: Option<&Secret>) -> Result<Self, UnfitMask> {
+    /// `data_type` is that of `column` in the raw scan. A computed mask is none of these.
+    pub(crate) fn new(mask: &Mask, column: ColumnId, data_type: &DataType, keys: &MaskKeys) -> Result<Self, UnfitMask> {
         let unfit = |mask| move || UnfitMask { mask, data_type: data_type.to_string() };
         let text = is_text(data_type);
+        let own = |mask| keys.own.as_deref().ok_or_else(unfit(mask));
         let kind = match mask {
             Mask::Hash => {
-                let key = key.filter(|_| text).ok_or_else(unfit("hash"))?;
+                let key = keys.hash.as_ref().filter(|_| text).ok_or_else(unfit("hash"))?;
                 Kind::Hash(Hasher::new(key))
             }
+            Mask::Reversible if text => Kind::Reversible(Reversible::new(own("reversible")?, column)),
+            Mask::Reversible => return Err(unfit("reversible")()),
+            Mask::FormatPreserving => match data_type {
+                DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => {
+                    Kind::FormatPreserving(Arc::new(FormatPreserving::new(own("format preserving")?, column)))
+                }
+                _ if text => Kind::FormatPreserving(Arc::new(FormatPreserving::new(own("format preserving")?, column))),
+                _ => return Err(unfit("format preserving")()),
+            },
+            Mask::Randomized { how, row_key: _ } => {
+                let randomizer = Randomizer::new(own("randomised response")?, column);
+                let mask = RandomizedMask::new(how, data_type, randomizer);
+                Kind::Randomized(mask.ok_or_else(unfit("randomised response"))?)
+            }
+            Mask::Computed(_) => return Err(unfit("computed")()),
             Mask::Null => Kind::Null,
             Mask::Constant(value) => Kind::Constant(scalar(value, data_type).ok_or_else(unfit("constant"))?),
             Mask::Round(RoundTo::Number(bucket)) => {
@@ -89,12 +124,14 @@ impl CompiledMask {
         Ok(Self { kind, data_type: data_type.clone() })
     }
 
+    /// Rounding alone.
+    pub(crate) fn rounding(to: &RoundTo, data_type: &DataType) -> Result<Self, UnfitMask> {
+        Self::new(&Mask::Round(to.clone()), ColumnId(0), data_type, &MaskKeys::default())
+    }
+
     /// Whether the original values are needed at all.
     pub(crate) fn reads_values(&self) -> bool {
-        match self.kind {
-            Kind::Null | Kind::Constant(_) => false,
-            Kind::Hash(_) | Kind::RoundNumber(_) | Kind::RoundCalendar(_) | Kind::Regex { .. } => true,
-        }
+        !matches!(self.kind, Kind::Null | Kind::Constant(_))
     }
 
     /// The masked values of `rows` rows, where the original values are not needed.
@@ -102,24 +139,44 @@ impl CompiledMask {
         match &self.kind {
             Kind::Null => Ok(new_null_array(&self.data_type, rows)),
             Kind::Constant(value) => value.to_array_of_size(rows).map_err(|e| ArrowError::ComputeError(e.to_string())),
-            Kind::Hash(_) | Kind::RoundNumber(_) | Kind::RoundCalendar(_) | Kind::Regex { .. } => {
-                Err(ArrowError::ComputeError("this mask needs the original values".to_owned()))
-            }
+            _ => Err(ArrowError::ComputeError("this mask needs the original values".to_owned())),
         }
     }
 
-    pub(crate) fn apply(&self, values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    /// `row_key` are the key columns of the same rows; empty for masks that are not keyed by row.
+    pub(crate) fn apply(&self, values: &ArrayRef, row_key: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
         match &self.kind {
+            Kind::Reversible(reversible) => {
+                map_text(values, &mut |array| replace_text(array, |text| Some(Cow::Owned(reversible.mask(text)))))
+            }
+            Kind::FormatPreserving(encrypt) => match values.data_type() {
+                DataType::Int32 => Ok(whole::<Int32Type>(values, encrypt, i32::MIN.into()..=i32::MAX.into())),
+                DataType::Int64 => Ok(whole::<Int64Type>(values, encrypt, i64::MIN.into()..=i64::MAX.into())),
+                DataType::UInt32 => Ok(whole::<UInt32Type>(values, encrypt, u32::MIN.into()..=u32::MAX.into())),
+                DataType::UInt64 => Ok(whole::<UInt64Type>(values, encrypt, u64::MIN.into()..=u64::MAX.into())),
+                _ => map_text(values, &mut |array| replace_text(array, |text| encrypt.mask(text).map(Cow::Owned))),
+            },
+            Kind::Randomized(mask) => mask.apply(values, &RowKeys::new(row_key)?),
             Kind::Null | Kind::Constant(_) => self.without_values(values.len()),
             Kind::Hash(hasher) => map_text(values, &mut |array| hasher.apply(array)),
             Kind::RoundNumber(rounding) => rounding.apply(values),
             Kind::RoundCalendar(unit) => calendar::round(values, *unit),
             Kind::Regex { pattern, replacement, global } => map_text(values, &mut |array| {
                 let limit = usize::from(!global);
-                replace_text(array, |text| pattern.replacen(text, limit, replacement.as_ref()))
+                replace_text(array, |text| Some(pattern.replacen(text, limit, replacement.as_ref())))
             }),
         }
     }
+}
+
+fn whole<T: ArrowPrimitiveType>(values: &ArrayRef, encrypt: &FormatPreserving, range: RangeInclusive<i128>) -> ArrayRef
+where
+    T::Native: Into<i128> + TryFrom<i128>,
+{
+    let values: &PrimitiveArray<T> = values.as_primitive();
+    let masked: PrimitiveArray<T> =
+        values.iter().map(|value| T::Native::try_from(encrypt.mask_int(value?.into(), range.clone())?).ok()).collect();
+    Arc::new(masked.with_data_type(values.data_type().clone()))
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -158,14 +215,14 @@ fn map_text(
 
 fn replace_text<'a>(
     array: &'a ArrayRef,
-    replace: impl Fn(&'a str) -> std::borrow::Cow<'a, str>,
+    replace: impl Fn(&'a str) -> Option<Cow<'a, str>>,
 ) -> Result<ArrayRef, ArrowError> {
     fn offsets<'a, O: OffsetSizeTrait>(
         array: &'a ArrayRef,
-        replace: impl Fn(&'a str) -> std::borrow::Cow<'a, str>,
+        replace: impl Fn(&'a str) -> Option<Cow<'a, str>>,
     ) -> ArrayRef {
         let mut builder = GenericStringBuilder::<O>::with_capacity(array.len(), array.len() * 16);
-        array.as_string::<O>().iter().for_each(|text| builder.append_option(text.map(&replace)));
+        array.as_string::<O>().iter().for_each(|text| builder.append_option(text.and_then(&replace)));
         Arc::new(builder.finish())
     }
     match array.data_type() {
@@ -173,7 +230,7 @@ fn replace_text<'a>(
         DataType::LargeUtf8 => Ok(offsets::<i64>(array, replace)),
         DataType::Utf8View => {
             let mut builder = StringViewBuilder::with_capacity(array.len());
-            array.as_string_view().iter().for_each(|text| builder.append_option(text.map(&replace)));
+            array.as_string_view().iter().for_each(|text| builder.append_option(text.and_then(&replace)));
             Ok(Arc::new(builder.finish()))
         }
         other => Err(ArrowError::InvalidArgumentError(format!("text mask on {other}"))),

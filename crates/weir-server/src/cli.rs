@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{audit, config, demo, policy, serve, source, sql, user};
+use crate::commands::{
+    audit, config, demo, impersonation, key, policy, project, purpose, serve, source, sql, subscription, unmask, user,
+};
 
 /// Weir: data-access governance as one program
 ///
@@ -81,6 +83,18 @@ pub(crate) enum Command {
     User(user::User),
     /// Write, check and explain policies
     Policy(policy::Policy),
+    /// Ask for data sources, and approve or deny what was asked
+    Subscription(subscription::Subscription),
+    /// Say why data is used, and what whoever uses it for that promises
+    Purpose(purpose::Purpose),
+    /// Have people use data sources together, for stated purposes
+    Project(project::Project),
+    /// Let somebody act as others
+    Impersonation(impersonation::Impersonation),
+    /// Turn masked values back, for those who may, on record
+    Unmask(unmask::Unmask),
+    /// List the keys of masks, and make new ones
+    Key(key::Key),
     /// Show who read what, what was decided, and why
     Audit(audit::Audit),
     /// Check and show settings

@@ -7,14 +7,16 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection, SqliteConnection, query, query_scalar};
 use weir_model::{
-    AttributeKey, ColumnId, ColumnName, DataType, Epoch, GroupName, Location, PolicyKey, Principal, PrincipalId,
-    Secret, SourceName, Tag,
+    AttributeKey, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Location, PolicyKey, Principal,
+    PrincipalId, PrincipalSet, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
 
 use crate::error::{Failure, StoreError};
-use crate::{credential, facts, keys};
+use crate::keys::{self, KeyOwner, Of};
+use crate::vault::Vault;
+use crate::{credential, facts, projects, purposes, requests};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub enum Change {
         user: PrincipalId,
         password: Secret,
     },
-    /// Takes ownerships and selections along, so that a later user of the same name does not inherit them.
+    /// Takes along all that the user has or is part of, so that a later user of the same name does not inherit it.
     RemoveUser(PrincipalId),
     /// Declares the group if nobody did.
     AddToGroup {
@@ -49,10 +51,20 @@ pub enum Change {
         value: String,
     },
     CreateGroup(GroupName),
-    /// Fails while it has members.
+    /// Fails while it has members. Takes along the leave to act as them.
     DeleteGroup(GroupName),
     AddSource(NewSource),
     RemoveSource(SourceName),
+    /// Instead of the columns before; empty: there is none.
+    SetRowKey {
+        source: SourceName,
+        columns: Vec<ColumnName>,
+    },
+    /// A column of dates or timestamps.
+    SetEventTime {
+        source: SourceName,
+        column: Option<ColumnName>,
+    },
     SetSourceTags {
         source: SourceName,
         tags: BTreeSet<Tag>,
@@ -82,9 +94,118 @@ pub enum Change {
     /// Replaces the policy of the same key, which keeps its id.
     PutPolicy(Policy),
     RemovePolicy(PolicyKey),
+    /// An owner of the source wants the policy to hold for it.
+    ChoosePolicy {
+        policy: PolicyKey,
+        source: SourceName,
+    },
+    UnchoosePolicy {
+        policy: PolicyKey,
+        source: SourceName,
+    },
+    /// The actor, the target user and the target group must exist.
+    AllowImpersonation(Impersonation),
+    DenyImpersonation(Impersonation),
+    /// Makes the purposes above it too, without statements.
+    CreatePurpose {
+        purpose: PurposeName,
+        statement: Option<String>,
+    },
+    /// Another text voids the acknowledgements of the one before. Without one, that of the purpose above it holds.
+    SetStatement {
+        purpose: PurposeName,
+        statement: Option<String>,
+    },
+    /// Fails while there are purposes below it or projects use it.
+    RemovePurpose(PurposeName),
+    CreateProject {
+        project: ProjectName,
+        owners: BTreeSet<PrincipalId>,
+    },
+    RemoveProject(ProjectName),
+    AddProjectOwner {
+        project: ProjectName,
+        user: PrincipalId,
+    },
+    RemoveProjectOwner {
+        project: ProjectName,
+        user: PrincipalId,
+    },
+    AddMember {
+        project: ProjectName,
+        user: PrincipalId,
+    },
+    /// Voids what the member has acknowledged in the project.
+    RemoveMember {
+        project: ProjectName,
+        user: PrincipalId,
+    },
+    AddProjectSource {
+        project: ProjectName,
+        source: SourceName,
+    },
+    RemoveProjectSource {
+        project: ProjectName,
+        source: SourceName,
+    },
+    /// Without effect until it is approved.
+    AddProjectPurpose {
+        project: ProjectName,
+        purpose: PurposeName,
+    },
+    /// Whether whoever makes the change may approve, the caller has to know.
+    ApproveProjectPurpose {
+        project: ProjectName,
+        purpose: PurposeName,
+    },
+    RemoveProjectPurpose {
+        project: ProjectName,
+        purpose: PurposeName,
+    },
+    SetEqualized {
+        project: ProjectName,
+        on: bool,
+    },
+    SetMaskedJoins {
+        project: ProjectName,
+        on: bool,
+    },
+    /// A member promises to keep to a purpose of the project. `statement` is what the member has read, which must be
+    /// what holds now.
+    Acknowledge {
+        project: ProjectName,
+        user: PrincipalId,
+        purpose: PurposeName,
+        statement: String,
+    },
+    /// Asks those whom a subscription policy names: `policy`, else the oldest one on the source that takes people in on
+    /// request.
+    RequestSubscription {
+        source: SourceName,
+        user: PrincipalId,
+        reason: String,
+        policy: Option<PolicyKey>,
+    },
+    /// Fills the first open place that the approver can fill. `until_unix_ms` is when the subscription ends.
+    ApproveSubscription {
+        request: u64,
+        approver: PrincipalId,
+        until_unix_ms: Option<u64>,
+    },
+    /// Also ends what was approved. Whoever could approve can deny.
+    DenySubscription {
+        request: u64,
+        approver: PrincipalId,
+        reason: String,
+    },
+    WithdrawSubscription {
+        request: u64,
+    },
+    /// Makes a new key for masks. Those before stay, to unmask with.
+    RotateKey(KeyOwner),
 }
 
-/// A data source to register. Its id, its columns' ids and its hash key are made by the store.
+/// A data source to register. Its id, its columns' ids and its key are made by the store.
 #[derive(Clone, Debug)]
 pub struct NewSource {
     pub name: SourceName,
@@ -93,6 +214,10 @@ pub struct NewSource {
     pub owners: BTreeSet<PrincipalId>,
     /// In the order in which queries see them.
     pub columns: Vec<NewColumn>,
+    /// Columns whose values together tell rows apart; may be none.
+    pub row_key: Vec<ColumnName>,
+    /// The column of dates or timestamps that says when what a row tells of happened.
+    pub event_time: Option<ColumnName>,
     pub location: Location,
 }
 
@@ -135,23 +260,114 @@ impl fmt::Display for Change {
             }
             Change::PutPolicy(policy) => write!(f, "put policy `{}`", policy.key),
             Change::RemovePolicy(key) => write!(f, "remove policy `{key}`"),
+            Change::SetRowKey { source, columns: _ } => write!(f, "set the row key of data source `{source}`"),
+            Change::SetEventTime { source, column: Some(column) } => {
+                write!(f, "make column `{column}` the event time of data source `{source}`")
+            }
+            Change::SetEventTime { source, column: None } => {
+                write!(f, "take the event time from data source `{source}`")
+            }
+            Change::ChoosePolicy { policy, source } => write!(f, "choose policy `{policy}` for data source `{source}`"),
+            Change::UnchoosePolicy { policy, source } => {
+                write!(f, "end the choice of policy `{policy}` for data source `{source}`")
+            }
+            Change::AllowImpersonation(Impersonation { actor, target }) => {
+                write!(f, "let user `{actor}` act as {target}")
+            }
+            Change::DenyImpersonation(Impersonation { actor, target }) => {
+                write!(f, "let user `{actor}` not act as {target} any more")
+            }
+            Change::CreatePurpose { purpose, statement: _ } => write!(f, "create purpose `{purpose}`"),
+            Change::SetStatement { purpose, statement: _ } => write!(f, "set the statement of purpose `{purpose}`"),
+            Change::RemovePurpose(purpose) => write!(f, "remove purpose `{purpose}`"),
+            Change::CreateProject { project, owners: _ } => write!(f, "create project `{project}`"),
+            Change::RemoveProject(project) => write!(f, "remove project `{project}`"),
+            Change::AddProjectOwner { project, user } => {
+                write!(f, "make user `{user}` an owner of project `{project}`")
+            }
+            Change::RemoveProjectOwner { project, user } => {
+                write!(f, "end the ownership of user `{user}` of project `{project}`")
+            }
+            Change::AddMember { project, user } => write!(f, "make user `{user}` a member of project `{project}`"),
+            Change::RemoveMember { project, user } => {
+                write!(f, "end the membership of user `{user}` in project `{project}`")
+            }
+            Change::AddProjectSource { project, source } => {
+                write!(f, "add data source `{source}` to project `{project}`")
+            }
+            Change::RemoveProjectSource { project, source } => {
+                write!(f, "remove data source `{source}` from project `{project}`")
+            }
+            Change::AddProjectPurpose { project, purpose } => {
+                write!(f, "add purpose `{purpose}` to project `{project}`")
+            }
+            Change::ApproveProjectPurpose { project, purpose } => {
+                write!(f, "approve purpose `{purpose}` of project `{project}`")
+            }
+            Change::RemoveProjectPurpose { project, purpose } => {
+                write!(f, "remove purpose `{purpose}` from project `{project}`")
+            }
+            Change::SetEqualized { project, on } => {
+                write!(f, "switch equalization of project `{project}` {}", onoff(*on))
+            }
+            Change::SetMaskedJoins { project, on } => {
+                write!(f, "switch masked joins of project `{project}` {}", onoff(*on))
+            }
+            Change::Acknowledge { project, user, purpose, statement: _ } => {
+                write!(f, "acknowledge purpose `{purpose}` of project `{project}` as user `{user}`")
+            }
+            Change::RequestSubscription { source, user, reason: _, policy: _ } => {
+                write!(f, "request a subscription to data source `{source}` for user `{user}`")
+            }
+            Change::ApproveSubscription { request, approver, until_unix_ms: _ } => {
+                write!(f, "approve request {request} as user `{approver}`")
+            }
+            Change::DenySubscription { request, approver, reason: _ } => {
+                write!(f, "deny request {request} as user `{approver}`")
+            }
+            Change::WithdrawSubscription { request } => write!(f, "withdraw request {request}"),
+            Change::RotateKey(of) => write!(f, "make a new key for {of}"),
         }
     }
+}
+
+fn onoff(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+/// What every change may want to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub(crate) at_unix_ms: u64,
+    /// A principal, or `local`.
+    pub(crate) by: &'a str,
+    pub(crate) vault: &'a Vault,
+}
+
+impl Making<'_> {
+    /// As the database keeps it.
+    pub(crate) fn at(&self) -> i64 {
+        time(self.at_unix_ms)
+    }
+}
+
+/// As the database keeps it.
+pub(crate) fn time(unix_ms: u64) -> i64 {
+    i64::try_from(unix_ms).unwrap_or(i64::MAX)
 }
 
 /// Does all of `changes` or none. Returns the epoch that holds afterwards: the next one if anything changed, else the
 /// one that held before.
 pub(crate) async fn apply(
     conn: &mut SqliteConnection,
-    at_unix_ms: u64,
-    by: &str,
+    making: Making<'_>,
     changes: &[Change],
 ) -> Result<Epoch, Failure> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let mut what = Vec::new();
     let mut rows = rows_changed(&mut tx).await?;
     for change in changes {
-        change.make(&mut tx).await?;
+        change.make(&mut tx, &making).await?;
         let rows_now = rows_changed(&mut tx).await?;
         if rows_now != rows {
             what.push(change);
@@ -160,8 +376,8 @@ pub(crate) async fn apply(
     }
     let Some((first, others)) = what.split_first() else { return Ok(facts::epoch(&mut tx).await?) };
     let what = if others.is_empty() { first.to_string() } else { format!("{first} and {} more", others.len()) };
-    let at = i64::try_from(at_unix_ms).unwrap_or(i64::MAX);
-    let insert = query("INSERT INTO epoch (at_unix_ms, made_by, what) VALUES (?, ?, ?)").bind(at).bind(by).bind(what);
+    let insert = query("INSERT INTO epoch (at_unix_ms, made_by, what) VALUES (?, ?, ?)");
+    let insert = insert.bind(making.at()).bind(making.by).bind(what);
     let epoch = insert.execute(&mut *tx).await?.last_insert_rowid();
     tx.commit().await?;
     Ok(Epoch(u64::try_from(epoch).map_err(|e| StoreError::corrupt("epoch", e))?))
@@ -173,10 +389,10 @@ async fn rows_changed(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
 }
 
 impl Change {
-    async fn make(&self, tx: &mut SqliteConnection) -> Result<(), Failure> {
+    async fn make(&self, tx: &mut SqliteConnection, making: &Making<'_>) -> Result<(), Failure> {
         match self {
             Change::PutUser(user) => put_user(tx, user).await,
-            Change::SetPassword { user, password } => credential::set(tx, user, password).await,
+            Change::SetPassword { user, password } => credential::set(tx, making.vault, user, password).await,
             Change::RemoveUser(id) => {
                 let delete =
                     query("DELETE FROM principal WHERE iam = ? AND name = ?").bind(id.iam().as_str()).bind(id.name());
@@ -208,11 +424,13 @@ impl Change {
             }
             Change::CreateGroup(group) => declare(tx, group).await,
             Change::DeleteGroup(group) => delete_group(tx, group).await,
-            Change::AddSource(source) => add_source(tx, source).await,
+            Change::AddSource(source) => add_source(tx, making, source).await,
             Change::RemoveSource(name) => {
                 let delete = query("DELETE FROM source WHERE id = ?").bind(source_row(tx, name).await?);
                 found(delete.execute(tx).await?, "data source", name)
             }
+            Change::SetRowKey { source, columns } => set_row_key(tx, source, columns).await,
+            Change::SetEventTime { source, column } => set_event_time(tx, source, column.as_ref()).await,
             Change::SetSourceTags { source, tags } => {
                 let id = source_row(tx, source).await?;
                 let update =
@@ -247,22 +465,83 @@ impl Change {
                 let delete = query("DELETE FROM policy WHERE key = ?").bind(key.as_str());
                 found(delete.execute(tx).await?, "policy", key)
             }
+            Change::ChoosePolicy { policy, source } => {
+                let insert = "INSERT OR IGNORE INTO chosen_policy (policy, source) VALUES (?, ?)";
+                let (policy, source) = (policy_row(tx, policy).await?, source_row(tx, source).await?);
+                link(tx, insert, policy, source).await.map(drop)
+            }
+            Change::UnchoosePolicy { policy, source } => {
+                let delete = "DELETE FROM chosen_policy WHERE policy = ? AND source = ?";
+                let rows = (policy_row(tx, policy).await?, source_row(tx, source).await?);
+                found(link(tx, delete, rows.0, rows.1).await?, "choice", format!("{policy} for {source}"))
+            }
+            Change::AllowImpersonation(grant) => {
+                let insert =
+                    "INSERT OR IGNORE INTO impersonation (actor, target_principal, target_group) VALUES (?, ?, ?)";
+                impersonation(tx, insert, grant).await.map(drop)
+            }
+            Change::DenyImpersonation(grant) => {
+                let delete =
+                    "DELETE FROM impersonation WHERE actor = ? AND target_principal IS ? AND target_group IS ?";
+                let Impersonation { actor, target } = grant;
+                found(impersonation(tx, delete, grant).await?, "impersonation", format!("{actor} as {target}"))
+            }
+            Change::CreatePurpose { purpose, statement } => purposes::create(tx, purpose, statement.as_deref()).await,
+            Change::SetStatement { purpose, statement } => {
+                purposes::set_statement(tx, purpose, statement.as_deref()).await
+            }
+            Change::RemovePurpose(purpose) => purposes::remove(tx, purpose).await,
+            Change::CreateProject { project, owners } => projects::create(tx, project, owners).await,
+            Change::RemoveProject(project) => projects::remove(tx, project).await,
+            Change::AddProjectOwner { project, user } => projects::add_owner(tx, project, user).await,
+            Change::RemoveProjectOwner { project, user } => projects::remove_owner(tx, project, user).await,
+            Change::AddMember { project, user } => projects::add_member(tx, project, user).await,
+            Change::RemoveMember { project, user } => projects::remove_member(tx, project, user).await,
+            Change::AddProjectSource { project, source } => projects::add_source(tx, project, source).await,
+            Change::RemoveProjectSource { project, source } => projects::remove_source(tx, project, source).await,
+            Change::AddProjectPurpose { project, purpose } => projects::add_purpose(tx, making, project, purpose).await,
+            Change::ApproveProjectPurpose { project, purpose } => {
+                projects::approve_purpose(tx, making, project, purpose).await
+            }
+            Change::RemoveProjectPurpose { project, purpose } => projects::remove_purpose(tx, project, purpose).await,
+            Change::SetEqualized { project, on } => projects::set_equalized(tx, project, *on).await,
+            Change::SetMaskedJoins { project, on } => projects::set_masked_joins(tx, making, project, *on).await,
+            Change::Acknowledge { project, user, purpose, statement } => {
+                projects::acknowledge(tx, making, project, user, purpose, statement).await
+            }
+            Change::RequestSubscription { source, user, reason, policy } => {
+                requests::ask(tx, making, source, user, reason, policy.as_ref()).await
+            }
+            Change::ApproveSubscription { request, approver, until_unix_ms } => {
+                requests::approve(tx, making, *request, approver, *until_unix_ms).await
+            }
+            Change::DenySubscription { request, approver, reason } => {
+                requests::deny(tx, making, *request, approver, reason).await
+            }
+            Change::WithdrawSubscription { request } => requests::withdraw(tx, making, *request).await,
+            Change::RotateKey(of) => {
+                let of = match of {
+                    KeyOwner::Source(source) => Of::Source(source_row(tx, source).await?),
+                    KeyOwner::Project(project) => Of::Project(projects::row(tx, project).await?),
+                };
+                keys::make(tx, making.vault, of, making.at()).await
+            }
         }
     }
 }
 
 const ADD_OWNER: &str = "INSERT OR IGNORE INTO source_owner (source, principal) VALUES (?, ?)";
 
-fn missing<T>(kind: &'static str, name: impl fmt::Display) -> Result<T, Failure> {
+pub(crate) fn missing<T>(kind: &'static str, name: impl fmt::Display) -> Result<T, Failure> {
     Err(StoreError::NotFound { kind, name: name.to_string() }.into())
 }
 
 /// An error if no row was touched.
-fn found(result: SqliteQueryResult, kind: &'static str, name: impl fmt::Display) -> Result<(), Failure> {
+pub(crate) fn found(result: SqliteQueryResult, kind: &'static str, name: impl fmt::Display) -> Result<(), Failure> {
     if result.rows_affected() == 0 { missing(kind, name) } else { Ok(()) }
 }
 
-fn json(value: &impl Serialize) -> Result<String, StoreError> {
+pub(crate) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e| StoreError::corrupt("value", e))
 }
 
@@ -303,7 +582,7 @@ async fn delete_group(tx: &mut SqliteConnection, group: &GroupName) -> Result<()
     found(delete.execute(tx).await?, "group", group)
 }
 
-async fn add_source(tx: &mut SqliteConnection, source: &NewSource) -> Result<(), Failure> {
+async fn add_source(tx: &mut SqliteConnection, making: &Making<'_>, source: &NewSource) -> Result<(), Failure> {
     let insert = "INSERT INTO source (schema_name, table_name, location, tags, next_column) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (schema_name, table_name) DO NOTHING RETURNING id";
     let next_column = u32::try_from(source.columns.len()).unwrap_or(u32::MAX).saturating_add(1);
@@ -330,10 +609,75 @@ async fn add_source(tx: &mut SqliteConnection, source: &NewSource) -> Result<(),
     for owner in &source.owners {
         relate(tx, ADD_OWNER, &source.name, owner).await?;
     }
-    keys::make(tx, id).await
+    set_row_key(tx, &source.name, &source.row_key).await?;
+    set_event_time(tx, &source.name, source.event_time.as_ref()).await?;
+    keys::make(tx, making.vault, Of::Source(id), making.at()).await
 }
 
-async fn source_row(tx: &mut SqliteConnection, name: &SourceName) -> Result<i64, Failure> {
+async fn set_row_key(tx: &mut SqliteConnection, source: &SourceName, columns: &[ColumnName]) -> Result<(), Failure> {
+    let mut ids = Vec::with_capacity(columns.len());
+    for column in columns {
+        let (_, id) = column_row(tx, source, column).await?;
+        if ids.contains(&id) {
+            let what = format!("the row key of data source `{source}` cannot be set");
+            return Err(StoreError::refused(what, format!("column `{column}` is in it twice")).into());
+        }
+        ids.push(id);
+    }
+    let source = source_row(tx, source).await?;
+    let update = query("UPDATE source SET row_key = ?1 WHERE id = ?2 AND row_key <> ?1").bind(json(&ids)?).bind(source);
+    update.execute(tx).await?;
+    Ok(())
+}
+
+async fn set_event_time(
+    tx: &mut SqliteConnection,
+    source: &SourceName,
+    column: Option<&ColumnName>,
+) -> Result<(), Failure> {
+    let row = source_row(tx, source).await?;
+    let mut id = None;
+    if let Some(column) = column {
+        let (_, found) = column_row(tx, source, column).await?;
+        let select = query_scalar("SELECT type FROM source_column WHERE source = ? AND id = ?").bind(row).bind(found.0);
+        let text: String = select.fetch_one(&mut *tx).await?;
+        let data_type: DataType = facts::json(|| format!("column `{source}.{column}`"), &text)?;
+        if ![TypeClass::Date, TypeClass::Timestamp].contains(&data_type.class()) {
+            let what = format!("column `{source}.{column}` cannot be the event time");
+            return Err(StoreError::refused(what, format!("it is of type {data_type}, not a date or timestamp")).into());
+        }
+        id = Some(found.0);
+    }
+    let update = query("UPDATE source SET event_time = ?1 WHERE id = ?2 AND event_time IS NOT ?1").bind(id).bind(row);
+    update.execute(tx).await?;
+    Ok(())
+}
+
+/// Runs `sql` with the actor and the target of a grant, all of which must exist.
+async fn impersonation(
+    tx: &mut SqliteConnection,
+    sql: &'static str,
+    grant: &Impersonation,
+) -> Result<SqliteQueryResult, Failure> {
+    let actor = user_row(tx, &grant.actor).await?;
+    let (user, group) = match &grant.target {
+        PrincipalSet::User(user) if *user == grant.actor => {
+            let what = format!("user `{user}` cannot be let act as user `{user}`");
+            return Err(StoreError::refused(what, "everybody acts as oneself already").into());
+        }
+        PrincipalSet::User(user) => (Some(user_row(tx, user).await?), None),
+        PrincipalSet::Group(group) => {
+            let select = query_scalar("SELECT name FROM declared_group WHERE name = ?").bind(group.as_str());
+            match select.fetch_optional(&mut *tx).await? {
+                Some(name) => (None, Some::<String>(name)),
+                None => return missing("group", group),
+            }
+        }
+    };
+    Ok(query(sql).bind(actor).bind(user).bind(group).execute(tx).await?)
+}
+
+pub(crate) async fn source_row(tx: &mut SqliteConnection, name: &SourceName) -> Result<i64, Failure> {
     let select = query_scalar("SELECT id FROM source WHERE schema_name = ? AND table_name = ?");
     match select.bind(name.schema()).bind(name.table()).fetch_optional(tx).await? {
         Some(id) => Ok(id),
@@ -354,6 +698,31 @@ async fn column_row(
     }
 }
 
+pub(crate) async fn user_row(tx: &mut SqliteConnection, user: &PrincipalId) -> Result<i64, Failure> {
+    let select = query_scalar("SELECT id FROM principal WHERE iam = ? AND name = ?");
+    match select.bind(user.iam().as_str()).bind(user.name()).fetch_optional(tx).await? {
+        Some(id) => Ok(id),
+        None => missing("user", user),
+    }
+}
+
+async fn policy_row(tx: &mut SqliteConnection, key: &PolicyKey) -> Result<i64, Failure> {
+    match query_scalar("SELECT id FROM policy WHERE key = ?").bind(key.as_str()).fetch_optional(tx).await? {
+        Some(id) => Ok(id),
+        None => missing("policy", key),
+    }
+}
+
+/// Runs `sql` with two rows.
+pub(crate) async fn link(
+    tx: &mut SqliteConnection,
+    sql: &'static str,
+    one: i64,
+    other: i64,
+) -> Result<SqliteQueryResult, Failure> {
+    Ok(query(sql).bind(one).bind(other).execute(tx).await?)
+}
+
 /// Runs `sql` with a source and a principal, both of which must exist.
 async fn relate(
     tx: &mut SqliteConnection,
@@ -361,12 +730,8 @@ async fn relate(
     source: &SourceName,
     user: &PrincipalId,
 ) -> Result<SqliteQueryResult, Failure> {
-    let source = source_row(tx, source).await?;
-    let select = query_scalar::<_, i64>("SELECT id FROM principal WHERE iam = ? AND name = ?");
-    match select.bind(user.iam().as_str()).bind(user.name()).fetch_optional(&mut *tx).await? {
-        Some(user) => Ok(query(sql).bind(source).bind(user).execute(tx).await?),
-        None => missing("user", user),
-    }
+    let (source, user) = (source_row(tx, source).await?, user_row(tx, user).await?);
+    link(tx, sql, source, user).await
 }
 
 /// What does not read back as itself is not saved: nobody would decide by what its author wrote.

@@ -6,17 +6,32 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection as _, query, query_scalar};
+use sqlx::{ConnectOptions, Connection as _, SqlSafeStr, Sqlite, Transaction, query, query_scalar};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::{Failure, StoreError};
 
-static STATE: Migrator = sqlx::migrate!("./migrations/state");
-static AUDIT: Migrator = sqlx::migrate!("./migrations/audit");
+static STATE: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator(&[
+        ("state", include_str!("../migrations/state/0001_state.sql")),
+        ("projects", include_str!("../migrations/state/0002_projects.sql")),
+    ])
+});
+static AUDIT: LazyLock<Migrator> =
+    LazyLock::new(|| migrator(&[("audit", include_str!("../migrations/audit/0001_audit.sql"))]));
+
+/// Steps in their order. What was done once must not be changed any more: databases know its checksum.
+fn migrator(steps: &[(&'static str, &'static str)]) -> Migrator {
+    let steps = (1..).zip(steps).map(|(version, (description, sql))| {
+        Migration::new(version, (*description).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(steps.collect())
+}
 
 /// SQLite's result code for a file that is no database.
 const NOT_A_DATABASE: &str = "26";
@@ -34,13 +49,13 @@ impl Database {
     /// Principals, sources, policies and the rest of what decisions depend on.
     pub(crate) fn state(dir: &Path) -> Self {
         let application_id = i64::from(u32::from_be_bytes(*b"WEIR"));
-        Self { path: dir.join("weir.db"), migrations: &STATE, application_id, busy_timeout: Duration::from_secs(30) }
+        Self { path: dir.join("weir.db"), migrations: &*STATE, application_id, busy_timeout: Duration::from_secs(30) }
     }
 
     /// Records of reads.
     pub(crate) fn audit(dir: &Path) -> Self {
         let application_id = i64::from(u32::from_be_bytes(*b"WEIA"));
-        Self { path: dir.join("audit.db"), migrations: &AUDIT, application_id, busy_timeout: Duration::from_secs(5) }
+        Self { path: dir.join("audit.db"), migrations: &*AUDIT, application_id, busy_timeout: Duration::from_secs(5) }
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -52,9 +67,16 @@ impl Database {
         self.migrations.iter().map(|m| m.version).max().unwrap_or(0)
     }
 
-    /// Makes the file if it is missing and brings it up to date. A file of a newer version, or of another program, is
-    /// left as it is. The caller keeps other processes from doing the same at once.
+    /// Makes the file if it is missing and brings it up to date.
     pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
+        let mut preparing = self.begin_preparing().await?;
+        preparing.upgrade().await?.commit().await.map_err(|e| self.blame(e))?;
+        preparing.end().await
+    }
+
+    /// Makes the file if it is missing. A file of a newer version, or of another program, is left as it is. The caller
+    /// keeps other processes from doing the same at once.
+    pub(crate) async fn begin_preparing(&self) -> Result<Preparing<'_>, StoreError> {
         // SQLite would make it readable for everyone. One that is there must not be opened here: closing it again
         // would release the locks of this process's other connections.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path) {
@@ -63,17 +85,8 @@ impl Database {
             Err(source) => return Err(StoreError::File { doing: "make", path: self.path.clone(), source }),
         }
         let mut conn = self.options().connect().await.map_err(|e| self.blame(e))?;
-        let outdated = self.version(&mut conn).await? < self.known_version();
-        query("PRAGMA journal_mode = WAL").execute(&mut conn).await.map_err(|e| self.blame(e))?;
-        // Begun without anything to do too, to find out here and not at the first change whether it can be written.
-        let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.blame(e))?;
-        if outdated {
-            // All steps in one transaction: a kill leaves the old version or the new one.
-            let done = self.migrations.run_direct(None, &mut *tx, false).await;
-            done.map_err(|source| StoreError::Migration { path: self.path.clone(), source })?;
-        }
-        tx.commit().await.map_err(|e| self.blame(e))?;
-        conn.close().await.map_err(|e| self.blame(e))
+        let from = self.version(&mut conn).await?;
+        Ok(Preparing { database: self, conn, from })
     }
 
     /// The schema version of the file, 0 when it is empty; an error if it is not one that this program can use.
@@ -148,6 +161,44 @@ impl Database {
             Failure::Sql(e) => StoreError::Database { path, source: e.into() },
             Failure::Store(e) => e,
         }
+    }
+}
+
+/// A file that is being brought up to date.
+pub(crate) struct Preparing<'a> {
+    database: &'a Database,
+    conn: SqliteConnection,
+    /// The schema version that was found, 0 for a new file.
+    pub(crate) from: i64,
+}
+
+impl Preparing<'_> {
+    /// All steps in one transaction, which the caller may add to: a kill leaves the old version or the new one.
+    pub(crate) async fn upgrade(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        let (database, outdated) = (self.database, self.from < self.database.known_version());
+        let blame = |e| database.blame(e);
+        query("PRAGMA journal_mode = WAL").execute(&mut self.conn).await.map_err(blame)?;
+        // What the steps replace shall not stay readable in the file.
+        query("PRAGMA secure_delete = ON").execute(&mut self.conn).await.map_err(blame)?;
+        // Begun without anything to do too, to find out here and not at the first change whether it can be written.
+        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await.map_err(blame)?;
+        if outdated {
+            let done = database.migrations.run_direct(None, &mut *tx, false).await;
+            done.map_err(|source| StoreError::Migration { path: database.path.clone(), source })?;
+        }
+        Ok(tx)
+    }
+
+    /// Writes the file anew, without what was deleted in it long ago.
+    pub(crate) async fn scrub(&mut self) -> Result<(), StoreError> {
+        let scrubbed = query("VACUUM").execute(&mut self.conn).await.map_err(|e| self.database.blame(e));
+        scrubbed?;
+        let emptied = query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.conn).await;
+        emptied.map(drop).map_err(|e| self.database.blame(e))
+    }
+
+    pub(crate) async fn end(self) -> Result<(), StoreError> {
+        self.conn.close().await.map_err(|e| self.database.blame(e))
     }
 }
 

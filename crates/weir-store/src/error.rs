@@ -39,6 +39,8 @@ pub enum StoreError {
     Replaced { path: PathBuf },
     #[error("another server runs on data directory `{}`", dir.display())]
     ServerRuns { dir: PathBuf },
+    #[error("master key `{}` cannot be used: {why}", path.display())]
+    MasterKey { path: PathBuf, why: String },
     #[error("stored {what} cannot be read: {why}")]
     Corrupt { what: String, why: String },
     #[error("{kind} `{name}` does not exist")]
@@ -47,6 +49,11 @@ pub enum StoreError {
     Exists { kind: &'static str, name: String },
     #[error("group `{group}` still has members, such as `{member}`")]
     GroupHasMembers { group: String, member: String },
+    #[error("{what} is in use by {by}")]
+    InUse { what: String, by: String },
+    /// `what` is a sentence such as `request 3 cannot be denied`.
+    #[error("{what}: {why}")]
+    Refused { what: String, why: String },
     #[error("an empty password cannot be set for user `{user}`")]
     EmptyPassword { user: String },
     #[error("policy `{key}` cannot be saved: its YAML spelling does not read back as the same policy")]
@@ -62,6 +69,10 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn corrupt(what: impl Into<String>, why: impl ToString) -> Self {
         Self::Corrupt { what: what.into(), why: why.to_string() }
+    }
+
+    pub(crate) fn refused(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Refused { what: what.into(), why: why.into() }
     }
 
     /// The message and those of its causes, for ports and logs.

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use sqlx::{Connection, SqliteConnection, query_as, query_scalar};
 use weir_model::{
-    Column, ColumnId, ColumnName, DataSource, Epoch, IamId, PolicyId, Principal, PrincipalId, SourceId, SourceName,
+    Column, ColumnId, ColumnName, DataSource, Epoch, GroupName, IamId, Impersonation, PolicyId, PolicyKey, Principal,
+    PrincipalId, PrincipalSet, SourceId, SourceName,
 };
 use weir_policy::ast::Policy;
 use weir_policy::{Facts, StoredPolicy, language};
 
 use crate::error::{Failure, StoreError};
+use crate::{projects, requests};
 
 /// The rows of one epoch, not yet understood.
 pub(crate) struct Rows {
@@ -21,42 +23,28 @@ pub(crate) struct Rows {
     owners: Vec<PersonRow>,
     selected: Vec<PersonRow>,
     policies: Vec<(u32, String, String)>,
+    chosen: Vec<(String, u32)>,
+    impersonations: Vec<ImpersonationRow>,
+    projects: projects::Rows,
+    requests: requests::Rows,
 }
 
-#[derive(sqlx::FromRow)]
-struct PrincipalRow {
-    iam: String,
-    name: String,
-    groups: String,
-    attributes: String,
-    permissions: String,
-}
+/// Identity manager, name, groups, attributes, permissions.
+type PrincipalRow = (String, String, String, String, String);
+/// Id, schema, table, location, tags, row key, event time.
+type SourceRow = (u32, String, String, String, String, String, Option<u32>);
+/// Source, id, name, type, nullable, tags.
+type ColumnRow = (u32, u32, String, String, bool, String);
+/// A source, and the identity manager and name of whom it has something to do with.
+type PersonRow = (u32, String, String);
+/// Identity manager and name of the actor, then of the target, or its group.
+type ImpersonationRow = (String, String, Option<String>, Option<String>, Option<String>);
 
-#[derive(sqlx::FromRow)]
-struct SourceRow {
-    id: u32,
-    schema_name: String,
-    table_name: String,
-    location: String,
-    tags: String,
-}
-
-#[derive(sqlx::FromRow)]
-struct ColumnRow {
-    source: u32,
-    id: u32,
-    name: String,
-    r#type: String,
-    nullable: bool,
-    tags: String,
-}
-
-/// A source and a principal that owns it, or is selected for it.
-#[derive(sqlx::FromRow)]
-struct PersonRow {
-    source: u32,
-    iam: String,
-    name: String,
+/// What the rows of an epoch say at some time.
+pub(crate) struct Understood {
+    pub(crate) facts: Facts,
+    /// When the same rows begin to say something else.
+    pub(crate) until_unix_ms: Option<u64>,
 }
 
 pub(crate) async fn epoch(conn: &mut SqliteConnection) -> Result<Epoch, sqlx::Error> {
@@ -71,9 +59,11 @@ pub(crate) async fn read(conn: &mut SqliteConnection) -> Result<Rows, sqlx::Erro
         principals: query_as("SELECT iam, name, groups, attributes, permissions FROM principal ORDER BY id")
             .fetch_all(&mut *tx)
             .await?,
-        sources: query_as("SELECT id, schema_name, table_name, location, tags FROM source ORDER BY id")
-            .fetch_all(&mut *tx)
-            .await?,
+        sources: query_as(
+            "SELECT id, schema_name, table_name, location, tags, row_key, event_time FROM source ORDER BY id",
+        )
+        .fetch_all(&mut *tx)
+        .await?,
         columns: query_as("SELECT source, id, name, type, nullable, tags FROM source_column ORDER BY source, position")
             .fetch_all(&mut *tx)
             .await?,
@@ -84,6 +74,17 @@ pub(crate) async fn read(conn: &mut SqliteConnection) -> Result<Rows, sqlx::Erro
             .fetch_all(&mut *tx)
             .await?,
         policies: query_as("SELECT id, key, text FROM policy ORDER BY id").fetch_all(&mut *tx).await?,
+        chosen: query_as("SELECT p.key, c.source FROM chosen_policy c JOIN policy p ON p.id = c.policy")
+            .fetch_all(&mut *tx)
+            .await?,
+        impersonations: query_as(
+            "SELECT a.iam, a.name, t.iam, t.name, i.target_group FROM impersonation i
+             JOIN principal a ON a.id = i.actor LEFT JOIN principal t ON t.id = i.target_principal",
+        )
+        .fetch_all(&mut *tx)
+        .await?,
+        projects: projects::Rows::read(&mut tx).await?,
+        requests: requests::Rows::live(&mut tx).await?,
     };
     tx.commit().await?;
     Ok(rows)
@@ -91,83 +92,107 @@ pub(crate) async fn read(conn: &mut SqliteConnection) -> Result<Rows, sqlx::Erro
 
 impl Rows {
     /// One row that cannot be understood fails all: deciding without it could let through too much.
-    pub(crate) fn understand(self) -> Result<Facts, StoreError> {
+    pub(crate) fn understand(self, now_unix_ms: u64) -> Result<Understood, StoreError> {
         let mut owners: BTreeMap<u32, BTreeSet<PrincipalId>> = BTreeMap::new();
-        for row in self.owners {
-            owners.entry(row.source).or_default().insert(principal_id(&row.iam, &row.name)?);
+        for (source, iam, name) in self.owners {
+            owners.entry(source).or_default().insert(principal_id(&iam, &name)?);
         }
         let mut columns: BTreeMap<u32, Vec<Column>> = BTreeMap::new();
         for row in self.columns {
-            columns.entry(row.source).or_default().push(row.understand()?);
+            columns.entry(row.0).or_default().push(column(row)?);
         }
         let mut sources = Vec::with_capacity(self.sources.len());
         for row in self.sources {
-            let (owners, columns) = (owners.remove(&row.id), columns.remove(&row.id));
-            sources.push(row.understand(owners.unwrap_or_default(), columns.unwrap_or_default())?);
+            let (owners, columns) = (owners.remove(&row.0), columns.remove(&row.0));
+            sources.push(source(row, owners.unwrap_or_default(), columns.unwrap_or_default())?);
         }
         let selected =
-            self.selected.into_iter().map(|row| Ok((SourceId(row.source), principal_id(&row.iam, &row.name)?)));
-        Ok(Facts {
+            self.selected.into_iter().map(|(source, iam, name)| Ok((SourceId(source), principal_id(&iam, &name)?)));
+        let chosen = self.chosen.into_iter().map(|(key, source)| {
+            let key = PolicyKey::new(key).map_err(|e| StoreError::corrupt("choice of a policy", e))?;
+            Ok((key, SourceId(source)))
+        });
+        let policies: Vec<StoredPolicy> = self
+            .policies
+            .into_iter()
+            .map(|(id, key, text)| Ok(StoredPolicy { id: PolicyId(id), policy: policy(&key, &text)? }))
+            .collect::<Result<_, StoreError>>()?;
+        let granted = self.requests.approved(now_unix_ms, &policies)?;
+        let mut facts = Facts {
             epoch: Some(Epoch(self.epoch)),
-            principals: self.principals.into_iter().map(PrincipalRow::understand).collect::<Result<_, StoreError>>()?,
+            principals: self.principals.into_iter().map(understood).collect::<Result<_, StoreError>>()?,
             sources,
-            policies: self
-                .policies
-                .into_iter()
-                .map(|(id, key, text)| Ok(StoredPolicy { id: PolicyId(id), policy: policy(&key, &text)? }))
-                .collect::<Result<_, StoreError>>()?,
+            policies,
             selected: selected.collect::<Result<_, StoreError>>()?,
-        })
+            approved: BTreeSet::new(),
+            chosen: chosen.collect::<Result<_, StoreError>>()?,
+            projects: self.projects.understand()?,
+            impersonations: self.impersonations.into_iter().map(impersonation).collect::<Result<_, StoreError>>()?,
+        };
+        facts.approved = requests::admitted(&facts, &granted);
+        let until_unix_ms = granted.iter().filter_map(|grant| grant.until_unix_ms).min();
+        Ok(Understood { facts, until_unix_ms })
     }
 }
 
-impl PrincipalRow {
-    fn understand(self) -> Result<Principal, StoreError> {
-        let id = principal_id(&self.iam, &self.name)?;
-        let what = || format!("principal `{id}`");
-        Ok(Principal {
-            groups: json(what, &self.groups)?,
-            attributes: json(what, &self.attributes)?,
-            permissions: json(what, &self.permissions)?,
-            id,
-        })
+fn understood((iam, name, groups, attributes, permissions): PrincipalRow) -> Result<Principal, StoreError> {
+    let id = principal_id(&iam, &name)?;
+    let what = || format!("principal `{id}`");
+    Ok(Principal {
+        groups: json(what, &groups)?,
+        attributes: json(what, &attributes)?,
+        permissions: json(what, &permissions)?,
+        id,
+    })
+}
+
+fn source(row: SourceRow, owners: BTreeSet<PrincipalId>, columns: Vec<Column>) -> Result<DataSource, StoreError> {
+    let (id, schema, table, location, tags, row_key, event_time) = row;
+    let name = SourceName::new(schema, table).map_err(|e| StoreError::corrupt("data source", e))?;
+    let what = || format!("data source `{name}`");
+    let source = DataSource {
+        id: SourceId(id),
+        tags: json(what, &tags)?,
+        owners,
+        columns,
+        row_key: json(what, &row_key)?,
+        event_time: event_time.map(ColumnId),
+        location: json(what, &location)?,
+        name: name.clone(),
+    };
+    let mut named = source.row_key.iter().chain(&source.event_time);
+    match named.find(|column| source.column_by_id(**column).is_none()) {
+        None => Ok(source),
+        Some(column) => Err(StoreError::corrupt(what(), format!("it has no column {column}"))),
     }
 }
 
-impl SourceRow {
-    fn understand(self, owners: BTreeSet<PrincipalId>, columns: Vec<Column>) -> Result<DataSource, StoreError> {
-        let name =
-            SourceName::new(self.schema_name, self.table_name).map_err(|e| StoreError::corrupt("data source", e))?;
-        let what = || format!("data source `{name}`");
-        Ok(DataSource {
-            id: SourceId(self.id),
-            tags: json(what, &self.tags)?,
-            owners,
-            columns,
-            location: json(what, &self.location)?,
-            name,
-        })
-    }
+fn column((source, id, name, data_type, nullable, tags): ColumnRow) -> Result<Column, StoreError> {
+    let what = || format!("column `{name}` of data source {source}");
+    Ok(Column {
+        id: ColumnId(id),
+        data_type: json(what, &data_type)?,
+        nullable,
+        tags: json(what, &tags)?,
+        name: ColumnName::new(name.clone()).map_err(|e| StoreError::corrupt(what(), e))?,
+    })
 }
 
-impl ColumnRow {
-    fn understand(self) -> Result<Column, StoreError> {
-        let what = || format!("column `{}` of data source {}", self.name, self.source);
-        Ok(Column {
-            id: ColumnId(self.id),
-            data_type: json(what, &self.r#type)?,
-            nullable: self.nullable,
-            tags: json(what, &self.tags)?,
-            name: ColumnName::new(self.name.clone()).map_err(|e| StoreError::corrupt(what(), e))?,
-        })
-    }
+fn impersonation((iam, name, target_iam, target_name, group): ImpersonationRow) -> Result<Impersonation, StoreError> {
+    let corrupt = |why: &dyn ToString| StoreError::corrupt("leave to act as others", why.to_string());
+    let target = match (target_iam, target_name, group) {
+        (Some(iam), Some(name), None) => PrincipalSet::User(principal_id(&iam, &name)?),
+        (None, None, Some(group)) => PrincipalSet::Group(GroupName::new(group).map_err(|e| corrupt(&e))?),
+        _ => return Err(corrupt(&"it has not one target")),
+    };
+    Ok(Impersonation { actor: principal_id(&iam, &name)?, target })
 }
 
-fn principal_id(iam: &str, name: &str) -> Result<PrincipalId, StoreError> {
+pub(crate) fn principal_id(iam: &str, name: &str) -> Result<PrincipalId, StoreError> {
     IamId::new(iam).and_then(|iam| PrincipalId::new(iam, name)).map_err(|e| StoreError::corrupt("principal", e))
 }
 
-fn json<T: DeserializeOwned>(what: impl Fn() -> String, text: &str) -> Result<T, StoreError> {
+pub(crate) fn json<T: DeserializeOwned>(what: impl Fn() -> String, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::corrupt(what(), e))
 }
 
@@ -190,7 +215,7 @@ pub(crate) async fn principal(conn: &mut SqliteConnection, id: &PrincipalId) -> 
     let row: Option<PrincipalRow> =
         query_as(select).bind(id.iam().as_str()).bind(id.name()).fetch_optional(conn).await?;
     match row {
-        Some(row) => Ok(row.understand()?),
+        Some(row) => Ok(understood(row)?),
         None => Err(StoreError::NotFound { kind: "user", name: id.to_string() }.into()),
     }
 }

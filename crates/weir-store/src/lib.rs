@@ -12,6 +12,10 @@ mod error;
 mod facts;
 mod feed;
 mod keys;
+mod projects;
+mod purposes;
+mod requests;
+mod vault;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -20,17 +24,29 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::{query_as, query_scalar};
-use weir_guard::{Attempt, AuditSink, Clock, Credentials, KeyRing, Outcome, PortError, ScramVerifier, SnapshotFeed};
-use weir_model::{Epoch, GroupName, PrincipalId, Secret, SourceId};
-use weir_policy::{Facts, Snapshot};
+use weir_guard::{
+    Attempt, AuditSink, Clock, Credentials, KeyRing, MaskKey, Outcome, PortError, ScramVerifier, SnapshotFeed,
+};
+use weir_model::{Epoch, GroupName, PrincipalId, Secret};
+use weir_policy::{Facts, KeyScope, Snapshot};
 
 pub use audit::{AuditEntry, AuditFilter};
 pub use change::{Change, NewColumn, NewSource};
 pub use error::StoreError;
+pub use keys::{KeyOwner, KeyRecord};
+pub use projects::{Acknowledgement, Deed, ProjectPurpose, ProjectRecord};
+pub use purposes::PurposeRecord;
+pub use requests::{ActKind, RequestAct, RequestState, SubscriptionRequest};
 
 use audit::AuditLog;
+use change::Making;
 use database::{Database, Slot};
 use feed::Feed;
+use purposes::Statements;
+use vault::Vault;
+
+/// The schema version since which keys and passwords are encrypted.
+const SEALED_SINCE: i64 = 2;
 
 /// An open data directory. Clones share it.
 #[derive(Clone)]
@@ -39,6 +55,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
+    vault: Vault,
     reader: Slot,
     writer: Slot,
     feed: Feed,
@@ -69,6 +86,12 @@ impl Store {
     /// Opens `dir`, making it and its files when they are missing and bringing them up to date. Must be called within
     /// a tokio runtime, where the audit log's writer then runs.
     pub async fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::open_with_key(dir, &dir.join("master.key"), clock).await
+    }
+
+    /// With the master key in a file of its own, which may lie elsewhere. It is made together with the directory.
+    pub async fn open_with_key(dir: &Path, key: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let key = std::path::absolute(key).map_err(|source| file_error("find", key, source))?;
         let dir = std::path::absolute(dir).map_err(|source| file_error("find", dir, source))?;
         make_directory(&dir)?;
         let (state, audit) = (Database::state(&dir), Database::audit(&dir));
@@ -78,10 +101,11 @@ impl Store {
         if !state.exists() {
             audit.prepare().await?;
         }
-        state.prepare().await?;
+        let vault = prepare_state(&state, &key).await?;
         sync_directory(&dir)?;
         Ok(Self(Arc::new(Inner {
             clock,
+            vault,
             reader: Slot::new(Database::state(&dir)),
             writer: Slot::new(state),
             feed: Feed::new(),
@@ -120,7 +144,7 @@ impl Store {
 
     /// Everything that decisions depend on, at one epoch.
     pub async fn facts(&self) -> Result<Facts, StoreError> {
-        feed::facts(&self.0.reader).await
+        feed::facts(&self.0.reader, self.0.clock.as_ref()).await
     }
 
     /// The epoch that holds now; 0 before the first change.
@@ -140,6 +164,36 @@ impl Store {
         names.into_iter().map(|name| GroupName::new(name).map_err(|e| StoreError::corrupt("group", e))).collect()
     }
 
+    /// All projects, by name, with what decisions do not depend on too.
+    pub async fn projects(&self) -> Result<Vec<ProjectRecord>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let projects = projects::list(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| projects)
+    }
+
+    /// All registered purposes, by name.
+    pub async fn purposes(&self) -> Result<Vec<PurposeRecord>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let statements = Statements::read(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back()?;
+        statements.list()
+    }
+
+    /// All requests for subscriptions that were ever made, the oldest first.
+    pub async fn requests(&self) -> Result<Vec<SubscriptionRequest>, StoreError> {
+        let now_unix_ms = self.0.clock.unix_ms();
+        let mut conn = self.0.reader.lease().await?;
+        let requests = requests::list(&mut conn, now_unix_ms).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| requests)
+    }
+
+    /// Which keys of masks there are: by owner, the one in use last. Never the keys.
+    pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let keys = keys::list(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| keys)
+    }
+
     /// The newest `limit` changes, newest first.
     pub async fn changes(&self, limit: u32) -> Result<Vec<EpochRecord>, StoreError> {
         let mut conn = self.0.reader.lease().await?;
@@ -156,7 +210,8 @@ impl Store {
     pub async fn apply(&self, by: &str, changes: Vec<Change>) -> Result<Epoch, StoreError> {
         let writer = &self.0.writer;
         let mut conn = writer.lease().await?;
-        let done = change::apply(&mut conn, self.0.clock.unix_ms(), by, &changes).await;
+        let making = Making { at_unix_ms: self.0.clock.unix_ms(), by, vault: &self.0.vault };
+        let done = change::apply(&mut conn, making, &changes).await;
         let epoch = done.map_err(|e| writer.database.blame(e))?;
         conn.give_back()?;
         tracing::info!(epoch = epoch.0, by, changes = changes.len(), "changes applied");
@@ -179,7 +234,7 @@ impl Store {
 #[async_trait]
 impl SnapshotFeed for Store {
     async fn current(&self) -> Result<Arc<Snapshot>, PortError> {
-        self.0.feed.current(&self.0.reader).await.map_err(|e| unavailable("snapshot feed", &e))
+        self.0.feed.current(&self.0.reader, self.0.clock.as_ref()).await.map_err(|e| unavailable("snapshot feed", &e))
     }
 }
 
@@ -202,8 +257,12 @@ impl AuditSink for Store {
 
 #[async_trait]
 impl KeyRing for Store {
-    async fn hash_key(&self, source: SourceId) -> Result<Secret, PortError> {
-        self.read_hash_key(source).await.map_err(|e| unavailable("key ring", &e))
+    async fn mask_key(&self, scope: &KeyScope) -> Result<MaskKey, PortError> {
+        self.read_key(scope).await.map_err(|e| unavailable("key ring", &e))
+    }
+
+    async fn mask_key_by_id(&self, scope: &KeyScope, id: u32) -> Result<Option<Secret>, PortError> {
+        self.read_key_by_id(scope, id).await.map_err(|e| unavailable("key ring", &e))
     }
 }
 
@@ -215,15 +274,23 @@ impl Credentials for Store {
 }
 
 impl Store {
-    async fn read_hash_key(&self, source: SourceId) -> Result<Secret, StoreError> {
+    async fn read_key(&self, scope: &KeyScope) -> Result<MaskKey, StoreError> {
         let mut conn = self.0.reader.lease().await?;
-        let key = keys::load(&mut conn, source).await.map_err(|e| self.0.reader.database.blame(e))?;
+        let key = keys::newest(&mut conn, &self.0.vault, scope).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| key)
+    }
+
+    async fn read_key_by_id(&self, scope: &KeyScope, id: u32) -> Result<Option<Secret>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let key = keys::by_id(&mut conn, &self.0.vault, scope, id).await;
+        let key = key.map_err(|e| self.0.reader.database.blame(e))?;
         conn.give_back().map(|()| key)
     }
 
     async fn read_credential(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, StoreError> {
         let mut conn = self.0.reader.lease().await?;
-        let verifier = credential::load(&mut conn, principal).await.map_err(|e| self.0.reader.database.blame(e))?;
+        let verifier = credential::load(&mut conn, &self.0.vault, principal).await;
+        let verifier = verifier.map_err(|e| self.0.reader.database.blame(e))?;
         conn.give_back().map(|()| verifier)
     }
 }
@@ -232,6 +299,30 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("dir", &self.0.dir).finish_non_exhaustive()
     }
+}
+
+/// Brings the state up to date and finds its master key, or makes one if there was none to be had yet. What lay
+/// unencrypted is encrypted in the transaction that brings the schema up to date.
+async fn prepare_state(state: &Database, key: &Path) -> Result<Vault, StoreError> {
+    let blame = |e| state.blame(e);
+    let mut preparing = state.begin_preparing().await?;
+    let from = preparing.from;
+    // Before anything is changed: without its key a directory is left as it is.
+    let vault = if from < SEALED_SINCE { Vault::open_or_make(key)? } else { Vault::open(key)? };
+    let mut tx = preparing.upgrade().await?;
+    if from < SEALED_SINCE {
+        vault.adopt(&mut tx).await.map_err(blame)?;
+        keys::seal_all(&mut tx, &vault).await.map_err(blame)?;
+        credential::seal_all(&mut tx, &vault).await.map_err(blame)?;
+    } else {
+        vault.check(&mut tx).await.map_err(blame)?;
+    }
+    tx.commit().await.map_err(|e| state.blame(e))?;
+    if (1..SEALED_SINCE).contains(&from) {
+        preparing.scrub().await?;
+    }
+    preparing.end().await?;
+    Ok(vault)
 }
 
 fn unavailable(port: &'static str, e: &StoreError) -> PortError {

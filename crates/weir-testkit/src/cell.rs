@@ -43,20 +43,26 @@ impl Cell {
 
     /// A literal as a value of `data_type`; `None` when it is none.
     pub fn of_type(value: &Value, data_type: &DataType) -> Option<Cell> {
-        let cell = Cell::literal(value)?;
-        Some(match (cell, data_type) {
+        Cell::literal(value)?.coerced(data_type)
+    }
+
+    /// The same value in a column of the type; `None` when it is none of it.
+    pub fn coerced(self, data_type: &DataType) -> Option<Cell> {
+        Some(match (self, data_type) {
+            (Cell::Int(n), DataType::Int32) if i32::try_from(n).is_err() => return None,
             (Cell::Int(n), DataType::Float64) => Cell::Float(n as f64),
-            (Cell::Decimal { unscaled, scale }, DataType::Float64) => {
-                Cell::Float(decimal_text(unscaled, scale).parse().ok()?)
-            }
             (Cell::Int(n), DataType::Decimal { scale, .. }) => {
                 Cell::rescaled(i128::from(n), 0, u32::try_from(*scale).ok()?)?
+            }
+            (Cell::Decimal { unscaled, scale }, DataType::Float64) => {
+                Cell::Float(decimal_text(unscaled, scale).parse().ok()?)
             }
             (Cell::Decimal { unscaled, scale }, DataType::Decimal { scale: to, .. }) => {
                 Cell::rescaled(unscaled, scale, u32::try_from(*to).ok()?)?
             }
             (Cell::Null, _) => Cell::Null,
             (cell @ Cell::Int(_), DataType::Int32 | DataType::Int64)
+            | (cell @ Cell::Float(_), DataType::Float64)
             | (cell @ Cell::Boolean(_), DataType::Boolean)
             | (cell @ Cell::Text(_), DataType::Text)
             | (cell @ Cell::Date(_), DataType::Date)

@@ -6,11 +6,15 @@ mod predicate;
 mod query;
 mod world;
 
+pub use policy::Restriction;
 pub use query::{Query, Readable, queries};
-pub use world::World;
+pub use world::{Speaker, World};
 
 /// Begins every text that was planted to be found again if it leaks.
 pub const CANARY: &str = "HIDDEN_";
+
+/// When statements are made where nothing else is said: the start of 2025, in milliseconds since 1970.
+pub const AT_UNIX_MS: u64 = 1_735_689_600_000;
 
 /// Caps on what is made.
 #[derive(Clone, Copy, Debug)]
@@ -47,32 +51,33 @@ impl Default for Sizes {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use weir_policy::{Snapshot, SourceDecision, language};
+    use weir_policy::{Snapshot, language};
 
     use super::*;
     use crate::dice::Dice;
+    use crate::portable::carry_out;
 
     const SEEDS: std::ops::Range<u64> = 0..60;
 
     #[test]
-    fn snapshot_and_oracle_agree_on_who_may_read() {
+    fn decisions_carried_out_show_what_the_oracle_says() {
         for seed in SEEDS {
             let world = World::generate(seed, &Sizes::default());
             let snapshot = Snapshot::compile(world.facts.clone());
-            let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
-            for person in &world.facts.principals {
-                let visible = world.visible(&person.id);
-                for (source, decided) in snapshot.decide(&person.id, &sources).sources {
-                    let denied = matches!(decided, SourceDecision::Deny(..));
-                    assert_eq!(
-                        denied,
-                        !visible.contains_key(&source),
-                        "{} of {source}: {decided:?}\n{world}",
-                        person.id
-                    );
+            for speaker in &world.speakers {
+                let visible = world.visible(speaker);
+                let (person, surroundings) = (&speaker.principal, speaker.surroundings());
+                for source in &world.facts.sources {
+                    let decision = snapshot.decide(person, &surroundings, &[source.id]);
+                    let (_, decided) = &decision.sources[0];
+                    let seen = carry_out(&world, source, decided);
+                    let rows = seen.map(|seen| seen.into_iter().map(|seen| seen.row).collect::<Vec<_>>());
+                    assert_eq!(rows.as_ref(), visible.get(&source.id), "{speaker} of {source:?}: {decided:?}\n{world}");
                 }
+                let listed: BTreeSet<_> = snapshot.visible(person, &surroundings).iter().map(|s| s.id).collect();
+                assert_eq!(listed, visible.keys().copied().collect(), "{speaker}\n{world}");
             }
         }
     }
@@ -89,10 +94,10 @@ mod tests {
 
     #[test]
     fn worlds_are_worth_looking_at() {
-        let (mut partly, mut masked, mut canaries) = (0, 0, 0);
+        let (mut partly, mut masked, mut canaries, mut rows) = (0, 0, 0, 0);
         for seed in SEEDS {
             let world = World::generate(seed, &Sizes::default());
-            let visible = world.visible(&world.facts.principals[0].id);
+            let visible = world.visible(&world.speakers[0]);
             let differs = |(id, rows): (&weir_model::SourceId, &Vec<crate::Row>)| {
                 let original = &world.tables[id];
                 (!rows.is_empty() && rows.len() < original.len(), rows.iter().any(|row| !original.contains(row)))
@@ -101,9 +106,112 @@ mod tests {
             partly += usize::from(seen.iter().any(|(partly, _)| *partly));
             masked += usize::from(seen.iter().any(|(_, masked)| *masked));
             canaries += usize::from(!world.canaries(&visible).is_empty());
+            rows += usize::from(visible.values().any(|rows| !rows.is_empty()));
         }
-        println!("of 60 worlds: {partly} with hidden rows, {masked} with masks, {canaries} with canaries");
-        assert!(partly > 20 && masked > 20 && canaries > 30);
+        println!(
+            "of 60 worlds: {partly} with hidden rows, {masked} with masks, {canaries} with canaries, {rows} with rows"
+        );
+        assert!(partly > 20 && masked > 30 && canaries > 30 && rows > 50);
+    }
+
+    /// What is never made is never tested.
+    #[test]
+    fn everything_that_policies_can_say_is_said() {
+        let mut decisions = String::new();
+        let mut statements = String::new();
+        for seed in 0..200 {
+            let world = World::generate(seed, &Sizes::default());
+            let snapshot = Snapshot::compile(world.facts.clone());
+            let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
+            for speaker in &world.speakers {
+                let decision = snapshot.decide(&speaker.principal, &speaker.surroundings(), &sources);
+                decisions.push_str(&format!("{:?}", decision.sources));
+            }
+            world.facts.policies.iter().for_each(|p| statements.push_str(&format!("{:?}", p.policy.statement)));
+        }
+        for said in [
+            "Anyone",
+            "When(",
+            "Asking(",
+            "Selected",
+            "Require",
+            "Hash",
+            "Null",
+            "Constant(",
+            "Round(Number",
+            "Regex {",
+            "Round(Calendar",
+            "Reversible",
+            "FormatPreserving",
+            "KAnonymous(",
+            "Replaced {",
+            "Within(",
+            "WithinDays(",
+            "Custom(",
+            "user: Group",
+            "user: Attribute",
+            "user: Purpose",
+            "Time(",
+            "Sample(",
+            "LimitToPurposes(",
+            "EveryoneExcept(",
+            "Who(",
+            "MemberOf(",
+            "HasAttribute",
+            ".*\"",
+            "Owner",
+            "UnderPurpose(",
+            "Permitted(",
+            "SourceTagged(",
+            "ColumnTagged(",
+            "ColumnNamedLike",
+            "NoTags",
+            "AnyTag",
+            "InSchema(",
+            "OwnedBy(User",
+            "OwnedBy(Group",
+            "ChosenByOwner",
+            "AllSources",
+            "InLookup",
+            "Exists",
+            "PurposesContains(",
+            "IsUsingPurpose(",
+            "MaskedColumn",
+            "Username",
+            "Iam",
+            "Concat",
+            "Left",
+            "Right",
+            "Trim",
+            "RoundDown",
+            "If",
+            "Coalesce",
+        ] {
+            assert!(statements.contains(said), "no policy has {said}");
+        }
+        for decided in [
+            "NotSubscribed",
+            "NoSuchProject",
+            "NotInProject",
+            "NotAcknowledged",
+            "PurposeRequired",
+            "BrokenPolicy",
+            "Clear(",
+            "Frequent",
+            "Sampled",
+            "Keyed",
+            "InLookup",
+            "InValues",
+            "Computed(",
+            "Randomized",
+            "Reversible",
+            "FormatPreserving",
+            "otherwise: Some",
+            "hash_key: Project",
+            "hash_key: Source",
+        ] {
+            assert!(decisions.contains(decided), "no decision has {decided}");
+        }
     }
 
     #[test]
@@ -112,7 +220,7 @@ mod tests {
         for seed in SEEDS {
             let world = World::generate(seed, &Sizes::default());
             let mut other = world.clone();
-            let subject = &world.facts.principals[0].id;
+            let subject = &world.speakers[0];
             other.disturb(subject, 90, &mut Dice::new(seed));
             assert_eq!(world.visible(subject), other.visible(subject));
             changed += usize::from(world.tables != other.tables);
@@ -124,7 +232,7 @@ mod tests {
     fn a_seed_keeps_its_meaning() {
         let text = |seed| {
             let world = World::generate(seed, &Sizes::default());
-            let visible: BTreeMap<_, _> = world.visible(&world.facts.principals[0].id);
+            let visible: BTreeMap<_, _> = world.visible(&world.speakers[0]);
             format!("{:?} {:?}", world.tables, queries(&world, &visible, &mut Dice::new(seed), &Sizes::default(), 5))
         };
         assert_eq!(text(7), text(7));

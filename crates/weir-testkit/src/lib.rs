@@ -12,6 +12,7 @@ pub mod cell;
 pub mod dice;
 pub mod generate;
 pub mod oracle;
+pub mod portable;
 pub mod ports;
 pub mod retail;
 pub mod slt;

@@ -1,83 +1,133 @@
 //! The naive second engine: it reads the policies as written and walks every one of them for every row and cell.
 //! Slow on purpose, and written without a look at how the product compiles and runs policies; the two must agree.
+//! Shared with the product are the ciphers and keyed hashes of `weir-mask`, which have published vectors of their own.
 
-mod mask;
+pub(crate) mod mask;
 mod people;
-mod predicate;
+pub(crate) mod predicate;
+mod time;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
-use weir_model::{Column, DataSource, PolicyId, Principal, PrincipalId, SourceId};
+use weir_model::{Column, DataSource, PolicyId, PrincipalId, ProjectName, PurposeName, Secret, SourceId, Surroundings};
 use weir_policy::ast::{
-    Action, Body, Cascade, Circumstance, Circumstances, Columns, MaskAction, Policy, Rule, Subscribers,
+    Action, Body, Cascade, Circumstance, Circumstances, Columns, Condition, MaskAction, Method, Policy, RowCondition,
+    Rule, Subscribers,
 };
-use weir_policy::{Facts, StoredPolicy};
+use weir_policy::{Facts, KeyScope, StoredPolicy};
 
 use crate::cell::{Cell, Row, Tables};
+use mask::Masking;
+use people::Me;
 use predicate::Scope;
 
-/// The 256-bit key of the hash mask of each source.
-pub type Keys = BTreeMap<SourceId, [u8; 32]>;
+/// The 256-bit root keys of sources and projects, each the first of its scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    pub sources: BTreeMap<SourceId, [u8; 32]>,
+    pub projects: BTreeMap<ProjectName, [u8; 32]>,
+}
+
+/// The number of every key.
+pub const KEY_ID: u32 = 1;
+
+impl Keys {
+    pub fn get(&self, scope: &KeyScope) -> Option<Secret> {
+        let key = match scope {
+            KeyScope::Source(source) => self.sources.get(source),
+            KeyScope::Project(project) => self.projects.get(project),
+        };
+        key.map(|key| Secret::new(key.as_slice()))
+    }
+}
+
+impl From<BTreeMap<SourceId, [u8; 32]>> for Keys {
+    fn from(sources: BTreeMap<SourceId, [u8; 32]>) -> Self {
+        Self { sources, projects: BTreeMap::new() }
+    }
+}
+
+impl FromIterator<(SourceId, [u8; 32])> for Keys {
+    fn from_iter<I: IntoIterator<Item = (SourceId, [u8; 32])>>(keys: I) -> Self {
+        Self::from(BTreeMap::from_iter(keys))
+    }
+}
 
 /// Why a policy cannot be carried out.
 #[derive(Debug, PartialEq)]
-enum Misfit {
+pub(crate) enum Misfit {
     /// The source lacks a column that it speaks of.
     Absent,
     /// Anything else; the source is closed.
     Broken,
 }
 
-/// The rows of `source` that `principal` sees, each with the values she sees; `None` when the source does not exist
-/// for her.
-pub fn visible_copy(
-    facts: &Facts,
-    tables: &Tables,
-    keys: &Keys,
-    principal: &PrincipalId,
-    source: SourceId,
-) -> Option<Vec<Row>> {
-    let seen = visible_rows(facts, tables, keys, principal, source)?;
-    Some(seen.into_iter().map(|(_, row)| row).collect())
-}
-
-/// As [`visible_copy`], each row with its place among the original rows.
-pub fn visible_rows(
-    facts: &Facts,
-    tables: &Tables,
-    keys: &Keys,
-    principal: &PrincipalId,
-    source: SourceId,
-) -> Option<Vec<(usize, Row)>> {
-    let principal = facts.principals.iter().find(|p| p.id == *principal)?;
-    let source = facts.sources.iter().find(|s| s.id == source)?;
-    let policies =
-        facts.policies.iter().filter(|p| !p.policy.staged && applies(&p.policy.statement.on, source)).collect();
-    let oracle = Oracle { facts, tables, principal, source, policies };
-    if !oracle.is_subscribed() {
-        return None;
-    }
-    oracle.copy(keys.get(&source.id)?).ok()
-}
-
-struct Oracle<'a> {
-    facts: &'a Facts,
-    tables: &'a Tables,
-    principal: &'a Principal,
-    source: &'a DataSource,
-    /// Those with an effect on the source.
-    policies: Vec<&'a StoredPolicy>,
+/// A world as one person in her surroundings asks about it.
+#[derive(Clone, Copy)]
+pub struct Oracle<'a> {
+    pub facts: &'a Facts,
+    pub tables: &'a Tables,
+    pub keys: &'a Keys,
+    pub principal: &'a PrincipalId,
+    pub surroundings: &'a Surroundings,
 }
 
 impl Oracle<'_> {
+    /// The rows of `source` that she sees, each with the values she sees; `None` when the source does not exist for her.
+    pub fn visible_copy(&self, source: SourceId) -> Option<Vec<Row>> {
+        Some(self.visible_rows(source)?.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// As [`Self::visible_copy`], each row with its place among the original rows.
+    pub fn visible_rows(&self, source: SourceId) -> Option<Vec<(usize, Row)>> {
+        let view = self.view(source)?;
+        if !view.is_subscribed() || !view.has_purpose() || !view.is_whole() {
+            return None;
+        }
+        view.copy().ok()
+    }
+
+    /// Whether the condition takes her in at the source; `None` where she sees nothing whatever policies say.
+    pub fn meets(&self, condition: &Condition, source: SourceId) -> Option<bool> {
+        Some(self.view(source)?.meets(condition))
+    }
+
+    fn view(&self, source: SourceId) -> Option<View<'_>> {
+        let me = Me::new(self.facts, self.principal, self.surroundings)?;
+        let source = self.facts.sources.iter().find(|s| s.id == source)?;
+        if me.project.is_some_and(|project| !project.sources.contains(&source.id)) {
+            return None;
+        }
+        let holds = |p: &&StoredPolicy| !p.policy.staged && reaches(self.facts, &p.policy, source);
+        let policies = self.facts.policies.iter().filter(holds).collect();
+        let masking = OnceCell::new();
+        Some(View { facts: self.facts, tables: self.tables, keys: self.keys, me, source, policies, masking })
+    }
+}
+
+/// One source through somebody's eyes.
+struct View<'a> {
+    facts: &'a Facts,
+    tables: &'a Tables,
+    keys: &'a Keys,
+    me: Me<'a>,
+    source: &'a DataSource,
+    /// Those with an effect on the source.
+    policies: Vec<&'a StoredPolicy>,
+    masking: OnceCell<Option<Masking>>,
+}
+
+impl<'a> View<'a> {
     fn is_subscribed(&self) -> bool {
-        if self.source.owners.contains(&self.principal.id) {
+        if self.me.all(|person| self.source.owners.contains(person)) {
             return true;
         }
-        let selected = self.facts.selected.contains(&(self.source.id, self.principal.id.clone()));
+        let among = |people: &std::collections::BTreeSet<(SourceId, PrincipalId)>| {
+            self.me.all(|person| people.contains(&(self.source.id, person.clone())))
+        };
         let (mut any, mut required, mut shared) = (false, true, None);
         for stored in &self.policies {
             let Body::Subscribe(subscribe) = &stored.policy.statement.body else { continue };
@@ -85,84 +135,187 @@ impl Oracle<'_> {
             let holds = match &subscribe.who {
                 Subscribers::Anyone => true,
                 Subscribers::When(condition) => self.meets(condition),
-                Subscribers::Selected => selected,
+                Subscribers::Asking(_) => among(&self.facts.approved),
+                Subscribers::Selected => among(&self.facts.selected),
             };
             match subscribe.merge {
                 weir_policy::ast::Merge::Require => required &= holds,
                 weir_policy::ast::Merge::Share => shared = Some(shared.unwrap_or(false) || holds),
             }
         }
-        if any { required && shared.unwrap_or(true) } else { selected }
+        if any { required && shared.unwrap_or(true) } else { among(&self.facts.selected) }
     }
 
-    fn copy(&self, key: &[u8; 32]) -> Result<Vec<(usize, Row)>, Misfit> {
+    /// Whether she acts under a purpose of every limit that is for her.
+    fn has_purpose(&self) -> bool {
+        self.policies.iter().all(|stored| {
+            let Body::Data(cascade) = &stored.policy.statement.body else { return true };
+            match self.rule_for_me(cascade) {
+                Some(Rule { action: Action::LimitToPurposes(list), .. }) => {
+                    list.iter().any(|purpose| self.acts_under(&purpose.node))
+                }
+                _ => true,
+            }
+        })
+    }
+
+    fn acts_under(&self, purpose: &PurposeName) -> bool {
+        let below = format!("{purpose}.");
+        self.me.purposes().iter().any(|mine| mine == purpose.as_str() || mine.starts_with(&below))
+    }
+
+    /// Whether nothing that is for her lacks the row key or the event time that it needs.
+    fn is_whole(&self) -> bool {
+        let keyed = !self.source.row_key.is_empty()
+            && self.source.row_key.iter().all(|id| self.source.columns.iter().any(|c| c.id == *id));
+        let rows = |condition: &RowCondition| match condition {
+            RowCondition::Sample(_) => keyed,
+            RowCondition::Time(_) => self.event_time().is_ok(),
+            RowCondition::Match { .. } | RowCondition::Where(_) => true,
+        };
+        let masks = |column: &Column| {
+            for mask in self.masks_of(column) {
+                if matches!(mask.method.node, Method::Randomized(_)) && !keyed {
+                    return false;
+                }
+                if mask.when.is_none() && !matches!(mask.method.node, Method::KAnonymous(_)) {
+                    break;
+                }
+            }
+            true
+        };
+        self.row_conditions().into_iter().all(rows) && self.source.columns.iter().all(masks)
+    }
+
+    fn copy(&self) -> Result<Vec<(usize, Row)>, Misfit> {
+        let masks: Vec<_> = self.source.columns.iter().map(|column| (column, self.masks_of(column))).collect();
+        let conditions = self.row_conditions();
         let mut copy = Vec::new();
-        for (place, row) in self.tables[&self.source.id].iter().enumerate() {
+        for (place, row) in self.rows().iter().enumerate() {
             let mut shown = true;
-            for stored in &self.policies {
-                shown &= self.shows(&stored.policy, row)?;
+            for condition in &conditions {
+                shown &= self.shows_row(condition, row)?;
             }
             if shown {
-                let cells = self.source.columns.iter().map(|column| self.cell(column, row, key));
+                let cells = masks.iter().map(|(column, masks)| self.cell(column, masks, row));
                 copy.push((place, cells.collect::<Result<_, _>>()?));
             }
         }
         Ok(copy)
     }
 
+    fn rows(&self) -> &'a [Row] {
+        &self.tables[&self.source.id]
+    }
+
+    /// The keys of masks here: hashes in a project with masked joins have that of the project.
+    fn masking(&self) -> Result<&Masking, Misfit> {
+        let derive = || {
+            let hash = match self.me.project.filter(|project| project.masked_joins) {
+                Some(project) => KeyScope::Project(project.name.clone()),
+                None => KeyScope::Source(self.source.id),
+            };
+            Masking::new(self.keys, self.source.id, &hash)
+        };
+        self.masking.get_or_init(derive).as_ref().ok_or(Misfit::Broken)
+    }
+
     fn rule_for_me<'b>(&self, cascade: &'b Cascade) -> Option<&'b Rule> {
         cascade.rules.iter().find(|rule| self.takes_in(&rule.scope))
     }
 
-    fn shows(&self, policy: &Policy, row: &Row) -> Result<bool, Misfit> {
-        let Body::Data(cascade) = &policy.statement.body else { return Ok(true) };
-        let conditions = || {
-            cascade.rules.iter().filter_map(|rule| match &rule.action {
-                Action::ShowRows(condition) => Some((rule, condition)),
-                Action::Mask(_) => None,
-            })
+    /// Whether the source lacks what the policy's row rules speak of, so that a policy that does not name its sources
+    /// says nothing about it.
+    fn is_passed_over(&self, policy: &Policy) -> bool {
+        let Body::Data(cascade) = &policy.statement.body else { return false };
+        let nulls = self.nulls();
+        let absent = |rule: &Rule| match &rule.action {
+            Action::ShowRows(condition) => self.shows_row(condition, &nulls) == Err(Misfit::Absent),
+            Action::Mask(_) | Action::LimitToPurposes(_) => false,
         };
-        // A policy that does not name its sources passes over those that lack what it speaks of.
-        let passes_over = !matches!(policy.statement.on, Circumstances::Named(_));
-        if passes_over && conditions().any(|(_, condition)| self.shows_row(condition, row) == Err(Misfit::Absent)) {
-            return Ok(true);
-        }
-        let mine = self.rule_for_me(cascade);
-        match conditions().find(|(rule, _)| mine.is_some_and(|mine| std::ptr::eq(mine, *rule))) {
-            Some((_, condition)) => self.shows_row(condition, row),
-            None => Ok(true),
-        }
+        !names_sources(policy) && cascade.rules.iter().any(absent)
     }
 
-    /// The value of one column as she sees it: the first of its masks, the closest first, that holds for the row.
-    fn cell(&self, column: &Column, row: &Row, key: &[u8; 32]) -> Result<Cell, Misfit> {
-        let place = self.source.columns.iter().position(|c| c.id == column.id).expect("a column of the source");
+    fn nulls(&self) -> Row {
+        self.source.columns.iter().map(|_| Cell::Null).collect()
+    }
+
+    /// The conditions on rows that are for her.
+    fn row_conditions(&self) -> Vec<&'a RowCondition> {
+        let mut conditions = Vec::new();
+        for stored in &self.policies {
+            let Body::Data(cascade) = &stored.policy.statement.body else { continue };
+            if let Some(Rule { action: Action::ShowRows(condition), .. }) = self.rule_for_me(cascade)
+                && !self.is_passed_over(&stored.policy)
+            {
+                conditions.push(condition);
+            }
+        }
+        conditions
+    }
+
+    /// The masks of the column that are for her, the closest first.
+    fn masks_of(&self, column: &Column) -> Vec<&'a MaskAction> {
         let mut masks: Vec<(Rank, &MaskAction)> = Vec::new();
         for stored in &self.policies {
             let Body::Data(cascade) = &stored.policy.statement.body else { continue };
             let Some(Rule { action: Action::Mask(mask), .. }) = self.rule_for_me(cascade) else { continue };
+            // A condition on what the source lacks: the mask does nothing here.
+            let nulls = self.nulls();
+            let absent = mask
+                .when
+                .as_ref()
+                .is_some_and(|when| self.value(when, &Scope::row(self.source, &nulls)) == Err(Misfit::Absent));
+            if absent && !names_sources(&stored.policy) {
+                continue;
+            }
             if let Some(closeness) = closeness(&mask.columns, column) {
-                masks.push((Rank { closeness: Reverse(closeness), id: stored.id }, mask));
+                let priority = Reverse(stored.policy.priority);
+                masks.push((Rank { closeness: Reverse(closeness), priority, id: stored.id }, mask));
             }
         }
         masks.sort_by(|(left, _), (right, _)| left.cmp(right));
-        for (_, mask) in masks {
-            let holds = match &mask.when {
+        masks.into_iter().map(|(_, mask)| mask).collect()
+    }
+
+    /// The value of one column as she sees it: the first of its masks, the closest first, that holds for the row.
+    fn cell(&self, column: &Column, masks: &[&MaskAction], row: &Row) -> Result<Cell, Misfit> {
+        for mask in masks {
+            let mut holds = match &mask.when {
                 Some(when) => self.value(when, &Scope::row(self.source, row))? == Cell::Boolean(true),
                 None => true,
             };
+            if let Method::KAnonymous(at_least) = mask.method.node {
+                holds &= self.alike(&mask.columns, row) < at_least as usize;
+            }
             if holds {
-                return mask::masked(&mask.method.node, &row[place], &column.data_type, key);
+                return self.masked(&mask.method.node, column, row);
             }
         }
-        Ok(row[place].clone())
+        Ok(row[self.place(column)].clone())
+    }
+
+    /// How many rows, seen or not, have the same values in these columns; NULL is a value.
+    fn alike(&self, columns: &Columns, row: &Row) -> usize {
+        let all = self.source.columns.iter().enumerate();
+        let places: Vec<usize> = all.filter(|(_, c)| closeness(columns, c).is_some()).map(|(i, _)| i).collect();
+        self.rows().iter().filter(|other| places.iter().all(|i| other[*i] == row[*i])).count()
+    }
+
+    fn place(&self, column: &Column) -> usize {
+        self.source.columns.iter().position(|c| c.id == column.id).expect("a column of the source")
     }
 }
 
-/// Of several masks the closer one wins, then the older one.
+fn names_sources(policy: &Policy) -> bool {
+    matches!(policy.statement.on, Circumstances::Named(_))
+}
+
+/// Of several masks the closer one wins, then that of higher priority, then the older one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     closeness: Reverse<Closeness>,
+    priority: Reverse<i32>,
     id: PolicyId,
 }
 
@@ -192,14 +345,33 @@ pub(crate) fn closeness(columns: &Columns, column: &Column) -> Option<Closeness>
     }
 }
 
-/// Whether a policy with these circumstances speaks of the source.
-pub(crate) fn applies(on: &Circumstances, source: &DataSource) -> bool {
+/// Whether the policy speaks of the source.
+pub(crate) fn reaches(facts: &Facts, policy: &Policy, source: &DataSource) -> bool {
+    let chosen = |source: &DataSource| facts.chosen.contains(&(policy.key.clone(), source.id));
+    applies(facts, &policy.statement.on, source, chosen)
+}
+
+/// Whether a policy with these circumstances speaks of the source. `chosen` tells whether an owner chose it there.
+pub(crate) fn applies(
+    facts: &Facts,
+    on: &Circumstances,
+    source: &DataSource,
+    chosen: impl Fn(&DataSource) -> bool,
+) -> bool {
+    let tagged = !source.tags.is_empty() || source.columns.iter().any(|c| !c.tags.is_empty());
     let one = |c: &Circumstance| match c {
         Circumstance::SourceTagged(tag) => source.tags.iter().any(|t| tag.node.covers(t)),
         Circumstance::ColumnTagged(tag) => source.columns.iter().flat_map(|c| &c.tags).any(|t| tag.node.covers(t)),
         Circumstance::ColumnNamedLike { pattern, case_insensitive } => {
             source.columns.iter().any(|c| found(&pattern.node, *case_insensitive, c.name.as_str()))
         }
+        Circumstance::NoTags => !tagged,
+        Circumstance::AnyTag => tagged,
+        Circumstance::InSchema(schema) => source.name.to_string().split('.').next() == Some(schema.node.as_str()),
+        Circumstance::OwnedBy(set) => {
+            facts.principals.iter().any(|person| source.owners.contains(&person.id) && people::is_in(person, set))
+        }
+        Circumstance::ChosenByOwner => chosen(source),
     };
     match on {
         Circumstances::AllSources => true,

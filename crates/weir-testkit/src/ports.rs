@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use weir_guard::{Attempt, AuditSink, Clock, Guard, KeyRing, Outcome, PortError, SnapshotFeed};
-use weir_model::{Secret, SourceId};
-use weir_policy::Snapshot;
+use weir_guard::{Attempt, AuditSink, Clock, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed};
+use weir_model::Secret;
+use weir_policy::{KeyScope, Snapshot};
 
-use crate::oracle::Keys;
+use crate::oracle::{KEY_ID, Keys};
 
 /// A snapshot that holds until it is swapped for another one or taken away.
 #[derive(Debug, Default)]
@@ -96,42 +96,57 @@ impl AuditSink for MemoryAudit {
 pub struct FixedKeys(Mutex<Keys>);
 
 impl FixedKeys {
-    pub fn new(keys: Keys) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(keys)))
+    pub fn new(keys: impl Into<Keys>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(keys.into())))
     }
 
     pub fn swap(&self, keys: Keys) {
         *self.0.lock().unwrap() = keys;
     }
+
+    fn get(&self, scope: &KeyScope) -> Option<Secret> {
+        self.0.lock().unwrap().get(scope)
+    }
 }
 
 #[async_trait]
 impl KeyRing for FixedKeys {
-    async fn hash_key(&self, source: SourceId) -> Result<Secret, PortError> {
-        let keys = self.0.lock().unwrap();
-        let key = keys.get(&source).ok_or_else(|| PortError::new("key ring", "no key for the data source"))?;
-        Ok(Secret::new(key.as_slice()))
+    async fn mask_key(&self, scope: &KeyScope) -> Result<MaskKey, PortError> {
+        let secret = self.get(scope).ok_or_else(|| PortError::new("key ring", "no key for the scope"))?;
+        Ok(MaskKey { id: KEY_ID, secret })
+    }
+
+    async fn mask_key_by_id(&self, scope: &KeyScope, id: u32) -> Result<Option<Secret>, PortError> {
+        Ok(self.get(scope).filter(|_| id == KEY_ID))
     }
 }
 
-/// A clock that goes on by one millisecond whenever it is read.
+/// A clock that stands until it is set.
 #[derive(Debug)]
-pub struct TickingClock(AtomicU64);
+pub struct FixedClock(AtomicU64);
 
-impl Default for TickingClock {
-    /// Starts on 2025-01-01.
-    fn default() -> Self {
-        Self(AtomicU64::new(1_735_689_600_000))
+impl FixedClock {
+    pub fn new(unix_ms: u64) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(unix_ms)))
+    }
+
+    pub fn set(&self, unix_ms: u64) {
+        self.0.store(unix_ms, Ordering::SeqCst);
     }
 }
 
-impl Clock for TickingClock {
+impl Clock for FixedClock {
     fn unix_ms(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst)
+        self.0.load(Ordering::SeqCst)
     }
 }
 
-/// A guard on fakes only.
+/// A guard on fakes only, at the moment [`AT_UNIX_MS`](crate::generate::AT_UNIX_MS).
 pub fn guard(feed: Arc<FixedFeed>, audit: Arc<MemoryAudit>, keys: Arc<FixedKeys>) -> Guard {
-    Guard::new(feed, audit, keys, Arc::new(TickingClock::default()))
+    guard_at(feed, audit, keys, FixedClock::new(crate::generate::AT_UNIX_MS))
+}
+
+/// As [`guard`], by a clock that can be set.
+pub fn guard_at(feed: Arc<FixedFeed>, audit: Arc<MemoryAudit>, keys: Arc<FixedKeys>, clock: Arc<FixedClock>) -> Guard {
+    Guard::new(feed, audit, keys, clock)
 }

@@ -1,7 +1,7 @@
 //! A small fixed world for tests that people read: the purchases of the seed, orders by nation, and the employees of
 //! the attack catalogue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use weir_model::{
@@ -17,6 +17,7 @@ use weir_policy::{Compare, Facts, StoredPolicy};
 
 use crate::cell::{Cell, Row, Tables};
 use crate::generate::World;
+use crate::oracle::Keys;
 
 const MONEY: DataType = DataType::Decimal { precision: 10, scale: 2 };
 const TIMESTAMP: DataType = DataType::Timestamp { zoned: false };
@@ -27,19 +28,15 @@ const TIMESTAMP: DataType = DataType::Timestamp { zoned: false };
 /// * `fin` is of the groups analysts and finance with the nations FRANCE and GERMANY, `ana` of analysts with JAPAN.
 /// * `alice` sees of `hr.emp` the department A, social security numbers hashed and salaries NULL; `bob` sees it all.
 pub fn world() -> World {
-    let mut world = World {
-        seed: 0,
-        facts: Facts { epoch: Some(Epoch(1)), principals: people(), ..Facts::default() },
-        tables: Tables::new(),
-        keys: BTreeMap::new(),
-    };
+    let facts = Facts { epoch: Some(Epoch(1)), principals: people(), ..Facts::default() };
+    let mut world = World::of(facts, Tables::new(), Keys::default());
     add_purchases(&mut world);
     add_orders(&mut world);
     add_employees(&mut world);
     for statement in retail_policies().into_iter().chain(order_policies()).chain(employee_policies()) {
         let id = PolicyId(u32::try_from(world.facts.policies.len() + 1).unwrap());
-        let policy =
-            Policy { key: PolicyKey::new(format!("policy-{id}")).unwrap(), title: None, staged: false, statement };
+        let key = PolicyKey::new(format!("policy-{id}")).unwrap();
+        let policy = Policy { key, title: None, staged: false, priority: 0, statement };
         world.facts.policies.push(StoredPolicy { id, policy });
     }
     world
@@ -86,10 +83,12 @@ fn add(world: &mut World, name: &str, owners: &[&str], columns: &[(&str, DataTyp
         tags: BTreeSet::new(),
         owners: owners.iter().map(|o| id(o)).collect(),
         columns: columns.collect(),
+        row_key: Vec::new(),
+        event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
     });
     world.tables.insert(SourceId(number), rows);
-    world.keys.insert(SourceId(number), [u8::try_from(number).unwrap(); 32]);
+    world.keys.sources.insert(SourceId(number), [u8::try_from(number).unwrap(); 32]);
 }
 
 fn text(text: &str) -> Cell {
@@ -311,10 +310,15 @@ fn employee_policies() -> Vec<Statement> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate::Speaker;
 
     /// How many rows of each source the person sees.
     fn seen(person: &str) -> Vec<(u32, usize)> {
-        world().visible(&id(person)).into_iter().map(|(source, rows)| (source.0, rows.len())).collect()
+        world()
+            .visible(&Speaker::itself(&id(person)))
+            .into_iter()
+            .map(|(source, rows)| (source.0, rows.len()))
+            .collect()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use pgwire::messages::startup::ParameterStatus;
 use weir_guard::Refusal;
 use weir_query::{Cursor, FetchCount, Query, SessionStatement, Statement};
 
-use super::{Done, ResultStream, Session};
+use super::{Done, ResultStream, Session, supervised};
 use crate::settings::SessionSettings;
 use crate::sqlstate::{Told, code};
 use crate::types::{Column, Format, row_description};
@@ -45,6 +45,14 @@ impl Session {
         describe: bool,
     ) -> Done {
         match statement {
+            SessionStatement::Set { name, value } if SessionSettings::is_about_access(name) => {
+                self.change_access(text, name, |settings| settings.set(name, value)).await?;
+                self.complete("SET");
+            }
+            SessionStatement::Reset { name: Some(name) } if SessionSettings::is_about_access(name) => {
+                self.change_access(text, name, |settings| settings.reset(Some(name))).await?;
+                self.complete("RESET");
+            }
             SessionStatement::Set { name, value } => {
                 self.change_settings(|settings| settings.set(name, value))?;
                 self.complete("SET");
@@ -88,7 +96,31 @@ impl Session {
                 self.connection.put(PgWireBackendMessage::ParameterStatus(status));
             }
         }
-        self.caller.client_hint = self.settings.application_name().map(str::to_owned);
+        self.caller = self.settings.caller(self.caller.actor.authenticated.clone());
+    }
+
+    /// Changes in which project or as whom the connection acts, when the guard lets it. What is open was read before,
+    /// by somebody else or elsewhere, and is closed.
+    async fn change_access(
+        &mut self,
+        text: &str,
+        name: &str,
+        change: impl FnOnce(&mut SessionSettings) -> Result<(), Told>,
+    ) -> Done {
+        if SessionSettings::is_about_identity(name) && self.transaction != TransactionStatus::Idle {
+            let told = format!("parameter `{name}` cannot be changed inside a transaction block");
+            return Err(Told::error(code::ACTIVE_TRANSACTION, told).into());
+        }
+        let mut changed = self.settings.clone();
+        change(&mut changed)?;
+        let caller = changed.caller(self.caller.actor.authenticated.clone());
+        let mut running = self.begin();
+        let enter = self.engine.enter(&caller, text);
+        supervised(&mut self.connection, &mut running, enter).await??;
+        self.portals.clear();
+        self.cursors.clear();
+        self.use_settings(changed);
+        Ok(())
     }
 
     fn show(&mut self, name: &str, formats: &[Format], describe: bool) -> Done {

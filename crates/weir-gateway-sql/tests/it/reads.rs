@@ -45,6 +45,9 @@ async fn parameters_and_results_go_in_binary() {
         WHERE x = $1 AND y < $2";
     let row = client.query_one(sql, &[&41_i64, &0.3_f64, &"grün"]).await.unwrap();
     assert_eq!((row.get(0), row.get(1), row.get(2), row.get(3)), (42_i64, 0.5_f64, "grün", None::<bool>));
+    // A cast says the type as well.
+    let row = client.query_one("SELECT $1::int8 + 1, $2::boolean", &[&41_i64, &true]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), (42_i64, true));
     // The client may say the types.
     let statement =
         client.prepare_typed("SELECT x FROM (VALUES (7)) AS t(x) WHERE x = $1", &[Type::INT4]).await.unwrap();

@@ -11,9 +11,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::{Client, Config, NoTls};
 use weir_gateway_sql::{SqlGateway, SqlSettings};
 use weir_guard::audit::{Attempt, Outcome};
-use weir_guard::{AuditSink, Credentials, Ended, Guard, KeyRing, PortError, ScramVerifier, SnapshotFeed, SystemClock};
-use weir_model::{Epoch, Principal, PrincipalId, Secret, SourceId};
-use weir_policy::{Facts, Snapshot};
+use weir_guard::{
+    AuditSink, Credentials, Ended, Guard, KeyRing, MaskKey, PortError, ScramVerifier, SnapshotFeed, SystemClock,
+};
+use weir_model::{Epoch, Principal, PrincipalId, Secret};
+use weir_policy::{Facts, KeyScope, Snapshot};
 use weir_query::{Engine, EngineSettings};
 
 /// Everything that the engine and the door ask of the outside.
@@ -54,7 +56,11 @@ impl AuditSink for Ports {
 
 #[async_trait]
 impl KeyRing for Ports {
-    async fn hash_key(&self, _source: SourceId) -> Result<Secret, PortError> {
+    async fn mask_key(&self, _scope: &KeyScope) -> Result<MaskKey, PortError> {
+        Err(PortError::new("key ring", "there are no keys"))
+    }
+
+    async fn mask_key_by_id(&self, _scope: &KeyScope, _id: u32) -> Result<Option<Secret>, PortError> {
         Err(PortError::new("key ring", "there are no keys"))
     }
 }

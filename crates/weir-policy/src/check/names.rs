@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{AttributeKey, GroupName, Tag};
+use weir_model::{AttributeKey, GroupName, PrincipalId, PrincipalSet, PurposeName, Tag};
 
-use crate::ast::{At, Condition, LookupQuery, Predicate, Test, UserCall};
+use crate::ast::{Approver, At, Condition, LookupQuery, Predicate, Test, UserCall};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::facts::Facts;
 use crate::language::nearest;
@@ -32,10 +32,14 @@ pub(crate) fn suggest<'a>(diagnostic: Diagnostic, wrong: &str, known: impl IntoI
 
 /// What people have, and how sources are tagged.
 pub(super) struct Known<'a> {
+    people: BTreeSet<&'a PrincipalId>,
     groups: BTreeSet<&'a str>,
     attributes: BTreeMap<&'a str, BTreeSet<&'a str>>,
     source_tags: BTreeSet<&'a Tag>,
     column_tags: BTreeSet<&'a Tag>,
+    schemas: BTreeSet<&'a str>,
+    /// Those of projects.
+    purposes: BTreeSet<&'a PurposeName>,
 }
 
 impl<'a> Known<'a> {
@@ -45,6 +49,7 @@ impl<'a> Known<'a> {
             attributes.entry(key.as_str()).or_default().extend(values.iter().map(String::as_str));
         }
         Self {
+            people: facts.principals.iter().map(|principal| &principal.id).collect(),
             groups: facts.principals.iter().flat_map(|principal| &principal.groups).map(GroupName::as_str).collect(),
             attributes,
             source_tags: facts.sources.iter().flat_map(|source| &source.tags).collect(),
@@ -54,6 +59,8 @@ impl<'a> Known<'a> {
                 .flat_map(|source| &source.columns)
                 .flat_map(|column| &column.tags)
                 .collect(),
+            schemas: facts.sources.iter().map(|source| source.name.schema()).collect(),
+            purposes: facts.projects.iter().flat_map(|project| &project.purposes).collect(),
         }
     }
 
@@ -76,7 +83,7 @@ impl<'a> Known<'a> {
     fn attribute(&self, key: &AttributeKey, value: &str, span: Option<Span>, found: &mut Vec<Diagnostic>) {
         match self.attributes.get(key.as_str()) {
             None => self.key(key, span, found),
-            Some(values) if values.contains(value) => {}
+            Some(values) if values.contains(value) || values.iter().any(|known| is_below(known, value)) => {}
             Some(values) => {
                 let message = format!("unknown value `{value}` of attribute `{key}`: nobody possesses it");
                 let diagnostic = Diagnostic::error("policy::unknown-attribute", message);
@@ -113,11 +120,50 @@ impl<'a> Known<'a> {
             Condition::Any(parts) | Condition::All(parts) => parts.iter().for_each(|part| self.condition(part, found)),
             Condition::Test(Test::MemberOf(group)) => self.group(&group.node, group.span, found),
             Condition::Test(Test::HasAttribute { key, value }) => self.attribute(&key.node, value, key.span, found),
-            Condition::Test(Test::Owner) => {}
-            Condition::Test(Test::UnderPurpose(purpose)) => {
-                let message = format!("unknown purpose `{}`: nobody can act under a purpose", purpose.node);
-                found.push(placed(Diagnostic::error("policy::unknown-purpose", message), purpose.span));
+            Condition::Test(Test::Owner | Test::Permitted(_)) => {}
+            Condition::Test(Test::UnderPurpose(purpose)) => self.purpose(&purpose.node, purpose.span, found),
+        }
+    }
+
+    /// Only a warning: a policy may come before the project that it is made for.
+    pub(super) fn purpose(&self, purpose: &PurposeName, span: Option<Span>, found: &mut Vec<Diagnostic>) {
+        if !self.purposes.iter().any(|known| purpose.covers(known)) {
+            let message = format!("nobody can act under purpose `{purpose}` yet: no project has it");
+            let diagnostic = Diagnostic::warning("policy::unknown-purpose", message);
+            let known = self.purposes.iter().map(|known| known.as_str());
+            found.push(placed(suggest(diagnostic, purpose.as_str(), known), span));
+        }
+    }
+
+    fn person(&self, person: &PrincipalId, found: &mut Vec<Diagnostic>) {
+        if !self.people.contains(person) {
+            let diagnostic = Diagnostic::error("policy::unknown-user", format!("unknown user `{person}`"));
+            let known: Vec<String> = self.people.iter().map(|known| known.to_string()).collect();
+            found.push(suggest(diagnostic, &person.to_string(), known.iter().map(String::as_str)));
+        }
+    }
+
+    pub(super) fn approvers(&self, approvers: &[Approver], found: &mut Vec<Diagnostic>) {
+        for approver in approvers {
+            match approver {
+                Approver::Person(person) => self.person(person, found),
+                Approver::Owner | Approver::Holder(_) => {}
             }
+        }
+    }
+
+    pub(super) fn owners(&self, owners: &PrincipalSet, found: &mut Vec<Diagnostic>) {
+        match owners {
+            PrincipalSet::User(person) => self.person(person, found),
+            PrincipalSet::Group(group) => self.group(group, None, found),
+        }
+    }
+
+    pub(super) fn schema(&self, schema: &At<String>, found: &mut Vec<Diagnostic>) {
+        if !self.schemas.contains(schema.node.as_str()) {
+            let message = format!("no data source is in schema `{}`", schema.node);
+            let diagnostic = Diagnostic::error("policy::unknown-schema", message);
+            found.push(placed(suggest(diagnostic, &schema.node, self.schemas.iter().copied()), schema.span));
         }
     }
 
@@ -151,16 +197,27 @@ impl<'a> Known<'a> {
 
     fn user_call(&self, call: &At<UserCall>, found: &mut Vec<Diagnostic>) {
         match &call.node {
-            UserCall::Username | UserCall::Iam | UserCall::ColumnTagged(_) | UserCall::ColumnReference(_) => {}
+            UserCall::Username
+            | UserCall::Iam
+            | UserCall::MaskedColumn
+            | UserCall::ColumnTagged(_)
+            | UserCall::ColumnReference(_) => {}
             UserCall::IsInGroups(groups) => groups.iter().for_each(|group| self.group(group, call.span, found)),
             UserCall::HasAttribute(key, value) => self.attribute(key, value, call.span, found),
             UserCall::AttributeValuesContains(key, value) => {
                 self.key(key, call.span, found);
                 self.predicate(value, found);
             }
-            UserCall::GroupsContains(value) => self.predicate(value, found),
+            UserCall::GroupsContains(value) | UserCall::PurposesContains(value) => self.predicate(value, found),
+            UserCall::IsUsingPurpose(purpose) => self.purpose(purpose, call.span, found),
         }
     }
+}
+
+/// Whether `pattern` ends in `.*` and stands for `value`.
+fn is_below(value: &str, pattern: &str) -> bool {
+    let rest = pattern.strip_suffix(".*").and_then(|parent| value.strip_prefix(parent));
+    rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = self.source.as_ref().map_or_else(|| "an unknown data source".to_owned(), ToString::to_string);
         let may = if self.access.granted { "may read" } else { "may not read" };
-        writeln!(f, "{} {may} {source} (epoch {})", self.principal, self.epoch)?;
+        let within = self.project.as_ref().map_or_else(String::new, |project| format!(" in project {project}"));
+        writeln!(f, "{} {may} {source}{within} (epoch {})", self.principal, self.epoch)?;
         wrapped(f, 2, &self.access.why)?;
         if let Some(rows) = &self.rows {
             writeln!(f)?;

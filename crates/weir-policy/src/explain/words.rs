@@ -2,9 +2,9 @@
 
 use weir_model::{ColumnId, DataSource, Value};
 
-use crate::ast::{Condition, RoundTo, Scope, Test};
+use crate::ast::{Condition, Randomized, RoundTo, Scope, Test};
 use crate::decision::Mask;
-use crate::expr::{Expr, KeyedArm, Lookup, Residual};
+use crate::expr::{Expr, KeyedArm, Lookup, Nothing, Residual};
 use crate::snapshot::Snapshot;
 
 /// How many values of a list are shown.
@@ -45,6 +45,13 @@ impl Writer<'_> {
             }
             Expr::Keyed { columns, arms } => self.keyed(columns, arms),
             Expr::InLookup(lookup) => self.lookup(lookup),
+            Expr::Frequent { columns, at_least } => {
+                format!("{} occurs in at least {at_least} rows", self.row(columns))
+            }
+            Expr::Sampled { columns, per_ten_thousand } => {
+                let share = f64::from(*per_ten_thousand) / 100.0;
+                format!("the row is among the {share} % chosen by {}", self.row(columns))
+            }
             Expr::Like { value, pattern, case_insensitive } => {
                 let like = if *case_insensitive { "ILIKE" } else { "LIKE" };
                 format!("{} {like} {}", self.text(value, Around::Tight), Value::Text(pattern.clone()))
@@ -65,13 +72,18 @@ impl Writer<'_> {
         self.source.column_by_id(id).map_or_else(|| format!("column {id}"), |column| column.name.to_string())
     }
 
+    fn row(&self, columns: &[ColumnId]) -> String {
+        let names: Vec<String> = columns.iter().map(|column| self.column(*column)).collect();
+        if names.len() == 1 { names.concat() } else { format!("({})", names.join(", ")) }
+    }
+
     fn joined(&self, parts: &[Residual], word: &str, inside: Around, in_parentheses: bool) -> String {
         let parts: Vec<String> = parts.iter().map(|part| self.text(part, inside)).collect();
         let joined = parts.join(word);
         if in_parentheses { format!("({joined})") } else { joined }
     }
 
-    fn keyed(&self, columns: &[ColumnId], arms: &[KeyedArm<std::convert::Infallible>]) -> String {
+    fn keyed(&self, columns: &[ColumnId], arms: &[KeyedArm<Nothing>]) -> String {
         let arms = arms.iter().map(|arm| {
             let mut all: Vec<String> = columns
                 .iter()
@@ -86,7 +98,7 @@ impl Writer<'_> {
         format!("({})", cut(arms, " OR "))
     }
 
-    fn lookup(&self, lookup: &Lookup<std::convert::Infallible>) -> String {
+    fn lookup(&self, lookup: &Lookup<Nothing>) -> String {
         let Some(inner) = self.snapshot.source(lookup.source) else {
             return "a lookup in a source that is gone".to_owned();
         };
@@ -137,6 +149,7 @@ pub(super) fn condition(condition: &Condition) -> String {
         Condition::Test(Test::HasAttribute { key, value }) => format!("possess attribute `{}` `{value}`", key.node),
         Condition::Test(Test::Owner) => "own the data source".to_owned(),
         Condition::Test(Test::UnderPurpose(purpose)) => format!("act under purpose `{}`", purpose.node),
+        Condition::Test(Test::Permitted(permission)) => format!("have permission `{}`", permission.as_str()),
     }
 }
 
@@ -178,7 +191,13 @@ fn earlier(scopes: &[&Scope]) -> String {
     conditions.join(" or ")
 }
 
-pub(super) fn mask(mask: &Mask) -> String {
+/// As the beginning of a sentence.
+pub(super) fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+pub(super) fn mask(mask: &Mask, source: &DataSource, snapshot: &Snapshot) -> String {
     match mask {
         Mask::Hash => "hashed".to_owned(),
         Mask::Null => "null".to_owned(),
@@ -190,5 +209,15 @@ pub(super) fn mask(mask: &Mask) -> String {
             let case = if *case_insensitive { " in any case" } else { "" };
             format!("{which} match of `{pattern}`{case} replaced by `{replacement}`")
         }
+        Mask::Reversible => "encrypted, for those who may unmask it".to_owned(),
+        Mask::FormatPreserving => "encrypted in the same format".to_owned(),
+        Mask::Randomized { how: Randomized::Replaced { percent, by }, .. } => {
+            format!("{percent} % replaced at random by one of {}", listed(by.iter().map(Value::to_string)))
+        }
+        Mask::Randomized { how: Randomized::Within(most), .. } => format!("moved at random by at most {most}"),
+        Mask::Randomized { how: Randomized::WithinDays(days), .. } => {
+            format!("moved at random by at most {days} days")
+        }
+        Mask::Computed(expression) => format!("replaced by {}", residual_text(expression, source, snapshot)),
     }
 }

@@ -39,6 +39,9 @@ impl<U: Clone> Expr<U> {
 fn fold<U: Clone>(expr: Expr<U>, wanted: Wanted) -> Expr<U> {
     let folded = match expr {
         Expr::Literal(_) | Expr::Column(_) | Expr::User(_) | Expr::Call { .. } => expr,
+        Expr::Frequent { at_least: 0 | 1, .. } => Expr::truth(true),
+        Expr::Sampled { per_ten_thousand: 10_000.., .. } => Expr::truth(true),
+        Expr::Frequent { .. } | Expr::Sampled { .. } => expr,
         Expr::Compare { op, left, right } => compare(op, left, right),
         Expr::InList { value, list } => in_list(value, list),
         Expr::InValues { value, values } => match *value {
@@ -192,6 +195,8 @@ fn keyed<U: Clone>(expr: Expr<U>) -> Expr<U> {
         | Expr::InList { .. }
         | Expr::InValues { .. }
         | Expr::Keyed { .. }
+        | Expr::Frequent { .. }
+        | Expr::Sampled { .. }
         | Expr::Like { .. }
         | Expr::IsNull(_)
         | Expr::Not(_)

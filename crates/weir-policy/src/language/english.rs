@@ -1,20 +1,20 @@
 //! Policies as English sentences.
 
+mod mask;
+
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 
-use weir_model::{PolicyKey, Tag, Value};
+use weir_model::{GroupName, IamId, Permission, PolicyKey, PrincipalId, PrincipalSet, PurposeName, Tag};
 
-use super::cursor::{Cursor, Read, short};
+use super::cursor::{Cursor, Read, valid};
 use super::lexer::{self, Kind};
 use super::{DIAGNOSTICS_MAX, derived_key, predicate, print, value};
 use crate::ast::{
-    Action, At, Body, CalendarUnit, Cascade, Circumstance, Circumstances, Columns, Condition, MaskAction, Match,
-    MatchColumn, Merge, Method, Policy, RoundTo, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test,
+    Action, Ago, Approver, At, Body, Cascade, Circumstance, Circumstances, Condition, Match, MatchColumn, Merge,
+    Policy, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow,
 };
 use crate::diagnostic::{Diagnostic, Span};
-
-const METHODS: &str = "`using hashing`, `by making null`, `using the constant 0`, `using the regex 'a' replaced with 'b'`, \
-                       `by rounding to 100` and `by rounding to the month`";
 
 /// The policies of a text, and what was wrong with the others.
 pub(super) fn policies(text: &str) -> (Vec<Policy>, Vec<Diagnostic>) {
@@ -75,12 +75,12 @@ fn policy(cursor: &mut Cursor) -> Read<At<Policy>> {
     end_of_sentence(cursor)?;
     let span = cursor.since(start);
     Ok(match header {
-        Some(Header { key, title, staged }) => {
-            At { node: Policy { key: key.node, title, staged, statement }, span: key.span }
+        Some(Header { key, title, priority, staged }) => {
+            At { node: Policy { key: key.node, title, staged, priority, statement }, span: key.span }
         }
         None => {
             let key = derived_key(&print::statement(&statement));
-            At::new(Policy { key, title: None, staged: false, statement }, span)
+            At::new(Policy { key, title: None, staged: false, priority: 0, statement }, span)
         }
     })
 }
@@ -88,6 +88,7 @@ fn policy(cursor: &mut Cursor) -> Read<At<Policy>> {
 struct Header {
     key: At<PolicyKey>,
     title: Option<String>,
+    priority: i32,
     staged: bool,
 }
 
@@ -110,9 +111,14 @@ fn header(cursor: &mut Cursor) -> Read<Header> {
     if title.is_some() {
         cursor.advance();
     }
+    let mut priority = 0;
+    if cursor.eat("priority") {
+        let (number, span) = number(cursor)?;
+        priority = value::priority(&number, span)?;
+    }
     let staged = cursor.eat("staged");
     cursor.expect_symbol(":")?;
-    Ok(Header { key, title, staged })
+    Ok(Header { key, title, priority, staged })
 }
 
 fn end_of_sentence(cursor: &mut Cursor) -> Read<()> {
@@ -122,17 +128,31 @@ fn end_of_sentence(cursor: &mut Cursor) -> Read<()> {
     cursor.want("the end of the sentence")
 }
 
+/// Another spelling of `on data sources chosen by their owners`.
+const WHEN_SELECTED: &str = "when selected by data owners";
+
 pub(super) fn statement(cursor: &mut Cursor) -> Read<Statement> {
     let body = if cursor.eat("allow") { Body::Subscribe(subscribe(cursor)?) } else { Body::Data(cascade(cursor)?) };
-    let on = if cursor.eat("on") { circumstances(cursor)? } else { Circumstances::AllSources };
+    let on = if cursor.eat("on") {
+        circumstances(cursor)?
+    } else if cursor.at("when") && cursor.eat(WHEN_SELECTED) {
+        combined(cursor, Circumstance::ChosenByOwner)?
+    } else {
+        Circumstances::AllSources
+    };
     Ok(Statement { body, on })
 }
 
 /// After `Allow`.
 fn subscribe(cursor: &mut Cursor) -> Read<Subscribe> {
-    refuse(cursor, &[("anyone who asks", "subscription by approval")], SUBSCRIPTIONS)?;
     let who = if cursor.eat("anyone to subscribe") {
         Subscribers::Anyone
+    } else if cursor.eat("anyone who asks to subscribe with approval") {
+        let mut approvers = vec![approver(cursor)?];
+        while cursor.eat("and") {
+            approvers.push(approver(cursor)?);
+        }
+        Subscribers::Asking(approvers)
     } else if cursor.eat("individually selected users to subscribe") {
         Subscribers::Selected
     } else if cursor.eat("users to subscribe when") {
@@ -144,16 +164,65 @@ fn subscribe(cursor: &mut Cursor) -> Read<Subscribe> {
     Ok(Subscribe { who, merge })
 }
 
-const SUBSCRIPTIONS: &str = "`Allow anyone to subscribe`, `Allow users to subscribe when user is a member of group g` and \
-                             `Allow individually selected users to subscribe`";
-const ROWS: &str = "`Only show rows where user is a member of group that matches the value in the column c` and \
-                    `Only show rows where c = 'value'`";
+fn approver(cursor: &mut Cursor) -> Read<Approver> {
+    if cursor.eat("by an owner") {
+        return Ok(Approver::Owner);
+    }
+    if cursor.eat("by a holder of") {
+        return permission(cursor).map(Approver::Holder);
+    }
+    cursor.expect("by user")?;
+    person(cursor).map(Approver::Person)
+}
 
-/// Forms that policies of other systems have and that are not part of this language.
-fn refuse(cursor: &Cursor, forms: &[(&str, &str)], supported: &str) -> Read<()> {
-    let Some((_, form)) = forms.iter().find(|(phrase, _)| cursor.at(phrase)) else { return Ok(()) };
-    let error = Diagnostic::error("policy::not-supported", format!("{form} is not supported")).at(cursor.here());
-    Err(Box::new(error.help(format!("supported are {supported}"))))
+fn permission(cursor: &mut Cursor) -> Read<Permission> {
+    let span = cursor.here();
+    let name = cursor.any_word("a permission")?;
+    value::permission(&name, span)
+}
+
+/// A user of the built-in identity manager, or `manager:user`.
+fn person(cursor: &mut Cursor) -> Read<PrincipalId> {
+    let start = cursor.here();
+    let name: At<GroupName> = cursor.dotted("a user name")?;
+    if !cursor.is_symbol(":") {
+        return valid(name.node.as_str().parse(), cursor.since(start));
+    }
+    cursor.advance();
+    let iam = IamId::new(name.node);
+    let name: At<GroupName> = cursor.dotted("a user name")?;
+    valid(iam.and_then(|iam| PrincipalId::new(iam, name.node)), cursor.since(start))
+}
+
+/// A form of other systems that is not part of this language.
+fn refuse(cursor: &Cursor, phrase: &str, what: &str, help: &str) -> Read<()> {
+    if !cursor.at(phrase) {
+        return Ok(());
+    }
+    let error = Diagnostic::error("policy::not-supported", format!("{what} is not supported")).at(cursor.here());
+    Err(Box::new(error.help(help)))
+}
+
+/// With its place.
+fn number(cursor: &mut Cursor) -> Read<(String, Span)> {
+    let span = cursor.here();
+    match cursor.eat_number() {
+        Some(number) => Ok((number, span)),
+        None => Err(cursor.unexpected()),
+    }
+}
+
+fn whole(cursor: &mut Cursor, least: u32) -> Read<u32> {
+    let (number, span) = number(cursor)?;
+    value::whole(&number, least, span)
+}
+
+/// Before a percent sign.
+fn percentage(cursor: &mut Cursor, all: bool) -> Read<At<String>> {
+    let (number, span) = number(cursor)?;
+    value::check_percentage(&number, all, span)?;
+    cursor.expect_symbol("%")?;
+    Ok(At::new(number, span))
 }
 
 fn cascade(cursor: &mut Cursor) -> Read<Cascade> {
@@ -161,9 +230,14 @@ fn cascade(cursor: &mut Cursor) -> Read<Cascade> {
     loop {
         let start = cursor.here();
         let action = action(cursor)?;
-        let same = |rule: &Rule| matches!(rule.action, Action::Mask(_)) == matches!(action, Action::Mask(_));
+        let same = |rule: &Rule| discriminant(&rule.action) == discriminant(&action);
         if !rules.iter().all(same) {
             return Err(Box::new(value::mixed_actions(cursor.since(start))));
+        }
+        let limit = matches!(action, Action::LimitToPurposes(_));
+        let start = cursor.here();
+        if limit && cursor.at("for everyone who") && cursor.eat("for everyone who") {
+            return Err(Box::new(value::inclusive_limit(cursor.since(start))));
         }
         let scope = scope(cursor)?;
         let last = !matches!(scope, Scope::Who(_));
@@ -186,164 +260,68 @@ fn cascade(cursor: &mut Cursor) -> Read<Cascade> {
 
 fn action(cursor: &mut Cursor) -> Read<Action> {
     if cursor.eat("mask") {
-        return Ok(Action::Mask(mask(cursor)?));
+        return mask::mask(cursor).map(Action::Mask);
     }
-    refuse(cursor, &[("only show data by time", "restricting rows by time")], ROWS)?;
-    refuse(
-        cursor,
-        &[("limit usage to", "limiting usage to a purpose")],
-        "`Only show rows where FALSE for everyone except when user is acting under purpose p`",
-    )?;
-    if cursor.eat("only show rows where") {
-        return Ok(Action::ShowRows(rows(cursor)?));
+    if cursor.eat("only show") {
+        return shown(cursor).map(Action::ShowRows);
     }
-    let error = cursor.unexpected();
-    if cursor.at("only show") && cursor.eat("only show") && matches!(cursor.kind(), Kind::Number(_)) {
-        let error = Diagnostic::error("policy::not-supported", "showing a percentage of the rows is not supported");
-        return Err(Box::new(error.at(cursor.here()).help(format!("supported are {ROWS}"))));
-    }
-    Err(error)
+    cursor.expect("limit usage to")?;
+    purposes(cursor).map(Action::LimitToPurposes)
 }
 
-/// After `Mask`: columns and method in either order.
-fn mask(cursor: &mut Cursor) -> Read<MaskAction> {
-    let early = method(cursor)?;
-    let columns = columns(cursor)?;
-    let method = match early {
-        Some(method) => method,
-        None => method(cursor)?.map_or_else(|| Err(cursor.unexpected()), Ok)?,
-    };
-    let when = if cursor.eat("where") { Some(predicate::predicate(cursor)?) } else { None };
-    Ok(MaskAction { columns, method, when })
-}
-
-/// A method, if one comes next.
-fn method(cursor: &mut Cursor) -> Read<Option<At<Method>>> {
-    let unsupported = [
-        ("with reversibility", "masking with reversibility"),
-        ("with format preserving masking", "masking with format preserving masking"),
-        ("with format-preserving masking", "masking with format preserving masking"),
-        ("with k-anonymization", "masking with k-anonymization"),
-        ("using randomized response", "masking with randomized response"),
-        ("using the custom function", "masking with a custom function"),
-        ("by rounding using fingerprint", "rounding by fingerprint"),
-    ];
-    refuse(cursor, &unsupported, METHODS)?;
-    let start = cursor.here();
-    let method = if cursor.eat("using hashing") {
-        Method::Hash
-    } else if cursor.eat("by making null") {
-        Method::Null
-    } else if cursor.eat("using the constant") {
-        Method::Constant(constant(cursor)?)
-    } else if cursor.eat("using the regex") {
-        regex_method(cursor)?
-    } else if cursor.eat("by rounding to the") {
-        Method::Round(RoundTo::Calendar(calendar_unit(cursor)?))
-    } else if cursor.eat("by rounding to") {
-        Method::Round(RoundTo::Number(bucket(cursor)?))
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(At::new(method, cursor.since(start))))
-}
-
-fn constant(cursor: &mut Cursor) -> Read<Value> {
-    if let Some(value) = cursor.eat_literal()? {
-        return Ok(value);
-    }
-    let word = if let Kind::Word(word) = cursor.kind() {
-        Some(format!("a text is in single quotes: `'{}'`", short(word)))
-    } else {
-        None
-    };
-    cursor.want("a number, a text in single quotes, TRUE, FALSE, NULL, DATE '…' or TIMESTAMP '…'").map_err(
-        |mut error: Box<Diagnostic>| {
-            error.help = word;
-            error
-        },
-    )
-}
-
-fn regex_method(cursor: &mut Cursor) -> Read<Method> {
-    let pattern = regex(cursor)?.node;
-    cursor.expect("replaced with")?;
-    let replacement = cursor.text("a replacement")?.node;
-    let case_insensitive = cursor.eat("case insensitive");
-    let global = cursor.eat("global");
-    Ok(Method::Regex { pattern, replacement, case_insensitive, global })
-}
-
-fn regex(cursor: &mut Cursor) -> Read<At<String>> {
-    let pattern = cursor.text("a regular expression")?;
-    value::check_regex(&pattern.node, pattern.span.unwrap_or_default())?;
-    Ok(pattern)
-}
-
-fn calendar_unit(cursor: &mut Cursor) -> Read<CalendarUnit> {
-    match CalendarUnit::ALL.into_iter().find(|unit| cursor.eat(unit.as_str())) {
-        Some(unit) => Ok(unit),
-        None => Err(cursor.unexpected()),
-    }
-}
-
-fn bucket(cursor: &mut Cursor) -> Read<String> {
-    let span = cursor.here();
-    let Some(number) = cursor.eat_number() else {
-        return match CalendarUnit::ALL.into_iter().find(|unit| cursor.at(unit.as_str())) {
-            Some(unit) => {
-                let mut error = cursor.unexpected();
-                error.help = Some(format!("write `by rounding to the {}`", unit.as_str()));
-                Err(error)
-            }
-            None => Err(cursor.unexpected()),
-        };
-    };
-    value::check_bucket(&number, span)?;
-    Ok(number)
-}
-
-fn columns(cursor: &mut Cursor) -> Read<Columns> {
-    if cursor.eat("all columns") {
-        return Ok(Columns::All);
-    }
-    let several = cursor.eat("the columns");
-    if several || !cursor.at("the column tagged") && cursor.eat("the column") {
-        let mut names = vec![cursor.simple("a column name")?];
-        if !several && cursor.is_symbol(",") {
-            let error = Diagnostic::error("policy::unexpected", "`the column` is one column").at(cursor.here());
-            return Err(Box::new(error.help("several columns are written `the columns a, b`")));
+/// After `Limit usage to`.
+fn purposes(cursor: &mut Cursor) -> Read<Vec<At<PurposeName>>> {
+    let mut several = cursor.eat("purposes");
+    if !several {
+        cursor.expect("purpose")?;
+        if cursor.is_symbol("(") {
+            cursor.advance();
+            cursor.expect("s")?;
+            cursor.expect_symbol(")")?;
+            several = true;
         }
-        while several && (cursor.eat_symbol(",") || cursor.eat("and")) {
-            names.push(cursor.simple("a column name")?);
+    }
+    let mut names = vec![cursor.dotted("a purpose name")?];
+    if !several && cursor.is_symbol(",") {
+        let error = Diagnostic::error("policy::unexpected", "`purpose` is one purpose").at(cursor.here());
+        return Err(Box::new(error.help("several purposes are written `purposes a, b`")));
+    }
+    // One of them is enough, so they are not joined by `and`.
+    while several && (cursor.eat_symbol(",") || cursor.eat("or")) {
+        names.push(cursor.dotted("a purpose name")?);
+    }
+    Ok(names)
+}
+
+/// After `Only show`.
+fn shown(cursor: &mut Cursor) -> Read<RowCondition> {
+    if cursor.eat("rows where") {
+        return rows(cursor);
+    }
+    if cursor.eat("data by time where data is") {
+        return time_window(cursor).map(RowCondition::Time);
+    }
+    let percent = percentage(cursor, false)?;
+    cursor.expect("of the data")?;
+    Ok(RowCondition::Sample(percent))
+}
+
+fn time_window(cursor: &mut Cursor) -> Read<TimeWindow> {
+    let newer = cursor.eat("more recent than");
+    if !newer {
+        cursor.expect("older than")?;
+    }
+    let amount = whole(cursor, 1)?;
+    for unit in TimeUnit::ALL {
+        if cursor.eat(value::plural(unit)) || cursor.at(unit.as_str()) && cursor.eat(unit.as_str()) {
+            return Ok(TimeWindow { newer, ago: Ago { amount, unit } });
         }
-        return Ok(Columns::Named(names));
-    }
-    cursor.eat("values in");
-    cursor.eat("the");
-    if cursor.eat("columns tagged") || cursor.eat("column tagged") {
-        return Ok(Columns::Tagged(tag(cursor)?));
-    }
-    if cursor.eat("columns with any tag") {
-        return Ok(Columns::AnyTag);
-    }
-    if cursor.eat("columns with no tags") {
-        return Ok(Columns::NoTags);
-    }
-    if cursor.eat("columns with names spelled like") {
-        let (pattern, case_insensitive) = spelled_like(cursor)?;
-        return Ok(Columns::NamedLike { pattern, case_insensitive });
     }
     Err(cursor.unexpected())
 }
 
 fn tag(cursor: &mut Cursor) -> Read<At<Tag>> {
     cursor.dotted("a tag name")
-}
-
-fn spelled_like(cursor: &mut Cursor) -> Read<(At<String>, bool)> {
-    let pattern = regex(cursor)?;
-    Ok((pattern, cursor.eat("case insensitive")))
 }
 
 /// After `Only show rows where`.
@@ -357,11 +335,18 @@ fn rows(cursor: &mut Cursor) -> Read<RowCondition> {
         let key = cursor.dotted("an attribute name")?;
         cursor.expect("that matches")?;
         Match::Attribute(key)
+    } else if cursor.eat("is acting under a purpose that matches")
+        || cursor.at("is acting under purpose that") && cursor.eat("is acting under purpose that matches")
+    {
+        Match::Purpose
     } else {
         let mut error = cursor.unexpected();
+        let nobody_but = "Only show rows where FALSE for everyone except when user";
         if cursor.at("is a member of group") {
-            let right = "Only show rows where FALSE for everyone except when user is a member of group g";
-            error.help = Some(format!("to show rows to a group alone, write `{right}`"));
+            error.help = Some(format!("to show rows to a group alone, write `{nobody_but} is a member of group g`"));
+        } else if cursor.at("is acting under purpose") {
+            error.help =
+                Some(format!("to show rows under a purpose alone, write `{nobody_but} is acting under purpose p`"));
         }
         return Err(error);
     };
@@ -444,6 +429,9 @@ fn test(cursor: &mut Cursor) -> Read<Test> {
     if cursor.eat("is acting under purpose") || cursor.eat("is acting under the purpose") {
         return Ok(Test::UnderPurpose(cursor.dotted("a purpose name")?));
     }
+    if cursor.eat("has permission") || cursor.eat("has the permission") {
+        return permission(cursor).map(Test::Permitted);
+    }
     Err(cursor.unexpected())
 }
 
@@ -472,6 +460,11 @@ fn circumstances(cursor: &mut Cursor) -> Read<Circumstances> {
         }
         return Ok(Circumstances::Named(names));
     };
+    combined(cursor, first)
+}
+
+/// A circumstance and those that are joined to it.
+fn combined(cursor: &mut Cursor, first: Circumstance) -> Read<Circumstances> {
     let mut parts = vec![first];
     let any = cursor.eat("or");
     if !any && !cursor.eat("and") {
@@ -503,8 +496,28 @@ fn circumstance(cursor: &mut Cursor) -> Read<Option<Circumstance>> {
     } else if cursor.eat("with columns tagged") {
         Circumstance::ColumnTagged(tag(cursor)?)
     } else if cursor.eat("with column names spelled like") {
-        let (pattern, case_insensitive) = spelled_like(cursor)?;
+        let (pattern, case_insensitive) = mask::spelled_like(cursor)?;
         Circumstance::ColumnNamedLike { pattern, case_insensitive }
+    } else if cursor.eat("with no tags") {
+        Circumstance::NoTags
+    } else if cursor.eat("with any tag") {
+        Circumstance::AnyTag
+    } else if cursor.eat("in schema") {
+        let span = cursor.here();
+        let name = cursor.name("a schema name")?;
+        Circumstance::InSchema(value::schema(&name, span)?)
+    } else if cursor.eat("owned by") {
+        Circumstance::OwnedBy(if cursor.eat("user") {
+            PrincipalSet::User(person(cursor)?)
+        } else {
+            cursor.expect("group")?;
+            PrincipalSet::Group(cursor.dotted("a group name")?.node)
+        })
+    } else if cursor.eat("chosen by their owners") || cursor.at("when") && cursor.eat(WHEN_SELECTED) {
+        Circumstance::ChosenByOwner
+    } else if cursor.at("chosen by") {
+        // Not the name of a data source.
+        return Err(cursor.unexpected());
     } else {
         return Ok(None);
     }))

@@ -20,13 +20,17 @@ const COMPARISONS: [(&str, Compare); 7] = [
 ];
 
 /// What can be asked about the person and the source, as it is written.
-const USER_CALLS: [&str; 8] = [
+const USER_CALLS: [&str; 12] = [
     "@username",
     "@iam",
     "@isInGroups('group', …)",
     "@hasAttribute('key', 'value')",
     "@attributeValuesContains('key', column)",
     "@groupsContains(column)",
+    "@purposesContains(column)",
+    "@isUsingPurpose('purpose')",
+    "@column",
+    "@interpolatedComparison(a, '=', b)",
     "@columnTagged('tag')",
     "@columnReference('column')",
 ];
@@ -183,7 +187,8 @@ fn arguments(cursor: &mut Cursor) -> Read<Vec<Predicate>> {
 
 fn operand(cursor: &mut Cursor) -> Read<Predicate> {
     let operand = bare_operand(cursor)?;
-    let arithmetic = ["+", "-", "*", "/", "%", "||"];
+    refuse_after(cursor, &["||"], "`||` is no operator", "texts are joined by `concat(a, b)`")?;
+    let arithmetic = ["+", "-", "*", "/", "%"];
     refuse_after(cursor, &arithmetic, "a predicate does no arithmetic", "compare columns and literals as they are")?;
     refuse_after(cursor, &["=="], "`==` is no comparison", "equal is written `=`")?;
     Ok(operand)
@@ -268,21 +273,8 @@ fn call(cursor: &mut Cursor, name: String, start: Span) -> Read<Predicate> {
         return Err(Box::new(Diagnostic::error("policy::unknown-function", message).at(start).help(help)));
     };
     cursor.expect_symbol("(")?;
-    let args = cursor.nested(arguments)?;
-    let (fits, right) = match function {
-        Function::Lower => (args.len() == 1, "lower(text)"),
-        Function::Upper => (args.len() == 1, "upper(text)"),
-        Function::Length => (args.len() == 1, "length(text)"),
-        Function::StartsWith => (args.len() == 2, "starts_with(text, start)"),
-        Function::Substring => (args.len() == 3, "substring(text, start, count)"),
-        Function::Coalesce => (true, "coalesce(a, b, …)"),
-    };
-    if !fits {
-        let message = format!("`{}` does not take {} arguments", function.as_str(), args.len());
-        let error = Diagnostic::error("policy::wrong-arguments", message).at(cursor.since(start));
-        return Err(Box::new(error.help(format!("write `{right}`"))));
-    }
-    Ok(Predicate::Call { function, args })
+    // How many it takes is for the resolver to say.
+    Ok(Predicate::Call { function, args: cursor.nested(arguments)? })
 }
 
 fn user_call(cursor: &mut Cursor, name: &str) -> Read<Predicate> {
@@ -301,6 +293,11 @@ fn user_call(cursor: &mut Cursor, name: &str) -> Read<Predicate> {
     let call = match known.as_str() {
         "username" => UserCall::Username,
         "iam" => UserCall::Iam,
+        "column" => UserCall::MaskedColumn,
+        "interpolatedComparison" => {
+            cursor.expect_symbol("(")?;
+            return cursor.nested(interpolated_comparison);
+        }
         _ => {
             cursor.expect_symbol("(")?;
             let call = cursor.nested(|cursor| user_call_arguments(cursor, known))?;
@@ -309,6 +306,23 @@ fn user_call(cursor: &mut Cursor, name: &str) -> Read<Predicate> {
         }
     };
     Ok(Predicate::User(At::new(call, cursor.since(start))))
+}
+
+/// Another spelling of a comparison, up to the closing parenthesis.
+fn interpolated_comparison(cursor: &mut Cursor) -> Read<Predicate> {
+    let left = Box::new(predicate(cursor)?);
+    cursor.expect_symbol(",")?;
+    let sign = cursor.text("a comparison such as `<=`")?;
+    let Some((_, op)) = COMPARISONS.into_iter().find(|(known, _)| *known == sign.node) else {
+        let message = format!("`{}` is no comparison", short(&sign.node));
+        let known = COMPARISONS.map(|(sign, _)| format!("`{sign}`"));
+        let error = Diagnostic::error("policy::invalid-value", message).at(sign.span.unwrap_or_default());
+        return Err(Box::new(error.help(format!("write {}", words::alternatives(&known)))));
+    };
+    cursor.expect_symbol(",")?;
+    let right = Box::new(predicate(cursor)?);
+    cursor.expect_symbol(")")?;
+    Ok(Predicate::Compare { op, left, right })
 }
 
 fn user_call_arguments(cursor: &mut Cursor, name: &str) -> Read<UserCall> {
@@ -331,6 +345,8 @@ fn user_call_arguments(cursor: &mut Cursor, name: &str) -> Read<UserCall> {
             UserCall::AttributeValuesContains(key, Box::new(predicate(cursor)?))
         }
         "groupsContains" => UserCall::GroupsContains(Box::new(predicate(cursor)?)),
+        "purposesContains" => UserCall::PurposesContains(Box::new(predicate(cursor)?)),
+        "isUsingPurpose" => UserCall::IsUsingPurpose(name_in_text(cursor, "a purpose")?),
         "columnTagged" => UserCall::ColumnTagged(name_in_text(cursor, "a tag")?),
         "columnReference" => UserCall::ColumnReference(name_in_text(cursor, "a column name")?),
         _ => return cursor.want("a function of the language"),

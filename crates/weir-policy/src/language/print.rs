@@ -1,22 +1,24 @@
 //! From a policy to English. Everything printed here is read back by the English parser as the same policy.
 
-use weir_model::{SourceName, Value};
+use weir_model::{PrincipalId, PrincipalSet, SourceName, Value};
 
-use super::words;
+use super::{value, words};
 use crate::ast::{
-    Action, Body, Cascade, Circumstance, Circumstances, Columns, Condition, LookupQuery, MaskAction, Match,
-    MatchColumn, Merge, Method, Policy, Predicate, RoundTo, RowCondition, Scope, Statement, Subscribe, Subscribers,
-    Test, UserCall,
+    Action, Ago, Approver, Body, Cascade, Circumstance, Circumstances, Columns, Condition, LookupQuery, MaskAction,
+    Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition, Scope, Statement,
+    Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 
 pub(super) fn policy(policy: &Policy) -> String {
     let sentence = statement(&policy.statement);
-    if policy.title.is_none() && !policy.staged && policy.key == super::derived_key(&sentence) {
+    let keyed = policy.title.is_none() && policy.priority == 0 && !policy.staged;
+    if keyed && policy.key == super::derived_key(&sentence) {
         return sentence;
     }
     let title = policy.title.as_ref().map(|title| format!(" {}", quoted(title))).unwrap_or_default();
+    let priority = if policy.priority == 0 { String::new() } else { format!(" priority {}", policy.priority) };
     let staged = if policy.staged { " staged" } else { "" };
-    format!("policy {}{title}{staged}:\n{sentence}", dotted(policy.key.as_str()))
+    format!("policy {}{title}{priority}{staged}:\n{sentence}", dotted(policy.key.as_str()))
 }
 
 pub(super) fn statement(statement: &Statement) -> String {
@@ -36,11 +38,23 @@ fn subscribe(subscribe: &Subscribe) -> String {
         Subscribers::When(condition) => {
             format!("allow users to subscribe when {}", self::condition(condition, "user "))
         }
+        Subscribers::Asking(approvers) => {
+            let approvers: Vec<String> = approvers.iter().map(approver).collect();
+            format!("allow anyone who asks to subscribe with approval {}", approvers.join(" and "))
+        }
         Subscribers::Selected => "allow individually selected users to subscribe".to_owned(),
     };
     match subscribe.merge {
         Merge::Share => who,
         Merge::Require => who + " always required",
+    }
+}
+
+fn approver(approver: &Approver) -> String {
+    match approver {
+        Approver::Owner => "by an owner".to_owned(),
+        Approver::Holder(permission) => format!("by a holder of {}", permission.as_str()),
+        Approver::Person(id) => format!("by user {}", person(id)),
     }
 }
 
@@ -60,6 +74,7 @@ fn action(action: &Action) -> String {
             let user = match user {
                 Match::Group => "is a member of group".to_owned(),
                 Match::Attribute(key) => format!("possesses an attribute in {}", dotted(key.node.as_str())),
+                Match::Purpose => "is acting under a purpose".to_owned(),
             };
             let column = match column {
                 MatchColumn::Named(column) => name(column.node.as_str()),
@@ -67,7 +82,20 @@ fn action(action: &Action) -> String {
             };
             format!("only show rows where user {user} that matches the value in the column {column}")
         }
+        Action::ShowRows(RowCondition::Time(TimeWindow { newer, ago })) => {
+            let side = if *newer { "more recent" } else { "older" };
+            format!("only show data by time where data is {side} than {}", self::ago(*ago))
+        }
+        Action::ShowRows(RowCondition::Sample(percent)) => format!("only show {}% of the data", percent.node),
+        Action::LimitToPurposes(purposes) => {
+            let noun = if purposes.len() == 1 { "purpose" } else { "purposes" };
+            format!("limit usage to {noun} {}", list(purposes, |purpose| dotted(purpose.node.as_str())))
+        }
     }
+}
+
+fn ago(Ago { amount, unit }: Ago) -> String {
+    format!("{amount} {}", if amount == 1 { unit.as_str() } else { value::plural(unit) })
 }
 
 fn method(method: &Method) -> String {
@@ -84,6 +112,19 @@ fn method(method: &Method) -> String {
             if *case_insensitive { " case insensitive" } else { "" },
             if *global { " global" } else { "" },
         ),
+        Method::Reversible => "with reversibility".to_owned(),
+        Method::FormatPreserving => "with format preserving masking".to_owned(),
+        Method::KAnonymous(least) => format!("with k-anonymization {least}"),
+        Method::Randomized(randomized) => format!("using randomized response {}", self::randomized(randomized)),
+        Method::Custom(expression) => format!("using the custom function {}", predicate(expression)),
+    }
+}
+
+fn randomized(randomized: &Randomized) -> String {
+    match randomized {
+        Randomized::Replaced { percent, by } => format!("replacing {percent}% by {}", list(by, Value::to_string)),
+        Randomized::Within(distance) => format!("within {distance}"),
+        Randomized::WithinDays(days) => format!("within {}", ago(Ago { amount: *days, unit: TimeUnit::Day })),
     }
 }
 
@@ -138,6 +179,7 @@ pub(super) fn condition(condition: &Condition, subject: &str) -> String {
         Condition::Test(Test::UnderPurpose(purpose)) => {
             format!("{subject}is acting under purpose {}", dotted(purpose.node.as_str()))
         }
+        Condition::Test(Test::Permitted(permission)) => format!("{subject}has permission {}", permission.as_str()),
     }
 }
 
@@ -163,6 +205,12 @@ fn circumstance(circumstance: &Circumstance) -> String {
         Circumstance::ColumnNamedLike { pattern, case_insensitive } => {
             format!("with column names spelled like {}", spelled_like(&pattern.node, *case_insensitive))
         }
+        Circumstance::NoTags => "with no tags".to_owned(),
+        Circumstance::AnyTag => "with any tag".to_owned(),
+        Circumstance::InSchema(schema) => format!("in schema {}", name(&schema.node)),
+        Circumstance::OwnedBy(PrincipalSet::User(id)) => format!("owned by user {}", person(id)),
+        Circumstance::OwnedBy(PrincipalSet::Group(group)) => format!("owned by group {}", dotted(group.as_str())),
+        Circumstance::ChosenByOwner => "chosen by their owners".to_owned(),
     }
 }
 
@@ -258,6 +306,9 @@ fn user_call(call: &UserCall) -> String {
             format!("@attributeValuesContains({}, {})", text(key.as_str()), predicate(value))
         }
         UserCall::GroupsContains(value) => format!("@groupsContains({})", predicate(value)),
+        UserCall::PurposesContains(value) => format!("@purposesContains({})", predicate(value)),
+        UserCall::IsUsingPurpose(purpose) => format!("@isUsingPurpose({})", text(purpose.as_str())),
+        UserCall::MaskedColumn => "@column".to_owned(),
         UserCall::ColumnTagged(tag) => format!("@columnTagged({})", text(tag.as_str())),
         UserCall::ColumnReference(column) => format!("@columnReference({})", text(column.as_str())),
     }
@@ -282,6 +333,16 @@ fn name(name: &str) -> String {
 /// A name whose dots are part of it.
 fn dotted(name: &str) -> String {
     if name.split('.').all(words::is_plain) { name.to_owned() } else { quoted(name) }
+}
+
+/// As the identity manager and the name, if it is not the built-in one.
+fn person(id: &PrincipalId) -> String {
+    let text = id.to_string();
+    let plain = |part: &str| part.split('.').all(words::is_plain);
+    match text.split_once(':') {
+        Some((iam, name)) if plain(iam) && plain(name) => text,
+        Some(_) | None => dotted(&text),
+    }
 }
 
 /// Inside a predicate, where a hyphen would look like a minus.

@@ -1,9 +1,12 @@
 //! What both spellings hold to: rules for values, and the shape of conditions.
 
-use crate::ast::{At, Condition, Policy};
+use weir_model::{Permission, SourceName};
+
+use crate::ast::{At, Condition, Policy, TimeUnit};
 use crate::diagnostic::{Diagnostic, Span};
 
-use super::cursor::{Read, short};
+use super::cursor::{Read, short, valid};
+use super::{lexer, words};
 
 /// Longest title, in bytes.
 const TITLE_BYTES_MAX: usize = 255;
@@ -35,13 +38,94 @@ pub(super) fn check_regex(pattern: &str, span: Span) -> Read<()> {
 
 /// A positive decimal number such as `100` or `0.25`.
 pub(super) fn check_bucket(number: &str, span: Span) -> Read<()> {
-    let decimal = number.chars().all(|c| c.is_ascii_digit() || c == '.');
-    if decimal && number.chars().any(|c| c.is_ascii_digit() && c != '0') {
+    if is_positive_decimal(number) {
         return Ok(());
     }
     let message = format!("`{}` is nothing to round to", short(number));
     let error = Diagnostic::error("policy::invalid-value", message).at(span);
     Err(Box::new(error.help("write a number above zero without an exponent, such as `100` or `0.25`")))
+}
+
+/// How far a value may be moved: a positive decimal number.
+pub(super) fn check_distance(number: &str, span: Span) -> Read<()> {
+    if is_positive_decimal(number) {
+        return Ok(());
+    }
+    let message = format!("`{}` is no distance", short(number));
+    let error = Diagnostic::error("policy::invalid-value", message).at(span);
+    Err(Box::new(error.help("write a number above zero without an exponent, such as `5` or `0.5`")))
+}
+
+/// Above 0, and below 100 or, if `all` may be meant, at most that.
+pub(super) fn check_percentage(number: &str, all: bool, span: Span) -> Read<()> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.trim_start_matches('0');
+    let hundred = whole == "100" && fraction.chars().all(|c| c == '0');
+    if is_positive_decimal(number) && (whole.len() < 3 || all && hundred) {
+        return Ok(());
+    }
+    let most = if all { "at most" } else { "below" };
+    let message = format!("`{}` is not a percentage above 0 and {most} 100", short(number));
+    let error = Diagnostic::error("policy::invalid-value", message).at(span);
+    Err(Box::new(error.help("write a number without a sign or an exponent, such as `25` or `0.5`")))
+}
+
+fn is_positive_decimal(number: &str) -> bool {
+    let decimal = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    decimal && lexer::number_len(number) == number.len() && number.chars().any(|c| c.is_ascii_digit() && c != '0')
+}
+
+/// In digits alone. Readers of YAML disagree about a zero before them.
+pub(super) fn whole(number: &str, least: u32, span: Span) -> Read<u32> {
+    if let Ok(whole) = number.parse::<u32>()
+        && whole >= least
+        && whole.to_string() == number
+    {
+        return Ok(whole);
+    }
+    let message = format!("`{}` is not a whole number from {least} to {}", short(number), u32::MAX);
+    let error = Diagnostic::error("policy::invalid-value", message).at(span);
+    Err(Box::new(error.help("write digits alone, such as `5`")))
+}
+
+pub(super) fn priority(number: &str, span: Span) -> Read<i32> {
+    if let Ok(priority) = number.parse::<i32>()
+        && priority.to_string() == number
+    {
+        return Ok(priority);
+    }
+    let error = Diagnostic::error("policy::invalid-value", format!("`{}` is no priority", short(number))).at(span);
+    let right = format!("a priority is a whole number from {} to {}, such as `5`", i32::MIN, i32::MAX);
+    Err(Box::new(error.help(right)))
+}
+
+pub(super) fn permission(name: &str, span: Span) -> Read<Permission> {
+    let known = Permission::ALL.map(Permission::as_str);
+    if let Some(permission) = Permission::ALL.into_iter().find(|permission| permission.as_str() == name) {
+        return Ok(permission);
+    }
+    let help = match words::nearest(name, known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("the permissions are {}", known.join(", ")),
+    };
+    let message = format!("there is no permission `{}`", short(name));
+    Err(Box::new(Diagnostic::error("policy::unknown-permission", message).at(span).help(help)))
+}
+
+/// What can be the schema of a data source.
+pub(super) fn schema(name: &str, span: Span) -> Read<At<String>> {
+    valid(SourceName::new(name, "table"), span).map(|source| At::new(source.schema().to_owned(), span))
+}
+
+/// The unit as both spellings write it.
+pub(super) fn plural(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Minute => "minutes",
+        TimeUnit::Hour => "hours",
+        TimeUnit::Day => "days",
+        TimeUnit::Month => "months",
+        TimeUnit::Year => "years",
+    }
 }
 
 /// Holds when one of the parts does.
@@ -77,7 +161,14 @@ pub(super) fn duplicate_key(policy: &At<Policy>) -> Diagnostic {
 }
 
 pub(super) fn mixed_actions(span: Span) -> Diagnostic {
-    Diagnostic::error("policy::mixed-actions", "one policy either masks columns or shows rows, not both")
+    let message = "one policy masks columns, shows rows or limits usage to purposes, and never two of these";
+    Diagnostic::error("policy::mixed-actions", message).at(span).help("write two policies")
+}
+
+/// Whom a limit does not name would read without any purpose.
+pub(super) fn inclusive_limit(span: Span) -> Diagnostic {
+    let message = "usage is limited to purposes for everyone, or for everyone except some";
+    Diagnostic::error("policy::not-supported", message)
         .at(span)
-        .help("write two policies")
+        .help("say who is excused: `for everyone except when …`, or `for: {except: …}` in YAML")
 }

@@ -4,8 +4,8 @@ use regex::Regex;
 use weir_model::{Column, ColumnId, DataSource, DataType, TypeClass, Value};
 
 use super::literal::{constant, whole_range};
-use super::{Absence, Catalog, Misfit, carries, placed, predicate, reach};
-use crate::ast::{CalendarUnit, Columns, MaskAction, Method, RoundTo};
+use super::{Absence, Catalog, Misfit, carries, placed, predicate, reach, row_key};
+use crate::ast::{CalendarUnit, Columns, MaskAction, Method, Predicate, Randomized, RoundTo};
 use crate::decision::Mask;
 use crate::diagnostic::Diagnostic;
 use crate::exact::Exact;
@@ -97,16 +97,48 @@ pub(super) fn bind(
             return rule;
         }
     }
+    if let Method::KAnonymous(at_least) = &action.method.node {
+        let columns = picked.iter().map(|column| column.id).collect();
+        let rare = Expr::Not(Box::new(Expr::Frequent { columns, at_least: *at_least }));
+        rule.when = Some(match rule.when.take() {
+            Some(when) => Expr::And(vec![when, rare]),
+            None => rare,
+        });
+    }
     let closeness = closeness(&action.columns);
+    let method = &action.method.node;
+    let fit = |column: &Column| {
+        if let Method::Custom(expression) = method {
+            custom(expression, column, source, catalog)
+        } else {
+            fit(method, column, source)
+        }
+    };
     rule.targets = picked
         .into_iter()
         .map(|column| Target {
             column: column.id,
             closeness,
-            mask: fit(&action.method.node, column, source).map_err(|why| placed(why, action.method.span)),
+            mask: fit(column).map_err(|why| placed(why, action.method.span)),
         })
         .collect();
     rule
+}
+
+/// The expression over the row, which gives a value of the column's type.
+fn custom(
+    expression: &Predicate,
+    column: &Column,
+    source: &DataSource,
+    catalog: &Catalog<'_>,
+) -> Result<Mask, Diagnostic> {
+    let bound = predicate::value_for(expression, column, source, catalog).map_err(|misfit| misfit.on(source))?;
+    let computed = bound.without_questions().filter(|expr| !expr.looks_up()).ok_or_else(|| {
+        let message = "a custom function speaks of the row alone";
+        let help = "say for whom with `for everyone who … otherwise …`, and for which rows with `where …`";
+        Diagnostic::error("policy::custom-function", message).help(help)
+    })?;
+    Ok(Mask::Computed(computed))
 }
 
 fn closeness(columns: &Columns) -> Closeness {
@@ -139,7 +171,45 @@ fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Di
                 Err(misfit("hashing", "hashing gives text, so it masks text columns only; nulling fits every type"))
             }
         },
-        Method::Null => Ok(Mask::Null),
+        Method::Null | Method::KAnonymous(_) => Ok(Mask::Null),
+        Method::Reversible => match data_type.class() {
+            TypeClass::Text => Ok(Mask::Reversible),
+            TypeClass::Boolean
+            | TypeClass::Number
+            | TypeClass::Binary
+            | TypeClass::Date
+            | TypeClass::Time
+            | TypeClass::Timestamp
+            | TypeClass::Nested => Err(misfit(
+                "masking with reversibility",
+                "it gives text, so it masks text columns only; whole numbers can keep their format",
+            )),
+        },
+        Method::FormatPreserving => match data_type {
+            DataType::Text | DataType::Int32 | DataType::Int64 | DataType::UInt32 | DataType::UInt64 => {
+                Ok(Mask::FormatPreserving)
+            }
+            DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => Err(misfit(
+                "format preserving masking",
+                "the type has fewer than a million values of one form, so that they could be found by trying",
+            )),
+            DataType::Boolean
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal { .. }
+            | DataType::Binary
+            | DataType::Date
+            | DataType::Time
+            | DataType::Timestamp { .. }
+            | DataType::List(_)
+            | DataType::Struct(_)
+            | DataType::Map { .. } => Err(misfit("format preserving masking", "it masks text and whole numbers only")),
+        },
+        Method::Randomized(how) => {
+            Ok(Mask::Randomized { how: randomized(how, data_type, &misfit)?, row_key: row_key(source)? })
+        }
+        // Bound with the catalog at hand.
+        Method::Custom(_) => Err(misfit("a custom function", "write it for a column of its own")),
         Method::Constant(Value::Null) => Err(misfit("the constant NULL", "mask by making null instead")),
         Method::Constant(value) => constant(value, data_type).map(Mask::Constant).ok_or_else(|| {
             misfit(&format!("the constant {value}"), "the constant must be a value of the column's type")
@@ -161,7 +231,54 @@ fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Di
     }
 }
 
-fn round(to: &RoundTo, data_type: &DataType, misfit: &dyn Fn(&str, &str) -> Diagnostic) -> Result<RoundTo, Diagnostic> {
+/// With its values as those of the column's type.
+fn randomized(
+    how: &Randomized,
+    data_type: &DataType,
+    misfit: &dyn Fn(&str, &str) -> Diagnostic,
+) -> Result<Randomized, Diagnostic> {
+    match how {
+        Randomized::Replaced { percent, by } => {
+            let share = Exact::parse(percent).filter(|n| n.is_positive());
+            let fits = share.is_some_and(|n| {
+                n.compare(Exact::of_int(100)).is_some_and(std::cmp::Ordering::is_le)
+                    && n.times_power_of_ten(6).is_some_and(|n| n.whole().is_some())
+            });
+            if !fits {
+                let message = format!("`{percent}` is no percentage of values");
+                let help = "write a number above 0 and at most 100, with at most six digits behind the point";
+                return Err(Diagnostic::error("policy::percentage", message).help(help));
+            }
+            let by = by.iter().map(|value| {
+                let fitted = if *value == Value::Null { None } else { constant(value, data_type) };
+                fitted.ok_or_else(|| misfit(&format!("the value {value}"), "all values must be of the column's type"))
+            });
+            Ok(Randomized::Replaced { percent: percent.clone(), by: by.collect::<Result<_, _>>()? })
+        }
+        Randomized::Within(most) => {
+            if data_type.class() != TypeClass::Number {
+                return Err(misfit("moving by a number", "it masks numbers only; dates and timestamps move by days"));
+            }
+            // A distance has to be one that the type can hold, as a step of rounding has.
+            round(&RoundTo::Number(most.clone()), data_type, misfit).map(|_| how.clone())
+        }
+        Randomized::WithinDays(_) => match data_type.class() {
+            TypeClass::Date | TypeClass::Timestamp => Ok(how.clone()),
+            TypeClass::Boolean
+            | TypeClass::Number
+            | TypeClass::Text
+            | TypeClass::Binary
+            | TypeClass::Time
+            | TypeClass::Nested => Err(misfit("moving by days", "it masks dates and timestamps only")),
+        },
+    }
+}
+
+pub(super) fn round(
+    to: &RoundTo,
+    data_type: &DataType,
+    misfit: &dyn Fn(&str, &str) -> Diagnostic,
+) -> Result<RoundTo, Diagnostic> {
     match to {
         RoundTo::Number(text) => {
             let Some(bucket) = Exact::parse(text).filter(|n| n.is_positive()) else {

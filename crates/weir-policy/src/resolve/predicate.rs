@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use weir_model::{Column, DataSource, DataType, TypeClass, Value};
 
-use super::{Absence, Catalog, Misfit, literal, lookup_source, placed, tagged_column};
-use crate::ast::{At, ColumnRef, LookupQuery, Predicate, UserCall};
+use super::{Absence, Catalog, Misfit, literal, lookup_source, mask, placed, tagged_column};
+use crate::ast::{At, CalendarUnit, ColumnRef, LookupQuery, Predicate, RoundTo, UserCall};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::expr::{Compare, Expr, Function, Lookup, LookupKey, UserTerm};
 
@@ -20,14 +20,51 @@ type Bound = Expr<UserTerm>;
 
 /// The predicate as a condition on the rows of `source`.
 pub(super) fn truth(predicate: &Predicate, source: &DataSource, catalog: &Catalog<'_>) -> Result<Bound, Misfit> {
-    let scope = Scope { source, alias: None, outer: None, catalog };
-    scope.boolean(predicate, 0).map(|typed| typed.expr).map_err(|misfit| match misfit {
+    let scope = Scope { source, alias: None, outer: None, catalog, masked: None };
+    scope.boolean(predicate, 0).map(|typed| typed.expr).map_err(|misfit| of_source(misfit, source))
+}
+
+/// The expression, in which `@column` is the value of `column`, as one of its type.
+pub(super) fn value_for(
+    expression: &Predicate,
+    column: &Column,
+    source: &DataSource,
+    catalog: &Catalog<'_>,
+) -> Result<Bound, Misfit> {
+    let scope = Scope { source, alias: None, outer: None, catalog, masked: Some(column) };
+    let typed = scope.bind(expression, 0).map_err(|misfit| of_source(misfit, source))?;
+    let kind = typed.kind();
+    of_type(typed, &column.data_type).map(|typed| typed.expr).ok_or_else(|| {
+        let message = format!(
+            "the custom function gives {kind}, and column `{}` of `{}` is {}",
+            column.name, source.name, column.data_type
+        );
+        let diagnostic = Diagnostic::error("policy::mask-type", message);
+        Misfit::Wrong(placed(diagnostic.help("it must give a value of the column's type"), place(expression)))
+    })
+}
+
+fn of_source(misfit: Misfit, source: &DataSource) -> Misfit {
+    match misfit {
         Misfit::Wrong(mut diagnostic) if diagnostic.code == TYPE_MISMATCH => {
             diagnostic.message = format!("in `{}`: {}", source.name, diagnostic.message);
             Misfit::Wrong(diagnostic)
         }
         misfit => misfit,
-    })
+    }
+}
+
+/// The expression when it is of the type; a literal takes it when the type holds exactly that.
+fn of_type(typed: Typed, wanted: &DataType) -> Option<Typed> {
+    match (typed.literal(), &typed.data_type) {
+        (Some(Value::Null), _) => Some(Typed { data_type: Some(wanted.clone()), ..typed }),
+        (Some(value), None) => {
+            let expr = Expr::Literal(literal::constant(value, wanted)?);
+            Some(Typed { expr, data_type: Some(wanted.clone()), rows: 0 })
+        }
+        (_, Some(data_type)) => (data_type == wanted).then_some(typed),
+        (None, None) => None,
+    }
 }
 
 /// The rows that names can mean: those of the governed source outermost, of lookups inside.
@@ -36,6 +73,8 @@ struct Scope<'a> {
     alias: Option<&'a str>,
     outer: Option<&'a Scope<'a>>,
     catalog: &'a Catalog<'a>,
+    /// What `@column` is; only in custom functions.
+    masked: Option<&'a Column>,
 }
 
 /// An expression with what it is and which rows it speaks of.
@@ -289,7 +328,44 @@ impl<'a> Scope<'a> {
                 }
                 (bound, DataType::Text)
             }
-            Function::Coalesce => self.coalesce(args, depth, span)?,
+            Function::Coalesce => self.of_one_type(name, args, depth, span)?,
+            Function::Concat if args.len() < 2 => {
+                let message = format!("concat takes two arguments or more, not {}", args.len());
+                return Err(wrong("policy::arguments", message, span));
+            }
+            Function::Concat => (self.texts(args, depth, name)?, DataType::Text),
+            Function::Trim => {
+                counted(1)?;
+                (self.texts(args, depth, name)?, DataType::Text)
+            }
+            Function::Left | Function::Right => {
+                counted(2)?;
+                let (text, count) = args.split_at(1);
+                let mut bound = self.texts(text, depth, name)?;
+                match count {
+                    [count @ Predicate::Literal(Value::Int(0..))] => bound.push(self.bind(count, depth)?),
+                    _ => {
+                        let message = format!("the count of {name} must be a whole number from 0 on");
+                        return Err(wrong("policy::arguments", message, span));
+                    }
+                }
+                (bound, DataType::Text)
+            }
+            Function::RoundDown => {
+                counted(2)?;
+                self.round_down(args, depth, span)?
+            }
+            Function::If => {
+                counted(3)?;
+                let (condition, values) = args.split_at(1);
+                let mut bound = Vec::with_capacity(3);
+                for condition in condition {
+                    bound.push(self.boolean(condition, depth)?);
+                }
+                let (values, returns) = self.of_one_type(name, values, depth, span)?;
+                bound.extend(values);
+                (bound, returns)
+            }
         };
         let rows = bound.iter().fold(0, |rows, arg| rows | arg.rows);
         let args = bound.into_iter().map(|arg| arg.expr).collect();
@@ -301,26 +377,64 @@ impl<'a> Scope<'a> {
     }
 
     /// All arguments are of the type of the first that is no literal.
-    fn coalesce(&self, args: &[Predicate], depth: usize, span: Option<Span>) -> Result<(Vec<Typed>, DataType), Misfit> {
+    fn of_one_type(
+        &self,
+        name: &str,
+        args: &[Predicate],
+        depth: usize,
+        span: Option<Span>,
+    ) -> Result<(Vec<Typed>, DataType), Misfit> {
         let mut bound = args.iter().map(|arg| self.bind(arg, depth)).collect::<Result<Vec<_>, _>>()?;
         let Some(returns) = bound.iter().find_map(|arg| arg.data_type.clone()) else {
-            return Err(wrong("policy::arguments", "coalesce needs a column among its arguments", span));
+            return Err(wrong("policy::arguments", format!("{name} needs a column among its arguments"), span));
         };
-        for arg in &mut bound {
-            let fitted = match arg.literal() {
-                Some(value) => literal::constant(value, &returns).map(Expr::Literal),
-                None => (arg.data_type.as_ref() == Some(&returns)).then(|| arg.expr.clone()),
-            };
-            match fitted {
-                Some(expr) => arg.expr = expr,
-                None => {
-                    let message =
-                        format!("the arguments of coalesce must be of one type, not {returns} and {}", arg.kind());
-                    return Err(wrong_type(message, span));
+        let fitted = std::mem::take(&mut bound).into_iter().map(|arg| {
+            let kind = arg.kind();
+            of_type(arg, &returns).ok_or_else(|| {
+                let message = format!("the arguments of {name} must be of one type, not {returns} and {kind}");
+                wrong_type(message, span)
+            })
+        });
+        Ok((fitted.collect::<Result<_, _>>()?, returns))
+    }
+
+    fn round_down(
+        &self,
+        args: &[Predicate],
+        depth: usize,
+        span: Option<Span>,
+    ) -> Result<(Vec<Typed>, DataType), Misfit> {
+        let [value, step] = args else {
+            return Err(wrong("policy::arguments", "round_down takes 2 arguments", span));
+        };
+        let value = self.bind(value, depth)?;
+        let Some(returns) = value.data_type.clone() else {
+            return Err(wrong("policy::arguments", "round_down needs a column as its first argument", span));
+        };
+        let to = match step {
+            Predicate::Literal(Value::Int(n)) => RoundTo::Number(n.to_string()),
+            Predicate::Literal(Value::Number(n)) => RoundTo::Number(n.clone()),
+            Predicate::Literal(Value::Text(unit)) => {
+                match CalendarUnit::ALL.into_iter().find(|known| known.as_str() == unit) {
+                    Some(unit) => RoundTo::Calendar(unit),
+                    None => {
+                        let units = CalendarUnit::ALL.map(CalendarUnit::as_str).join(", ");
+                        let message = format!("`{unit}` is none of the units {units}");
+                        return Err(wrong("policy::arguments", message, span));
+                    }
                 }
             }
-        }
-        Ok((bound, returns))
+            _ => {
+                let message = "round_down rounds to a number, or to a calendar unit such as 'month'";
+                return Err(wrong("policy::arguments", message, span));
+            }
+        };
+        let misfit = |what: &str, help: &str| {
+            Diagnostic::error(TYPE_MISMATCH, format!("{what} does not fit {returns}")).help(help)
+        };
+        mask::round(&to, &returns, &misfit).map_err(|why| Misfit::Wrong(placed(why, span)))?;
+        let step = self.bind(step, depth)?;
+        Ok((vec![value, step], returns))
     }
 
     fn user(&self, call: &At<UserCall>, depth: usize) -> Result<Typed, Misfit> {
@@ -340,6 +454,18 @@ impl<'a> Scope<'a> {
                 let value = self.matchable(value, depth, call.span)?;
                 truth(UserTerm::GroupsContain { value: Box::new(value.expr) }, value.rows)
             }
+            UserCall::PurposesContains(value) => {
+                let value = self.matchable(value, depth, call.span)?;
+                truth(UserTerm::PurposesContain { value: Box::new(value.expr) }, value.rows)
+            }
+            UserCall::IsUsingPurpose(purpose) => truth(UserTerm::UnderPurpose(purpose.clone()), 0),
+            UserCall::MaskedColumn => match outermost.masked {
+                Some(column) => Ok(outermost.column_here(column)),
+                None => {
+                    let message = "`@column` is the value that a custom function masks, and there is none here";
+                    Err(wrong("policy::masked-column", message, call.span))
+                }
+            },
             UserCall::ColumnTagged(tag) => {
                 tagged_column(tag, call.span, outermost.source).map(|column| outermost.column_here(column))
             }
@@ -370,7 +496,8 @@ impl<'a> Scope<'a> {
             return Err(wrong("policy::too-deep", format!("lookups nest at most {LOOKUP_DEPTH_MAX} deep"), span));
         }
         let source = lookup_source(&query.source, self.catalog)?;
-        let inner = Scope { source, alias: query.alias.as_deref(), outer: Some(self), catalog: self.catalog };
+        let inner =
+            Scope { source, alias: query.alias.as_deref(), outer: Some(self), catalog: self.catalog, masked: None };
         let mut parts = LookupParts { outside: self.bit(), inside: inner.bit(), ..LookupParts::default() };
         match (value, &query.key) {
             (Some(value), Some(key)) => {

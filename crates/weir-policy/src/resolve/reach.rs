@@ -2,9 +2,9 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "every other error is told in its own words")]
 
 use regex::{Regex, RegexBuilder};
-use weir_model::{DataSource, SourceName, Tag};
+use weir_model::{DataSource, PolicyKey, PrincipalSet, SourceName, Tag};
 
-use super::{carries, placed};
+use super::{Catalog, carries, placed};
 use crate::ast::{At, Circumstance, Circumstances};
 use crate::diagnostic::Diagnostic;
 
@@ -40,11 +40,17 @@ pub(crate) enum Test {
     SourceTagged(Tag),
     ColumnTagged(Tag),
     ColumnNamedLike(Regex),
+    NoTags,
+    AnyTag,
+    InSchema(String),
+    OwnedBy(PrincipalSet),
+    /// An owner chose this policy.
+    Chosen(PolicyKey),
 }
 
 impl Reach {
-    pub(crate) fn new(on: &Circumstances) -> Result<Self, Diagnostic> {
-        let tests = |all: &[Circumstance]| all.iter().map(test).collect::<Result<Vec<_>, _>>();
+    pub(crate) fn new(policy: &PolicyKey, on: &Circumstances) -> Result<Self, Diagnostic> {
+        let tests = |all: &[Circumstance]| all.iter().map(|one| test(policy, one)).collect::<Result<Vec<_>, _>>();
         Ok(match on {
             Circumstances::AllSources => Reach::AllSources,
             Circumstances::Named(names) => Reach::Named(names.iter().map(|name| name.node.clone()).collect()),
@@ -53,32 +59,46 @@ impl Reach {
         })
     }
 
-    pub(crate) fn covers(&self, source: &DataSource) -> bool {
+    pub(crate) fn covers(&self, source: &DataSource, catalog: &Catalog<'_>) -> bool {
         match self {
             Reach::AllSources => true,
             Reach::Named(names) => names.contains(&source.name),
-            Reach::Any(tests) => tests.iter().any(|test| test.holds(source)),
-            Reach::All(tests) => tests.iter().all(|test| test.holds(source)),
+            Reach::Any(tests) => tests.iter().any(|test| test.holds(source, catalog)),
+            Reach::All(tests) => tests.iter().all(|test| test.holds(source, catalog)),
         }
     }
 }
 
-fn test(circumstance: &Circumstance) -> Result<Test, Diagnostic> {
+fn test(policy: &PolicyKey, circumstance: &Circumstance) -> Result<Test, Diagnostic> {
     Ok(match circumstance {
         Circumstance::SourceTagged(tag) => Test::SourceTagged(tag.node.clone()),
         Circumstance::ColumnTagged(tag) => Test::ColumnTagged(tag.node.clone()),
         Circumstance::ColumnNamedLike { pattern: text, case_insensitive } => {
             Test::ColumnNamedLike(pattern(text, *case_insensitive)?)
         }
+        Circumstance::NoTags => Test::NoTags,
+        Circumstance::AnyTag => Test::AnyTag,
+        Circumstance::InSchema(schema) => Test::InSchema(schema.node.clone()),
+        Circumstance::OwnedBy(owners) => Test::OwnedBy(owners.clone()),
+        Circumstance::ChosenByOwner => Test::Chosen(policy.clone()),
     })
 }
 
 impl Test {
-    fn holds(&self, source: &DataSource) -> bool {
+    fn holds(&self, source: &DataSource, catalog: &Catalog<'_>) -> bool {
         match self {
             Test::SourceTagged(tag) => source.tags.iter().any(|carried| tag.covers(carried)),
             Test::ColumnTagged(tag) => source.columns.iter().any(|column| carries(column, tag)),
             Test::ColumnNamedLike(regex) => source.columns.iter().any(|column| regex.is_match(column.name.as_str())),
+            Test::NoTags => !has_tags(source),
+            Test::AnyTag => has_tags(source),
+            Test::InSchema(schema) => source.name.schema() == schema,
+            Test::OwnedBy(owners) => catalog.is_owned_by(source, owners),
+            Test::Chosen(policy) => catalog.is_chosen(policy, source),
         }
     }
+}
+
+fn has_tags(source: &DataSource) -> bool {
+    !source.tags.is_empty() || source.columns.iter().any(|column| !column.tags.is_empty())
 }

@@ -3,31 +3,32 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use weir_model::{ColumnId, DataSource, Epoch, PolicyKey, PrincipalId, SourceId, SourceName};
+use weir_model::{ColumnId, DataSource, Epoch, PolicyKey, PrincipalId, PurposeName, SourceId, SourceName};
 
 use super::fingerprint::Digest;
 use super::governed::{Candidate, Entry, Governed, MaskedColumn, Named, Part, RowRule, Rules, Scope, Who};
 use super::person::Person;
+use super::project::InProject;
 use super::vocabulary::Vocabulary;
 use super::{Problem, Snapshot};
 use crate::ast::{self, Body, Cascade, Circumstances, Subscribe, Subscribers};
 use crate::decision::Effect;
 use crate::diagnostic::Diagnostic;
-use crate::expr::{Answers, Expr, UserTerm};
+use crate::expr::{Expr, UserTerm};
 use crate::facts::{Facts, StoredPolicy};
-use crate::resolve::{Catalog, DataPolicy, MaskRule, Reach, RowRules, Target};
+use crate::resolve::{About, Catalog, DataPolicy, MaskRule, Reach, RowRules, Target};
 
 pub(super) fn compile(facts: Facts) -> Snapshot {
-    let Facts { epoch, principals, mut sources, mut policies, selected } = facts;
+    let Facts { epoch, principals, mut sources, mut policies, selected, approved, chosen, projects, impersonations } =
+        facts;
     policies.sort_by_key(|stored| stored.id);
     sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let catalog = Catalog::new(&sources);
+    let catalog = Catalog::new(&sources, &principals, &chosen);
     let mut compiler = Compiler {
         vocabulary: Vocabulary::default(),
-        governed: sources.iter().map(|source| (source.id, governed(source, &selected))).collect(),
+        governed: sources.iter().map(|source| (source.id, governed(source, &selected, &approved))).collect(),
         problems: Vec::new(),
     };
     for stored in policies.iter().filter(|stored| !stored.policy.staged) {
@@ -37,9 +38,14 @@ pub(super) fn compile(facts: Facts) -> Snapshot {
     for governed in governed.values_mut() {
         finish(governed);
     }
-    let people = principals.into_iter().map(|p| (p.id.clone(), Person::new(p, &vocabulary))).collect();
+    let people: BTreeMap<_, _> = principals.into_iter().map(|p| (p.id.clone(), Person::new(p, &vocabulary))).collect();
     let names = governed.values().map(|governed| (governed.source.name.clone(), governed.source.id)).collect();
-    Snapshot { epoch: epoch.unwrap_or(Epoch(0)), people, sources: governed, names, policies, problems }
+    let projects = projects
+        .iter()
+        .map(|project| (project.name.clone(), InProject::new(project, &people, &sources, &vocabulary)))
+        .collect();
+    let epoch = epoch.unwrap_or(Epoch(0));
+    Snapshot { epoch, people, projects, impersonations, sources: governed, names, policies, problems }
 }
 
 /// Puts columns and their masks in order.
@@ -48,12 +54,16 @@ fn finish(governed: &mut Governed) {
     columns.sort_by_key(|masked| source.columns.iter().position(|column| column.id == masked.column));
     for column in columns {
         // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
-        column.candidates.sort_by_key(|candidate| Reverse(candidate.closeness));
+        column.candidates.sort_by_key(|candidate| Reverse((candidate.closeness, candidate.priority)));
     }
     governed.may_close = governed.has_what_closes();
 }
 
-fn governed(source: &DataSource, selected: &BTreeSet<(SourceId, PrincipalId)>) -> Governed {
+fn governed(
+    source: &DataSource,
+    selected: &BTreeSet<(SourceId, PrincipalId)>,
+    approved: &BTreeSet<(SourceId, PrincipalId)>,
+) -> Governed {
     let mut digest = Digest::writer("source");
     digest.number(source.id.0);
     for column in &source.columns {
@@ -61,12 +71,16 @@ fn governed(source: &DataSource, selected: &BTreeSet<(SourceId, PrincipalId)>) -
         digest.text(column.name.as_str());
         digest.text(&column.data_type.to_string());
     }
-    let selected = selected.iter().filter(|(id, _)| *id == source.id).map(|(_, person)| person.clone()).collect();
+    let here = |all: &BTreeSet<(SourceId, PrincipalId)>| {
+        all.iter().filter(|(id, _)| *id == source.id).map(|(_, person)| person.clone()).collect()
+    };
     Governed {
         source: source.clone(),
         digest: digest.finish(),
-        selected,
+        selected: here(selected),
+        approved: here(approved),
         entries: Vec::new(),
+        limits: Vec::new(),
         rows: Vec::new(),
         masks: Vec::new(),
         columns: Vec::new(),
@@ -84,7 +98,7 @@ impl Compiler {
     fn policy(&mut self, stored: &StoredPolicy, catalog: &Catalog<'_>) {
         let policy = &stored.policy;
         let named = Arc::new(Named { id: stored.id, key: policy.key.as_str().into(), name: policy.key.clone() });
-        let reach = Reach::new(&policy.statement.on);
+        let reach = Reach::new(&policy.key, &policy.statement.on);
         if let Err(why) = &reach {
             self.problem(&policy.key, None, why.clone());
         }
@@ -95,7 +109,7 @@ impl Compiler {
             }
         }
         match &policy.statement.body {
-            Body::Subscribe(subscribe) => self.subscription(subscribe, &named, reach.as_ref().ok()),
+            Body::Subscribe(subscribe) => self.subscription(subscribe, &named, reach.as_ref().ok(), catalog),
             Body::Data(cascade) => match &reach {
                 Ok(reach) => self.data(stored, cascade, &named, reach, catalog),
                 Err(why) => self.close_all(&named, why),
@@ -108,15 +122,22 @@ impl Compiler {
     }
 
     /// A policy of which nobody can say where it holds, holds everywhere and takes nobody in.
-    fn subscription(&mut self, subscribe: &Subscribe, policy: &Arc<Named>, reach: Option<&Reach>) {
+    fn subscription(
+        &mut self,
+        subscribe: &Subscribe,
+        policy: &Arc<Named>,
+        reach: Option<&Reach>,
+        catalog: &Catalog<'_>,
+    ) {
         for governed in self.governed.values_mut() {
-            if !reach.is_none_or(|reach| reach.covers(&governed.source)) {
+            if !reach.is_none_or(|reach| reach.covers(&governed.source, catalog)) {
                 continue;
             }
             let who = match &subscribe.who {
                 _ if reach.is_none() => Who::Nobody,
                 Subscribers::Anyone => Who::Anyone,
                 Subscribers::When(condition) => Who::When(self.vocabulary.held(condition)),
+                Subscribers::Asking(_) => Who::Approved,
                 Subscribers::Selected => Who::Selected,
             };
             governed.entries.push(Entry { policy: Arc::clone(policy), merge: subscribe.merge, who });
@@ -144,15 +165,15 @@ impl Compiler {
     ) {
         let policy = DataPolicy::new(cascade, &stored.policy.statement.on);
         let scopes: Arc<[Scope]> = policy.rules().iter().map(|rule| self.scope(&rule.scope)).collect();
-        for source in catalog.sources().iter().filter(|source| reach.covers(source)) {
+        for source in catalog.sources().iter().filter(|source| reach.covers(source, catalog)) {
             let on = On { stored, named, scopes: &scopes, source };
-            if policy.is_about_rows() {
-                match policy.rows_on(source, catalog) {
+            match policy.about() {
+                About::Rows => match policy.rows_on(source, catalog) {
                     RowRules::PassedOver(_) => {}
                     RowRules::Here(rules) => self.rows(&on, rules),
-                }
-            } else {
-                self.masks(&on, policy.masks_on(source, catalog));
+                },
+                About::Columns => self.masks(&on, policy.masks_on(source, catalog)),
+                About::Purposes => self.limits(&on, &policy.purposes()),
             }
         }
     }
@@ -179,6 +200,19 @@ impl Compiler {
         }
     }
 
+    fn limits(&mut self, on: &On<'_>, rules: &[Result<Vec<&PurposeName>, Diagnostic>]) {
+        let bodies = rules
+            .iter()
+            .map(|rule| match rule {
+                Ok(purposes) => Ok(purposes.iter().map(|purpose| self.vocabulary.purpose(purpose)).collect()),
+                Err(why) => Err(self.broken(on, why.clone())),
+            })
+            .collect();
+        if let Some(governed) = self.governed.get_mut(&on.source.id) {
+            governed.limits.push(on.rules(bodies));
+        }
+    }
+
     fn masks(&mut self, on: &On<'_>, rules: Vec<MaskRule>) {
         if rules.iter().all(|rule| rule.targets.is_empty() && rule.broken.is_none()) {
             return;
@@ -194,7 +228,8 @@ impl Compiler {
                     Err(why) => ([0; 16], Err(self.broken(on, why))),
                 };
                 let when = when.clone().map(|when| parts(when, &mut self.vocabulary));
-                let candidate = Candidate { policy, rule, closeness, digest, mask, when };
+                let priority = on.stored.policy.priority;
+                let candidate = Candidate { policy, rule, closeness, priority, digest, mask, when };
                 self.candidate(on.source, column, candidate);
             }
         }
@@ -253,23 +288,9 @@ fn parts(expr: Expr<UserTerm>, vocabulary: &mut Vocabulary) -> Vec<Part> {
     };
     conjuncts
         .into_iter()
-        .map(
-            |part| {
-                if part.asks() {
-                    Part::Open(part.answered(vocabulary))
-                } else {
-                    Part::Fixed(part.answered(&mut Unasked))
-                }
-            },
-        )
+        .map(|part| match part.without_questions() {
+            Some(fixed) => Part::Fixed(fixed),
+            None => Part::Open(part.answered(vocabulary)),
+        })
         .collect()
-}
-
-/// For expressions that ask nothing.
-struct Unasked;
-
-impl Answers<UserTerm, Infallible> for Unasked {
-    fn answer(&mut self, _: &UserTerm) -> Expr<Infallible> {
-        Expr::truth(false)
-    }
 }

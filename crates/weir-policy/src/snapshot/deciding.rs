@@ -8,21 +8,32 @@ use weir_model::ColumnId;
 
 use super::fingerprint::Notes;
 use super::governed::{Candidate, Governed, MaskedColumn, Part};
-use super::person::{Answering, Person};
-use crate::decision::{AppliedMask, Effect, Factor, Obligations, SourceDecision};
+use super::person::{Answering, Reader};
+use crate::decision::{AppliedMask, Effect, Factor, KeyScope, Obligations, SourceDecision};
 use crate::expr::{Expr, Residual};
 
 /// How many masks for some rows only may stand behind each other on one column.
 const MASKS_BEHIND_MAX: usize = 32;
 
 impl Governed {
-    pub(crate) fn decide(&self, person: &Person) -> SourceDecision {
-        let owner = self.is_owner(person);
-        let admitted = self.admitted(person, owner).and_then(|mut factors| {
+    pub(crate) fn decide(&self, reader: &Reader<'_>) -> SourceDecision {
+        let owner = self.is_owner(reader);
+        let admitted = self.admitted(reader, owner).and_then(|mut factors| {
             let most = self.rows.len() + self.columns.len();
             factors.reserve(most);
-            let notes = Notes::new(&self.digest, 128 + 32 * most);
-            Deciding { governed: self, person, owner, factors, notes }.obligations()
+            let mut notes = Notes::new(&self.digest, 128 + 32 * most);
+            let project = reader.project.filter(|project| project.masked_joins);
+            let hash_key = match project {
+                Some(project) => {
+                    notes.text(project.name.as_str());
+                    KeyScope::Project(project.name.clone())
+                }
+                None => {
+                    notes.nothing();
+                    KeyScope::Source(self.source.id)
+                }
+            };
+            Deciding { governed: self, reader: *reader, owner, factors, notes }.obligations(hash_key)
         });
         admitted.unwrap_or_else(|denied| denied)
     }
@@ -30,18 +41,19 @@ impl Governed {
 
 impl Governed {
     /// Whether the decision is no denial, at less cost than the decision.
-    pub(crate) fn is_open_to(&self, person: &Person) -> bool {
+    pub(crate) fn is_open_to(&self, reader: &Reader<'_>) -> bool {
         if self.may_close {
-            !matches!(self.decide(person), SourceDecision::Deny(..))
+            !matches!(self.decide(reader), SourceDecision::Deny(..))
         } else {
-            self.admitted(person, self.is_owner(person)).is_ok()
+            self.admitted(reader, self.is_owner(reader)).is_ok()
         }
     }
 
     /// Whether a decision may find that a policy cannot be applied.
     pub(super) fn has_what_closes(&self) -> bool {
         let conditional = |candidate: &&Candidate| candidate.when.is_some();
-        self.rows.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
+        self.limits.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
+            || self.rows.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
             || self.masks.iter().flat_map(|policy| &policy.bodies).any(Option::is_some)
             || self.columns.iter().any(|column| {
                 column.candidates.iter().any(|candidate| candidate.mask.is_err())
@@ -53,26 +65,26 @@ impl Governed {
 /// Every `Err` of its methods is a denial.
 struct Deciding<'a> {
     governed: &'a Governed,
-    person: &'a Person,
+    reader: Reader<'a>,
     owner: bool,
     factors: Vec<Factor>,
     notes: Notes,
 }
 
 impl Deciding<'_> {
-    fn obligations(mut self) -> Result<SourceDecision, SourceDecision> {
+    fn obligations(mut self, hash_key: KeyScope) -> Result<SourceDecision, SourceDecision> {
         let row_filter = self.row_filter()?;
         let masks = self.masks()?;
         if row_filter.is_none() && masks.is_empty() {
             return Ok(SourceDecision::Clear(self.factors));
         }
         let (source, fingerprint) = (self.governed.source.id, self.notes.fingerprint());
-        let obligations = Obligations { source, row_filter, masks, fingerprint };
+        let obligations = Obligations { source, row_filter, masks, hash_key, fingerprint };
         Ok(SourceDecision::Obliged(Arc::new(obligations), self.factors))
     }
 
     fn residual(&mut self, part: &Part) -> Residual {
-        part.for_person(&mut Answering { person: self.person, notes: &mut self.notes })
+        part.for_person(&mut Answering { reader: self.reader, notes: &mut self.notes })
     }
 
     /// The conjuncts of every row policy. Absent: all rows.
@@ -81,7 +93,7 @@ impl Deciding<'_> {
         let mut kept: Vec<Residual> = Vec::with_capacity(governed.rows.len());
         let mut nothing = false;
         for policy in &governed.rows {
-            let Some((_, rule)) = policy.chosen(self.person, self.owner) else { continue };
+            let Some((_, rule)) = policy.chosen(&self.reader, self.owner) else { continue };
             let rule = rule.as_ref().map_err(|problem| policy.policy.closes(problem))?;
             self.notes.rule(&rule.digest);
             let before = kept.len();
@@ -109,7 +121,7 @@ impl Deciding<'_> {
 
     fn masks(&mut self) -> Result<BTreeMap<ColumnId, AppliedMask>, SourceDecision> {
         let governed = self.governed;
-        let chosen = governed.chosen_masks(self.person, self.owner)?;
+        let chosen = governed.chosen_masks(&self.reader, self.owner)?;
         let mut masks = BTreeMap::new();
         for column in &governed.columns {
             if let Some(applied) = self.mask(column, &column.candidates, &chosen, 0)? {

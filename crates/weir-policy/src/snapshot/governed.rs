@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_model::{ColumnId, DataSource, PolicyId, PolicyKey, PrincipalId};
 
 use super::fingerprint::{Digest, Notes};
-use super::person::{Answering, Person};
+use super::person::{Answering, Reader};
 use super::vocabulary::{Ask, Held};
 use crate::ast::Merge;
 use crate::decision::{DenyReason, Effect, Factor, Mask, SourceDecision};
@@ -19,7 +19,10 @@ pub(crate) struct Governed {
     /// Over the source's id and columns.
     pub(crate) digest: Digest,
     pub(crate) selected: BTreeSet<PrincipalId>,
+    /// Whose requests were approved.
+    pub(crate) approved: BTreeSet<PrincipalId>,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) limits: Vec<Rules<PurposeLimit>>,
     pub(crate) rows: Vec<Rules<Result<RowRule, String>>>,
     pub(crate) masks: Vec<Rules<MaskBody>>,
     pub(crate) columns: Vec<MaskedColumn>,
@@ -59,6 +62,7 @@ pub(crate) struct Entry {
 pub(crate) enum Who {
     Anyone,
     When(Held),
+    Approved,
     Selected,
     /// The policy cannot be understood any more.
     Nobody,
@@ -81,12 +85,12 @@ pub(crate) struct Rules<T> {
 
 impl<T> Rules<T> {
     /// The first rule whose scope takes the person in, if any does.
-    pub(crate) fn chosen(&self, person: &Person, owner: bool) -> Option<(usize, &T)> {
+    pub(crate) fn chosen(&self, reader: &Reader<'_>, owner: bool) -> Option<(usize, &T)> {
         for (number, (scope, body)) in self.scopes.iter().zip(&self.bodies).enumerate() {
             match scope {
                 Scope::Everyone => return Some((number, body)),
-                Scope::Except(condition) => return (!person.holds(condition, owner)).then_some((number, body)),
-                Scope::Who(condition) if person.holds(condition, owner) => return Some((number, body)),
+                Scope::Except(condition) => return (!reader.holds(condition, owner)).then_some((number, body)),
+                Scope::Who(condition) if reader.holds(condition, owner) => return Some((number, body)),
                 Scope::Who(_) => {}
             }
         }
@@ -103,9 +107,10 @@ pub(crate) struct RowRule {
 
 impl RowRule {
     /// What the person's rows must meet; absent when she sees all.
-    pub(crate) fn residual(&self, person: &Person) -> Option<Residual> {
+    pub(crate) fn residual(&self, reader: &Reader<'_>) -> Option<Residual> {
         let mut notes = Notes::new(&Digest::writer("nobody looks").finish(), 0);
-        let parts = self.parts.iter().map(|part| part.for_person(&mut Answering { person, notes: &mut notes }));
+        let parts =
+            self.parts.iter().map(|part| part.for_person(&mut Answering { reader: *reader, notes: &mut notes }));
         let residual = Expr::And(parts.collect()).folded();
         (!residual.is_literal(true)).then_some(residual)
     }
@@ -127,6 +132,9 @@ impl Part {
     }
 }
 
+/// The purposes by number, one of which the reader has to act under; or why the rule cannot be applied.
+pub(crate) type PurposeLimit = Result<Box<[u32]>, String>;
+
 /// Why a mask rule cannot be applied at all; absent when it can.
 pub(crate) type MaskBody = Option<String>;
 
@@ -144,6 +152,7 @@ pub(crate) struct Candidate {
     pub(crate) policy: usize,
     pub(crate) rule: usize,
     pub(crate) closeness: Closeness,
+    pub(crate) priority: i32,
     pub(crate) digest: [u8; 16],
     pub(crate) mask: Result<Mask, String>,
     /// Conjuncts; absent: everywhere.
@@ -162,22 +171,33 @@ pub(crate) enum Admission<'a> {
 }
 
 impl Governed {
-    pub(crate) fn is_owner(&self, person: &Person) -> bool {
-        self.source.owners.contains(&person.principal.id)
+    pub(crate) fn is_owner(&self, reader: &Reader<'_>) -> bool {
+        match reader.project.and_then(|project| project.equalized.as_ref()) {
+            Some(equalized) => equalized.owns.contains(&self.source.id),
+            None => self.source.owners.contains(&reader.person.principal.id),
+        }
     }
 
-    pub(crate) fn admission(&self, person: &Person, owner: bool) -> Admission<'_> {
+    fn is_among(reader: &Reader<'_>, people: &BTreeSet<PrincipalId>) -> bool {
+        match reader.project.filter(|project| project.equalized.is_some()) {
+            Some(project) => project.all_are(people),
+            None => people.contains(&reader.person.principal.id),
+        }
+    }
+
+    pub(crate) fn admission(&self, reader: &Reader<'_>, owner: bool) -> Admission<'_> {
         if owner {
             return Admission::Owner;
         }
-        let selected = self.selected.contains(&person.principal.id);
+        let selected = || Self::is_among(reader, &self.selected);
         if self.entries.is_empty() {
-            return if selected { Admission::Selected } else { Admission::Refused(Vec::new()) };
+            return if selected() { Admission::Selected } else { Admission::Refused(Vec::new()) };
         }
         let holds = |entry: &&Entry| match &entry.who {
             Who::Anyone => true,
-            Who::When(condition) => person.holds(condition, owner),
-            Who::Selected => selected,
+            Who::When(condition) => reader.holds(condition, owner),
+            Who::Approved => Self::is_among(reader, &self.approved),
+            Who::Selected => selected(),
             Who::Nobody => false,
         };
         let (required, shared): (Vec<&Entry>, Vec<&Entry>) =
@@ -192,23 +212,45 @@ impl Governed {
         Admission::Policies(required.into_iter().chain(one).collect())
     }
 
-    pub(super) fn admitted(&self, person: &Person, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
-        let itself = |key: &str| vec![Factor { policy: None, key: key.into(), effect: Effect::Subscribe }];
-        let factors =
-            |entries: Vec<&Entry>| entries.iter().map(|entry| entry.policy.factor(Effect::Subscribe)).collect();
-        match self.admission(person, owner) {
-            Admission::Owner => Ok(itself("owner")),
-            Admission::Selected => Ok(itself("selected")),
-            Admission::Policies(entries) => Ok(factors(entries)),
-            Admission::Refused(entries) => Err(SourceDecision::Deny(DenyReason::NotSubscribed, factors(entries))),
+    /// Why the current project keeps the reader from the source, if it does.
+    pub(crate) fn outside(&self, reader: &Reader<'_>) -> Option<DenyReason> {
+        let away = reader.project.is_some_and(|project| !project.sources.contains(&self.source.id));
+        away.then_some(DenyReason::NotInProject)
+    }
+
+    /// Project, subscription and purposes; an `Err` is a denial.
+    pub(super) fn admitted(&self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
+        if let Some(reason) = self.outside(reader) {
+            return Err(SourceDecision::Deny(reason, Vec::new()));
         }
+        let itself = |key: &str| vec![Factor { policy: None, key: key.into(), effect: Effect::Subscribe }];
+        let named = |entries: Vec<&Entry>| entries.iter().map(|entry| entry.policy.factor(Effect::Subscribe)).collect();
+        let mut factors: Vec<Factor> = match self.admission(reader, owner) {
+            Admission::Owner => itself("owner"),
+            Admission::Selected => itself("selected"),
+            Admission::Policies(entries) => named(entries),
+            Admission::Refused(entries) => {
+                return Err(SourceDecision::Deny(DenyReason::NotSubscribed, named(entries)));
+            }
+        };
+        for limit in &self.limits {
+            let Some((_, purposes)) = limit.chosen(reader, owner) else { continue };
+            let purposes = purposes.as_ref().map_err(|problem| limit.policy.closes(problem))?;
+            let factor = limit.policy.factor(Effect::Purpose);
+            if !purposes.iter().any(|purpose| reader.acts_under(*purpose)) {
+                let reason = DenyReason::PurposeRequired { policy: limit.policy.name.clone() };
+                return Err(SourceDecision::Deny(reason, vec![factor]));
+            }
+            factors.push(factor);
+        }
+        Ok(factors)
     }
 
     /// For each mask policy the rule that takes the person in.
-    pub(crate) fn chosen_masks(&self, person: &Person, owner: bool) -> Result<Vec<Option<usize>>, SourceDecision> {
+    pub(crate) fn chosen_masks(&self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Option<usize>>, SourceDecision> {
         let mut chosen = Vec::with_capacity(self.masks.len());
         for policy in &self.masks {
-            chosen.push(match policy.chosen(person, owner) {
+            chosen.push(match policy.chosen(reader, owner) {
                 None => None,
                 Some((rule, None)) => Some(rule),
                 Some((_, Some(problem))) => return Err(policy.policy.closes(problem)),

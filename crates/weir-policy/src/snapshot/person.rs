@@ -1,30 +1,54 @@
 //! A principal as decisions see her.
 
+use chrono::{DateTime, Days, Months, NaiveDateTime, TimeDelta};
 use weir_model::{Principal, Value, ValueSet};
 
 use super::fingerprint::{Digest, Notes};
+use super::project::InProject;
 use super::vocabulary::{Ask, Held, Vocabulary};
-use crate::expr::{Answers, Expr, Residual};
+use crate::ast::{Ago, TimeUnit};
+use crate::expr::{Answers, Expr, Nothing, Residual};
 
 #[derive(Debug)]
 pub(crate) struct Person {
     pub(crate) principal: Principal,
     /// One bit for each test of the vocabulary that holds.
-    tests: Box<[u64]>,
+    tests: Bits,
     groups: Values,
     /// By number of the attribute key, in ascending order.
     attributes: Box<[(u32, Values)]>,
 }
 
+/// Numbers that are set.
+#[derive(Debug)]
+pub(crate) struct Bits(Box<[u64]>);
+
+impl Bits {
+    /// Numbers below `size`.
+    pub(crate) fn new(size: usize, set: impl Iterator<Item = u32>) -> Self {
+        let mut words = vec![0_u64; size.div_ceil(64)];
+        for bit in set {
+            if let Some(word) = words.get_mut(bit as usize / 64) {
+                *word |= 1 << (bit % 64);
+            }
+        }
+        Self(words.into())
+    }
+
+    pub(crate) fn has(&self, bit: u32) -> bool {
+        self.0.get(bit as usize / 64).is_some_and(|word| word & (1 << (bit % 64)) != 0)
+    }
+}
+
 /// Values with the digest of their content.
 #[derive(Debug)]
-struct Values {
+pub(crate) struct Values {
     set: ValueSet,
     digest: Digest,
 }
 
 impl Values {
-    fn new(values: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn new(values: impl Iterator<Item = String>) -> Self {
         let set = ValueSet::new(values);
         let mut digest = Digest::writer("values");
         set.as_slice().iter().for_each(|value| digest.text(value));
@@ -34,16 +58,13 @@ impl Values {
 
 impl Person {
     pub(crate) fn new(principal: Principal, vocabulary: &Vocabulary) -> Self {
-        let mut tests = vec![0_u64; (vocabulary.tests() as usize).div_ceil(64)];
-        let mut hold = |test: u32| {
-            if let Some(word) = tests.get_mut(test as usize / 64) {
-                *word |= 1 << (test % 64);
-            }
-        };
-        principal.groups.iter().filter_map(|group| vocabulary.group_test(group)).for_each(&mut hold);
+        let mut held: Vec<u32> = principal.groups.iter().filter_map(|group| vocabulary.group_test(group)).collect();
         for (key, values) in &principal.attributes {
             if let Some(numbered) = vocabulary.attribute_tests(key) {
-                values.iter().filter_map(|value| numbered.get(value)).copied().for_each(&mut hold);
+                for value in values {
+                    held.extend(numbered.get(value));
+                    held.extend(above(value).filter_map(|pattern| numbered.get(&pattern)));
+                }
             }
         }
         let groups = principal.groups.iter().filter(|_| vocabulary.matches_groups()).map(ToString::to_string);
@@ -54,21 +75,8 @@ impl Person {
             .filter_map(|(key, values)| Some((vocabulary.key(key)?, Values::new(values.iter().cloned()))))
             .collect();
         attributes.sort_unstable_by_key(|(key, _)| *key);
-        Self { tests: tests.into(), groups, attributes: attributes.into(), principal }
-    }
-
-    fn passes(&self, test: u32) -> bool {
-        self.tests.get(test as usize / 64).is_some_and(|word| word & (1 << (test % 64)) != 0)
-    }
-
-    pub(crate) fn holds(&self, condition: &Held, owner: bool) -> bool {
-        match condition {
-            Held::Any(parts) => parts.iter().any(|part| self.holds(part, owner)),
-            Held::All(parts) => !parts.is_empty() && parts.iter().all(|part| self.holds(part, owner)),
-            Held::Test(test) => self.passes(*test),
-            Held::Owner => owner,
-            Held::Never => false,
-        }
+        let tests = Bits::new(vocabulary.tests() as usize, held.into_iter());
+        Self { tests, groups, attributes: attributes.into(), principal }
     }
 
     fn attribute(&self, key: u32) -> Option<&Values> {
@@ -77,9 +85,53 @@ impl Person {
     }
 }
 
-/// Answers for one person and notes what was answered, so that equal answers give equal fingerprints.
-pub(crate) struct Answering<'a> {
+/// `A.B.*` and `A.*` for `A.B.C`.
+fn above(value: &str) -> impl Iterator<Item = String> {
+    value.match_indices('.').map(|(at, _)| format!("{}.*", value.get(..at).unwrap_or_default()))
+}
+
+/// A person in the surroundings of one statement.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
     pub(crate) person: &'a Person,
+    pub(crate) project: Option<&'a InProject>,
+    pub(crate) impersonated: bool,
+    pub(crate) at_unix_ms: u64,
+}
+
+impl Reader<'_> {
+    pub(crate) fn holds(&self, condition: &Held, owner: bool) -> bool {
+        match condition {
+            Held::Any(parts) => parts.iter().any(|part| self.holds(part, owner)),
+            Held::All(parts) => !parts.is_empty() && parts.iter().all(|part| self.holds(part, owner)),
+            Held::Test(test) => self.person.tests.has(*test),
+            Held::Owner => owner,
+            Held::Purpose(purpose) => self.acts_under(*purpose),
+            Held::Permitted(permission) => !self.impersonated && self.person.principal.permissions.contains(permission),
+        }
+    }
+
+    pub(crate) fn acts_under(&self, purpose: u32) -> bool {
+        self.project.is_some_and(|project| project.purpose_tests.has(purpose))
+    }
+
+    /// `None` where the calendar ends.
+    fn before(&self, ago: Ago) -> Option<NaiveDateTime> {
+        let now = DateTime::from_timestamp_millis(i64::try_from(self.at_unix_ms).ok()?)?.naive_utc();
+        let amount = ago.amount;
+        match ago.unit {
+            TimeUnit::Minute => now.checked_sub_signed(TimeDelta::minutes(amount.into())),
+            TimeUnit::Hour => now.checked_sub_signed(TimeDelta::hours(amount.into())),
+            TimeUnit::Day => now.checked_sub_days(Days::new(amount.into())),
+            TimeUnit::Month => now.checked_sub_months(Months::new(amount)),
+            TimeUnit::Year => now.checked_sub_months(Months::new(amount.checked_mul(12)?)),
+        }
+    }
+}
+
+/// Answers for one reader and notes what was answered, so that equal answers give equal fingerprints.
+pub(crate) struct Answering<'a> {
+    pub(crate) reader: Reader<'a>,
     pub(crate) notes: &'a mut Notes,
 }
 
@@ -101,21 +153,48 @@ impl Answering<'_> {
         self.notes.text(text);
         Expr::Literal(Value::Text(text.to_owned()))
     }
+
+    fn truth(&mut self, truth: bool) -> Residual {
+        self.notes.truth(truth);
+        Expr::truth(truth)
+    }
+
+    /// NULL, with which nothing compares, where the calendar ends.
+    fn before(&mut self, ago: Ago, date: bool) -> Residual {
+        let value = self.reader.before(ago).and_then(|at| {
+            let microseconds = at.and_utc().timestamp_micros();
+            let days = || i32::try_from(microseconds.div_euclid(86_400_000_000)).ok();
+            if date { days().map(Value::Date) } else { Some(Value::Timestamp(microseconds)) }
+        });
+        let value = value.unwrap_or(Value::Null);
+        self.notes.text(&value.to_string());
+        Expr::Literal(value)
+    }
 }
 
-impl Answers<Ask, std::convert::Infallible> for Answering<'_> {
+impl Answers<Ask, Nothing> for Answering<'_> {
     fn answer(&mut self, ask: &Ask) -> Residual {
-        let person = self.person;
+        let Reader { person, project, .. } = self.reader;
         match ask {
             Ask::Username => self.text(person.principal.id.name()),
             Ask::Iam => self.text(person.principal.id.iam().as_str()),
-            Ask::Tests(tests) => {
-                let all = !tests.is_empty() && tests.iter().all(|test| person.passes(*test));
-                self.notes.truth(all);
-                Expr::truth(all)
-            }
+            Ask::Tests(tests) => self.truth(!tests.is_empty() && tests.iter().all(|test| person.tests.has(*test))),
             Ask::Groups { value } => self.contained(Some(&person.groups), value),
             Ask::Attribute { key, value } => self.contained(person.attribute(*key), value),
+            Ask::Purposes { value } => self.contained(project.map(|project| &project.purposes), value),
+            Ask::Purpose(purpose) => self.truth(self.reader.acts_under(*purpose)),
+            Ask::Before { ago, date } => self.before(*ago, *date),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stands_for_the_values_below_it() {
+        assert_eq!(above("A.B.C").collect::<Vec<_>>(), ["A.*", "A.B.*"]);
+        assert_eq!(above("A").count(), 0);
     }
 }

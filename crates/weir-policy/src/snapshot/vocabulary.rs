@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use weir_model::{AttributeKey, GroupName};
+use weir_model::{AttributeKey, GroupName, Permission, PurposeName};
 
-use crate::ast::{Condition, Test};
+use crate::ast::{Ago, Condition, Test};
 use crate::expr::{Answers, Expr, UserTerm};
 
 /// Groups and attribute values that policies test for, and attribute keys whose values they use.
@@ -13,6 +13,7 @@ pub(crate) struct Vocabulary {
     groups: BTreeMap<GroupName, u32>,
     attributes: BTreeMap<AttributeKey, BTreeMap<String, u32>>,
     tests: u32,
+    purposes: BTreeMap<PurposeName, u32>,
     keys: BTreeMap<AttributeKey, u32>,
     /// Whether any policy compares groups with values of rows.
     matches_groups: bool,
@@ -26,7 +27,9 @@ pub(crate) enum Held {
     /// By number.
     Test(u32),
     Owner,
-    Never,
+    /// By number.
+    Purpose(u32),
+    Permitted(Permission),
 }
 
 /// What a compiled condition on rows asks about the person.
@@ -38,6 +41,15 @@ pub(crate) enum Ask {
     Tests(Box<[u32]>),
     Groups {
         value: Box<Expr<Ask>>,
+    },
+    Purposes {
+        value: Box<Expr<Ask>>,
+    },
+    /// Acting under the purpose of that number.
+    Purpose(u32),
+    Before {
+        ago: Ago,
+        date: bool,
     },
     /// Values of the attribute key of that number.
     Attribute {
@@ -71,6 +83,16 @@ impl Vocabulary {
         test
     }
 
+    pub(crate) fn purpose(&mut self, purpose: &PurposeName) -> u32 {
+        let next = u32::try_from(self.purposes.len()).unwrap_or(u32::MAX);
+        *self.purposes.entry(purpose.clone()).or_insert(next)
+    }
+
+    /// The purposes that policies ask for, with their numbers.
+    pub(crate) fn purposes(&self) -> impl Iterator<Item = (&PurposeName, u32)> {
+        self.purposes.iter().map(|(purpose, number)| (purpose, *number))
+    }
+
     pub(crate) fn held(&mut self, condition: &Condition) -> Held {
         match condition {
             Condition::Any(parts) => Held::Any(parts.iter().map(|part| self.held(part)).collect()),
@@ -78,8 +100,8 @@ impl Vocabulary {
             Condition::Test(Test::MemberOf(group)) => Held::Test(self.group(&group.node)),
             Condition::Test(Test::HasAttribute { key, value }) => Held::Test(self.attribute(&key.node, value)),
             Condition::Test(Test::Owner) => Held::Owner,
-            // Nobody can act under a purpose.
-            Condition::Test(Test::UnderPurpose(_)) => Held::Never,
+            Condition::Test(Test::UnderPurpose(purpose)) => Held::Purpose(self.purpose(&purpose.node)),
+            Condition::Test(Test::Permitted(permission)) => Held::Permitted(*permission),
         }
     }
 
@@ -121,6 +143,9 @@ impl Answers<UserTerm, Ask> for Vocabulary {
                 self.matches_groups = true;
                 Ask::Groups { value: Box::new(value.answered(self)) }
             }
+            UserTerm::PurposesContain { value } => Ask::Purposes { value: Box::new(value.answered(self)) },
+            UserTerm::UnderPurpose(purpose) => Ask::Purpose(self.purpose(purpose)),
+            UserTerm::Before { ago, date } => Ask::Before { ago: *ago, date: *date },
         })
     }
 }

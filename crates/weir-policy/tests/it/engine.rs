@@ -1,11 +1,14 @@
 //! The decision engine: what the case files cannot say.
 
-use weir_model::{ColumnId, Epoch, GroupName, PolicyId, PrincipalId, SourceId, SourceName, Value};
+use weir_model::{
+    ColumnId, Epoch, GroupName, PolicyId, PrincipalId, Project, ProjectName, PurposeName, SourceId, SourceName,
+    Surroundings, Value,
+};
 use weir_policy::ast::{Action, Body, Cascade, Circumstances, Policy, Predicate, RowCondition, Rule, Scope, Statement};
 use weir_policy::explain::explain;
 use weir_policy::{Compare, Expr, Facts, Fingerprint, Obligations, Snapshot, SourceDecision, StoredPolicy, check};
 
-use crate::world::{with_policies, world};
+use crate::world::{anywhere, unix_ms, with_policies, world};
 
 const OPEN: &str = "policy open: Allow anyone to subscribe.\n\n";
 
@@ -23,7 +26,7 @@ fn source(snapshot: &Snapshot, name: &str) -> SourceId {
 
 fn obligations(facts: &Facts, person: &str, name: &str) -> Obligations {
     let snapshot = Snapshot::compile(facts.clone());
-    let mut decision = snapshot.decide(&id(person), &[source(&snapshot, name)]);
+    let mut decision = snapshot.decide(&id(person), &anywhere(), &[source(&snapshot, name)]);
     match decision.sources.remove(0) {
         (_, SourceDecision::Obliged(obligations, _)) => (*obligations).clone(),
         (_, other) => panic!("{other:?}"),
@@ -39,7 +42,7 @@ fn a_decision_answers_every_source_in_the_order_asked() {
     let snapshot = Snapshot::compile(shop(""));
     let hr = source(&snapshot, "hr.people");
     let retail = source(&snapshot, "retail.purchases");
-    let decision = snapshot.decide(&id("tara"), &[hr, SourceId(99), retail, hr]);
+    let decision = snapshot.decide(&id("tara"), &anywhere(), &[hr, SourceId(99), retail, hr]);
     assert_eq!(decision.epoch, Epoch(1));
     let answers: Vec<(SourceId, bool)> =
         decision.sources.iter().map(|(id, decided)| (*id, matches!(decided, SourceDecision::Clear(_)))).collect();
@@ -50,20 +53,21 @@ fn a_decision_answers_every_source_in_the_order_asked() {
 fn an_empty_snapshot_denies_everything() {
     let snapshot = Snapshot::compile(Facts::default());
     assert_eq!(snapshot.epoch(), Epoch(0));
-    assert!(snapshot.visible(&id("tara")).is_empty());
-    let decision = snapshot.decide(&id("tara"), &[SourceId(1)]);
+    assert!(snapshot.visible(&id("tara"), &anywhere()).is_empty());
+    let decision = snapshot.decide(&id("tara"), &anywhere(), &[SourceId(1)]);
     assert!(matches!(decision.sources.as_slice(), [(_, SourceDecision::Deny(..))]));
 }
 
 #[test]
 fn visible_sources_come_by_name() {
     let snapshot = Snapshot::compile(shop(""));
-    let names =
-        |person: &str| -> Vec<String> { snapshot.visible(&id(person)).iter().map(|s| s.name.to_string()).collect() };
+    let names = |person: &str| -> Vec<String> {
+        snapshot.visible(&id(person), &anywhere()).iter().map(|s| s.name.to_string()).collect()
+    };
     assert_eq!(names("tara"), ["hr.people", "retail.purchases", "retail.returns"]);
     assert!(names("zoe").is_empty());
     let closed = Snapshot::compile(with_policies(world("shop"), "Mask using hashing the column ssn for everyone"));
-    let names: Vec<String> = closed.visible(&id("oona")).iter().map(|s| s.name.to_string()).collect();
+    let names: Vec<String> = closed.visible(&id("oona"), &anywhere()).iter().map(|s| s.name.to_string()).collect();
     assert_eq!(names, ["retail.purchases"]);
 }
 
@@ -147,7 +151,7 @@ fn text_that_users_choose_cannot_imitate_another_answer() {
     let of = |first, second| {
         let (person, facts) = facts(first, second);
         let snapshot = Snapshot::compile(facts);
-        match snapshot.decide(&person, &[source(&snapshot, "retail.purchases")]).sources.remove(0).1 {
+        match snapshot.decide(&person, &anywhere(), &[source(&snapshot, "retail.purchases")]).sources.remove(0).1 {
             SourceDecision::Obliged(obligations, _) => obligations.fingerprint,
             other => panic!("{other:?}"),
         }
@@ -187,16 +191,16 @@ fn masks_for_some_rows_stand_behind_each_other_up_to_a_bound() {
     }
     assert_eq!(deep, 32);
     let snapshot = Snapshot::compile(shop(&masks(33)));
-    let decision = snapshot.decide(&id("tara"), &[source(&snapshot, "retail.purchases")]);
+    let decision = snapshot.decide(&id("tara"), &anywhere(), &[source(&snapshot, "retail.purchases")]);
     assert!(matches!(decision.sources.as_slice(), [(_, SourceDecision::Deny(..))]), "{decision:?}");
-    let visible: Vec<String> = snapshot.visible(&id("tara")).iter().map(|s| s.name.to_string()).collect();
+    let visible: Vec<String> = snapshot.visible(&id("tara"), &anywhere()).iter().map(|s| s.name.to_string()).collect();
     assert_eq!(visible, ["hr.people", "retail.returns"]);
 }
 
 /// A policy that no text can say, since the languages refuse it.
 fn by_hand(rules: Vec<Rule>) -> StoredPolicy {
     let statement = Statement { body: Body::Data(Cascade { rules }), on: Circumstances::AllSources };
-    let policy = Policy { key: "by-hand".parse().unwrap(), title: None, staged: false, statement };
+    let policy = Policy { key: "by-hand".parse().unwrap(), title: None, staged: false, priority: 0, statement };
     StoredPolicy { id: PolicyId(50), policy }
 }
 
@@ -234,9 +238,9 @@ fn rules_of_mixed_kinds_close_the_source() {
     facts.policies.push(stored);
     let snapshot = Snapshot::compile(facts);
     let hr = source(&snapshot, "hr.people");
-    let denied = snapshot.decide(&id("nora"), &[hr]);
+    let denied = snapshot.decide(&id("nora"), &anywhere(), &[hr]);
     assert!(matches!(denied.sources.as_slice(), [(_, SourceDecision::Deny(..))]), "{denied:?}");
-    let masked = snapshot.decide(&id("tara"), &[hr]);
+    let masked = snapshot.decide(&id("tara"), &anywhere(), &[hr]);
     assert!(matches!(masked.sources.as_slice(), [(_, SourceDecision::Obliged(..))]), "{masked:?}");
 }
 
@@ -250,7 +254,7 @@ fn circumstances_that_cannot_be_understood_close_every_source() {
     assert!(check::check(&stored.policy, &facts).iter().any(|d| d.code == "policy::invalid-pattern"));
     facts.policies.push(stored);
     let snapshot = Snapshot::compile(facts);
-    assert!(snapshot.visible(&id("tara")).is_empty());
+    assert!(snapshot.visible(&id("tara"), &anywhere()).is_empty());
     assert_eq!(snapshot.problems().len(), 1);
     assert_eq!(snapshot.problems()[0].source, None);
 }
@@ -276,7 +280,7 @@ fn an_explanation_reads_well() {
     );
     let snapshot = Snapshot::compile(facts);
     let retail = source(&snapshot, "retail.purchases");
-    let told = |person: &str| explain(&snapshot, &id(person), retail).to_string();
+    let told = |person: &str| explain(&snapshot, &id(person), &anywhere(), retail).to_string();
     expect_test::expect![[r#"
         tara may read retail.purchases (epoch 1)
           Policy `open` lets anyone subscribe.
@@ -345,7 +349,7 @@ fn an_explanation_reads_well() {
     .assert_eq(&told("fin"));
     expect_test::expect![[r#"
         zoe may not read retail.purchases (epoch 1)
-          zoe is not a known principal.
+          The principal is not known.
     "#]]
     .assert_eq(&told("zoe"));
 }
@@ -356,7 +360,7 @@ fn an_explanation_of_a_denial_says_what_would_have_opened() {
             on data source hr.people.
         policy cleared: Allow users to subscribe when user possesses attribute clearance with value '3' always required on data source retail.returns.";
     let snapshot = Snapshot::compile(with_policies(world("shop"), policies));
-    let told = |name: &str| explain(&snapshot, &id("tara"), source(&snapshot, name)).to_string();
+    let told = |name: &str| explain(&snapshot, &id("tara"), &anywhere(), source(&snapshot, name)).to_string();
     expect_test::expect![[r#"
         tara may not read hr.people (epoch 1)
           No subscription policy takes tara in: policy `analysts` lets users who are members of group
@@ -383,9 +387,101 @@ fn long_lists_are_cut_in_explanations() {
     let tara = facts.principals.iter_mut().find(|p| p.id == id("tara")).unwrap();
     tara.groups = (0..1000).map(|n| GroupName::new(format!("g{n:03}")).unwrap()).collect();
     let snapshot = Snapshot::compile(facts);
-    let explained = explain(&snapshot, &id("tara"), source(&snapshot, "retail.returns"));
+    let explained = explain(&snapshot, &id("tara"), &anywhere(), source(&snapshot, "retail.returns"));
     let condition = &explained.rows.as_ref().unwrap().only_where[0].condition;
     assert_eq!(condition, "department IN ('g000', 'g001', 'g002', 'g003', 'g004', 'g005', 'g006', … and 993 more)");
     assert!(explained.to_string().lines().all(|line| line.chars().count() <= 100));
     serde_json::to_string(&explained).unwrap();
+}
+
+/// Tara has acknowledged the purposes of all projects, others those of none.
+fn in_projects() -> Facts {
+    let mut facts = shop("");
+    let purpose = |name: &str| PurposeName::new(name).unwrap();
+    let project = |name: &str, members: &[&str]| Project {
+        name: ProjectName::new(name).unwrap(),
+        members: members.iter().map(|name| id(name)).collect(),
+        sources: facts.sources.iter().map(|source| source.id).collect(),
+        purposes: [purpose("Audit"), purpose("Research")].into(),
+        acknowledged: [(id("tara"), purpose("Audit")), (id("tara"), purpose("Research"))].into(),
+        equalized: false,
+        masked_joins: false,
+    };
+    let projects = vec![project("zoo", &["tara", "garth"]), project("ark", &["tara"]), project("sea", &["garth"])];
+    facts.projects = projects;
+    facts
+}
+
+#[test]
+fn a_principal_has_the_projects_of_which_she_is_a_member() {
+    let snapshot = Snapshot::compile(in_projects());
+    let told = |person: &str| -> Vec<String> {
+        let projects = snapshot.projects(&id(person)).into_iter();
+        projects
+            .map(|(name, closed)| format!("{name}: {}", closed.map_or("open".to_owned(), |why| why.to_string())))
+            .collect()
+    };
+    assert_eq!(told("tara"), ["ark: open", "zoo: open"]);
+    let missing = "the principal has not acknowledged purpose `Audit` of the current project";
+    assert_eq!(told("garth"), [format!("sea: {missing}"), format!("zoo: {missing}")]);
+    assert_eq!(told("oona"), Vec::<String>::new());
+    assert_eq!(told("zoe"), Vec::<String>::new());
+}
+
+#[test]
+fn purposes_are_those_of_the_project_that_is_open() {
+    let snapshot = Snapshot::compile(in_projects());
+    let purposes = |person: &str, project: Option<&str>| -> Vec<String> {
+        let project = project.map(|name| ProjectName::new(name).unwrap());
+        let surroundings = Surroundings { project, ..anywhere() };
+        snapshot.purposes(&id(person), &surroundings).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(purposes("tara", Some("zoo")), ["Audit", "Research"]);
+    for (person, project) in [("tara", None), ("tara", Some("sea")), ("tara", Some("x")), ("garth", Some("zoo"))] {
+        assert_eq!(purposes(person, project), Vec::<String>::new(), "{person} in {project:?}");
+    }
+}
+
+#[test]
+fn where_and_when_one_asks_changes_the_fingerprint_only_where_a_policy_looks_at_it() {
+    let mut facts = in_projects();
+    let also = with_policies(
+        world("shop"),
+        "policy open: Allow anyone to subscribe.
+
+        policy hash: Mask using hashing the column ssn for everyone.
+
+        policy recent: Only show data by time where data is more recent than 1 day for everyone on data source retail.purchases.
+
+        policy why: Only show rows where @isUsingPurpose('Audit') OR reason IS NULL for everyone on data source retail.returns.",
+    );
+    facts.policies = also.policies;
+    for source in &mut facts.sources {
+        source.event_time = source.column("bought").map(|column| column.id);
+    }
+    let mut joined = facts.clone();
+    joined.projects.iter_mut().for_each(|project| project.masked_joins = true);
+    let seen = |facts: &Facts, name: &str, project: Option<&str>, at: &str| {
+        let snapshot = Snapshot::compile(facts.clone());
+        let project = project.map(|name| ProjectName::new(name).unwrap());
+        let surroundings = Surroundings { project, impersonated: false, at_unix_ms: unix_ms(at) };
+        let mut decision = snapshot.decide(&id("tara"), &surroundings, &[source(&snapshot, name)]);
+        match decision.sources.remove(0).1 {
+            SourceDecision::Obliged(obligations, _) => Some(obligations.fingerprint),
+            SourceDecision::Clear(_) => None,
+            denied => panic!("{denied:?}"),
+        }
+    };
+    let (morning, noon, tomorrow) = ("2024-05-01 08:00:00", "2024-05-01 12:00:00", "2024-05-02 08:00:00");
+    // By date: the day matters, and the project does not.
+    let purchases = |facts, project, at| seen(facts, "retail.purchases", project, at);
+    assert_eq!(purchases(&facts, None, morning), purchases(&facts, None, noon));
+    assert_ne!(purchases(&facts, None, morning), purchases(&facts, None, tomorrow));
+    assert_eq!(purchases(&facts, None, morning), purchases(&facts, Some("zoo"), morning));
+    // The key of hashes is another in each project with masked joins.
+    assert_ne!(purchases(&joined, Some("zoo"), morning), purchases(&joined, Some("ark"), morning));
+    assert_ne!(purchases(&joined, Some("zoo"), morning), purchases(&facts, Some("zoo"), morning));
+    assert_eq!(purchases(&joined, None, morning), purchases(&facts, None, morning));
+    assert_eq!(seen(&facts, "retail.returns", Some("zoo"), morning), None);
+    assert!(seen(&facts, "retail.returns", None, morning).is_some());
 }

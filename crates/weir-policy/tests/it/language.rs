@@ -74,11 +74,130 @@ fn other_wordings_mean_the_same() {
                 "Only show rows where a<>1 for everyone who (user is a member of group g) or (user is an owner of the data source)",
             ],
         ),
+        (
+            "Mask with format preserving masking the column ssn for everyone",
+            &["Mask the column ssn with format-preserving masking for everyone"],
+        ),
+        (
+            "Mask using randomized response within 1 day the column born for everyone",
+            &["Mask the column born using randomized response within 1 days for everyone"],
+        ),
+        (
+            "Only show data by time where data is older than 1 year for everyone",
+            &["only show data by time where data is older than 1 years for everyone"],
+        ),
+        (
+            "Only show rows where user is acting under a purpose that matches the value in the column c for everyone",
+            &["Only show rows where user is acting under purpose that matches the value in the column c for everyone"],
+        ),
+        (
+            "Only show rows where a <= lower(b) and c = 1 for everyone",
+            &[
+                "Only show rows where @interpolatedComparison(a, '<=', lower(b)) and @INTERPOLATEDCOMPARISON(c,'=',1) for everyone",
+            ],
+        ),
+        ("Limit usage to purpose Research for everyone", &["limit usage to purpose(s) Research for everyone"]),
+        (
+            "Limit usage to purposes Research.Cancer, Fraud for everyone except when user has permission audit",
+            &[
+                "Limit usage to purpose(s) Research.Cancer or Fraud for everyone except when user has the permission audit",
+            ],
+        ),
+        (
+            "Mask using hashing the column ssn for everyone on data sources chosen by their owners",
+            &[
+                "Mask using hashing the column ssn for everyone when selected by data owners",
+                "Mask using hashing the column ssn for everyone on data sources when selected by data owners",
+            ],
+        ),
+        (
+            "Allow anyone to subscribe on data sources chosen by their owners and tagged Retail",
+            &["Allow anyone to subscribe when selected by data owners and on data sources tagged Retail"],
+        ),
+        (
+            "Allow anyone who asks to subscribe with approval by user okta:jane.doe",
+            &[
+                "Allow anyone who asks to subscribe with approval by user \"okta:jane.doe\"",
+                "Allow anyone who asks to subscribe with approval by user okta:\"jane.doe\"",
+            ],
+        ),
     ] {
         for other in others {
             assert_eq!(one(other), one(canonical), "{other}");
         }
     }
+}
+
+/// Each form as it is printed, and the same in YAML.
+#[test]
+fn both_spellings_of_a_form_are_written_as_they_stand() {
+    let mask = |using: &str| format!("mask:\n  columns: [c]\n  using: {using}\nfor: everyone\n");
+    let rows = |rows: &str| format!("rows:\n  {rows}\nfor: everyone\n");
+    let on = |on: &str| format!("{}on: {{any: [{on}]}}\n", mask("hash"));
+    for (sentence, yaml) in [
+        ("Mask with reversibility the column c for everyone", mask("reversible")),
+        ("Mask with format preserving masking the column c for everyone", mask("format-preserving")),
+        ("Mask with k-anonymization 5 the column c for everyone", mask("{k_anonymous: 5}")),
+        (
+            "Mask using randomized response replacing 2.50% by 'a', 1, NULL the column c for everyone",
+            mask("{randomized: {replace: 2.50, by: [\"a\", 1, null]}}"),
+        ),
+        ("Mask using randomized response within 0.5 the column c for everyone", mask("{randomized: {within: 0.5}}")),
+        (
+            "Mask using randomized response within 7 days the column c for everyone",
+            mask("{randomized: {within_days: 7}}"),
+        ),
+        (
+            "Mask using the custom function concat(left(@column, 3), '*') the column c for everyone",
+            mask("{custom: \"concat(left(@column, 3), '*')\"}"),
+        ),
+        (
+            "Mask using the custom function if(right(trim(@column), 1) = 'x', NULL, @column) the column c for everyone",
+            mask("{custom: \"if(right(trim(@column), 1) = 'x', NULL, @column)\"}"),
+        ),
+        ("Only show data by time where data is more recent than 30 days for everyone", rows("newer_than: {days: 30}")),
+        ("Only show data by time where data is older than 1 month for everyone", rows("older_than: {months: 1}")),
+        ("Only show 0.5% of the data for everyone", rows("sample: 0.5")),
+        (
+            "Only show rows where user is acting under a purpose that matches the value in the column tagged T for everyone",
+            rows("match: purpose\n  column: {tagged: T}"),
+        ),
+        (
+            "Only show rows where @isUsingPurpose('p') OR @purposesContains(c) for everyone",
+            rows("where: \"@isUsingPurpose('p') OR @purposesContains(c)\""),
+        ),
+        ("Limit usage to purpose Research for everyone", "limit_to_purposes: [Research]\nfor: everyone\n".to_owned()),
+        (
+            "Limit usage to purposes Research, Fraud for everyone except when user has permission user-admin",
+            "limit_to_purposes: [Research, Fraud]\nfor: {except: {permission: user-admin}}\n".to_owned(),
+        ),
+        (
+            "Allow anyone who asks to subscribe with approval by an owner and by a holder of governance and by user greg",
+            "subscribe: {asking: [owner, {permission: governance}, {user: greg}]}\n".to_owned(),
+        ),
+        ("Mask using hashing the column c for everyone on data sources with no tags", on("no-tags")),
+        ("Mask using hashing the column c for everyone on data sources with any tag", on("any-tag")),
+        ("Mask using hashing the column c for everyone on data sources in schema retail", on("{in_schema: retail}")),
+        (
+            "Mask using hashing the column c for everyone on data sources owned by user oona or owned by group stewards",
+            on("{owned_by: {user: oona}}, {owned_by: {group: stewards}}"),
+        ),
+        ("Mask using hashing the column c for everyone on data sources chosen by their owners", on("chosen-by-owner")),
+    ] {
+        for (header, fields) in [
+            ("policy p:", ""),
+            ("policy p priority -5:", "priority: -5\n"),
+            ("policy p \"T\" priority 1 staged:", "title: T\npriority: 1\nstaged: true\n"),
+        ] {
+            let (english, yaml) = (format!("{header}\n{sentence}"), format!("policy: p\n{fields}{yaml}"));
+            let policy = one(&english);
+            assert_eq!(language::to_english(&policy), english);
+            assert_eq!(language::to_yaml(&policy), yaml);
+            assert_eq!(one(&yaml), policy, "{yaml}");
+        }
+        assert_eq!(language::to_english(&one(sentence)), sentence);
+    }
+    assert_eq!(one("policy p priority 0:\nAllow anyone to subscribe").priority, 0);
 }
 
 #[test]

@@ -9,4 +9,6 @@ mod engine;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod world;

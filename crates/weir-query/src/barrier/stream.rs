@@ -4,15 +4,15 @@ use std::task::{Context, Poll, ready};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::kernels::zip::zip;
-use datafusion::arrow::compute::{BatchCoalescer, prep_null_mask_filter};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::compute::{BatchCoalescer, cast, prep_null_mask_filter};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use datafusion::physical_expr::PhysicalExpr;
 use futures::{Stream, StreamExt};
 use weir_model::SourceName;
 
-use super::OutputMask;
+use super::{MaskValue, OutputMask};
 use crate::fault::SourceFault;
 
 /// What the stream does with each batch.
@@ -30,6 +30,8 @@ pub(super) struct Shape {
 pub(super) struct Column {
     /// Where the original is among the kept columns; absent when it is not read.
     pub(super) kept: Option<usize>,
+    /// Of what leaves.
+    pub(super) data_type: DataType,
     pub(super) masks: Vec<OutputMask>,
 }
 
@@ -113,9 +115,20 @@ impl Column {
             kept.columns().get(at).ok_or_else(|| internal_datafusion_err!("a column of a governed scan is missing"))
         };
         let mut value: Option<ArrayRef> = None;
-        for OutputMask { mask, when } in self.masks.iter().rev() {
-            let masked =
-                if mask.reads_values() { mask.apply(original()?)? } else { mask.without_values(kept.num_rows())? };
+        for OutputMask { value: mask, when } in self.masks.iter().rev() {
+            let masked = match mask {
+                MaskValue::Kernel { mask, row_key } if mask.reads_values() => {
+                    let keys: Option<Vec<ArrayRef>> =
+                        row_key.iter().map(|column| kept.columns().get(*column).cloned()).collect();
+                    let keys = keys.ok_or_else(|| internal_datafusion_err!("a row key was not read"))?;
+                    mask.apply(original()?, &keys)?
+                }
+                MaskValue::Kernel { mask, .. } => mask.without_values(kept.num_rows())?,
+                MaskValue::Computed(expr) => {
+                    let computed = expr.evaluate(kept)?.into_array(kept.num_rows())?;
+                    if computed.data_type() == &self.data_type { computed } else { cast(&computed, &self.data_type)? }
+                }
+            };
             value = Some(match when {
                 None => masked,
                 Some(when) => {

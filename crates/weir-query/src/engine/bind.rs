@@ -6,16 +6,17 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
-use weir_guard::{Outside, Refusal, Request, Truth};
+use weir_guard::{Caller, Outside, Refusal, Request, Truth};
 use weir_model::{SourceId, SourceName};
 use weir_policy::{Decision, SourceDecision};
 
-use super::{Caller, Inner};
+use super::Inner;
 use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, Visible};
 use crate::fault::{self, refusal};
 use crate::functions;
@@ -45,8 +46,7 @@ struct Names {
 impl Inner {
     /// Everything up to the record. What is refused is on record when this returns.
     pub(super) async fn bind(&self, caller: &Caller, query: &Query) -> Result<Bound, Refusal> {
-        let Caller { actor, door, client_hint } = caller;
-        let request = self.guard.begin(actor.clone(), *door, client_hint.clone(), &query.text).await?;
+        let request = self.guard.begin(caller.clone(), &query.text).await?;
         if query.text.len() > self.settings.statement_bytes_max {
             let text = format!("the statement is longer than {} bytes", self.settings.statement_bytes_max);
             let too_long = Refusal::new(Outside::TooMuch { text: text.clone() }, Truth::Limit, text);
@@ -77,7 +77,7 @@ impl Inner {
     ) -> Result<(SessionState, LogicalPlan), Refusal> {
         let bound = self.govern(request, decision).await?;
         let system = names.pg_catalog || names.information_schema;
-        let visible = system.then(|| Visible::new(Arc::clone(request.snapshot()), request.principal().id.clone()));
+        let visible = system.then(|| Visible::new(request));
         let pg_catalog = match &visible {
             Some(visible) if names.pg_catalog => Some(self.pg_catalogs.get(visible).map_err(|e| refusal(&e))?),
             Some(_) | None => None,
@@ -165,9 +165,22 @@ fn denied(decision: &Decision, names: &Names) -> Option<Refusal> {
     Some(Refusal::new(told.outside().clone(), Truth::Unseen, why.to_string()))
 }
 
-/// The type of each `$n`, in order; text where nothing tells it.
+/// The type of each `$n`, in order: what it is compared with or cast to; text where nothing tells it.
 pub(super) fn parameter_types(plan: &LogicalPlan) -> datafusion::common::Result<Vec<DataType>> {
-    let types = plan.get_parameter_types()?;
+    let mut types = plan.get_parameter_types()?;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::Cast(cast) = part
+                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                {
+                    let known = types.entry(placeholder.id.clone()).or_default();
+                    known.get_or_insert_with(|| cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
     let number = |name: &String| name.trim_start_matches('$').parse::<usize>().unwrap_or(0);
     let count = types.keys().map(number).max().unwrap_or(0);
     let mut ordered = vec![DataType::Utf8; count];

@@ -1,16 +1,14 @@
-//! Hashing: HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the key of the data source, in lower-case hex.
+//! Hashing of whole arrays.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a closed list of types: every other one is refused")]
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, OffsetSizeTrait, StringViewArray};
 use datafusion::arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use weir_mask::HashToken;
 use weir_model::Secret;
 
 /// Hex digits of a token.
@@ -19,32 +17,16 @@ const TOKEN_BYTES: usize = 64;
 const SAMPLE: usize = 256;
 
 /// The keyed state, prepared once.
-#[derive(Clone)]
-pub(super) struct Hasher(Hmac<Sha256>);
-
-impl fmt::Debug for Hasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hasher(…)")
-    }
-}
+#[derive(Clone, Debug)]
+pub(super) struct Hasher(HashToken);
 
 impl Hasher {
     pub(super) fn new(key: &Secret) -> Self {
-        // HMAC takes keys of every length: the error type is there for ciphers.
-        Self(Hmac::new_from_slice(key.expose()).unwrap_or_else(|_| Hmac::new(&Default::default())))
+        Self(HashToken::new(key))
     }
 
     fn token(&self, value: &str) -> [u8; TOKEN_BYTES] {
-        const DIGITS: [u8; 16] = *b"0123456789abcdef";
-        let mut mac = self.0.clone();
-        mac.update(value.as_bytes());
-        let digest = mac.finalize().into_bytes();
-        let mut token = [0; TOKEN_BYTES];
-        for (pair, byte) in token.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
-            let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-            *pair = [digit(byte >> 4), digit(byte & 15)];
-        }
-        token
+        self.0.token(value)
     }
 
     pub(super) fn apply(&self, array: &ArrayRef) -> Result<ArrayRef, ArrowError> {

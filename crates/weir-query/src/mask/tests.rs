@@ -7,14 +7,23 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::Int32Type;
 use datafusion::arrow::util::display::array_value_to_string;
 use weir_model::{Secret, Value};
-use weir_policy::ast::CalendarUnit;
+use weir_policy::ast::{CalendarUnit, Randomized};
 
 use super::*;
 
 fn apply(mask: &Mask, values: ArrayRef) -> Vec<String> {
+    let row_key: ArrayRef = Arc::new(Int32Array::from_iter_values(0..i32::try_from(values.len()).unwrap()));
+    apply_keyed(mask, values, &[row_key])
+}
+
+fn keys() -> MaskKeys {
     let key = Secret::new(*b"0123456789abcdef0123456789abcdef");
-    let compiled = CompiledMask::new(mask, values.data_type(), Some(&key)).unwrap();
-    let masked = compiled.apply(&values).unwrap();
+    MaskKeys { own: Some(Arc::new(Keys::new(1, key.clone()).unwrap())), hash: Some(key) }
+}
+
+fn apply_keyed(mask: &Mask, values: ArrayRef, row_key: &[ArrayRef]) -> Vec<String> {
+    let compiled = CompiledMask::new(mask, ColumnId(1), values.data_type(), &keys()).unwrap();
+    let masked = compiled.apply(&values, row_key).unwrap();
     assert_eq!(masked.data_type(), values.data_type(), "a mask keeps the type");
     assert_eq!(masked.len(), values.len());
     (0..masked.len())
@@ -119,7 +128,9 @@ fn regular_expressions_replace_once_or_everywhere() {
 
 #[test]
 fn masks_that_do_not_fit_are_refused() {
-    let unfit = |mask: &Mask, data_type: DataType| CompiledMask::new(mask, &data_type, None).is_err();
+    let unfit = |mask: &Mask, data_type: DataType| {
+        CompiledMask::new(mask, ColumnId(1), &data_type, &MaskKeys::default()).is_err()
+    };
     assert!(unfit(&Mask::Hash, DataType::Int32));
     assert!(unfit(&Mask::Hash, DataType::Utf8), "without a key there is no hash");
     assert!(unfit(&round("0"), DataType::Int32));
@@ -127,4 +138,50 @@ fn masks_that_do_not_fit_are_refused() {
     assert!(unfit(&round("10"), DataType::Utf8));
     assert!(unfit(&Mask::Constant(Value::Text("x".to_owned())), DataType::Int32));
     assert!(unfit(&Mask::Constant(Value::Int(300)), DataType::Int8));
+}
+
+#[test]
+fn reversible_values_keep_equality_and_can_be_turned_back() {
+    let values = vec![Some("alice"), None, Some(""), Some("alice")];
+    let masked = apply(&Mask::Reversible, Arc::new(StringViewArray::from(values.clone())));
+    assert_eq!(masked, apply(&Mask::Reversible, Arc::new(StringArray::from(values))));
+    assert_eq!((masked[1].as_str(), &masked[0]), ("NULL", &masked[3]));
+    assert_ne!(masked[0], masked[2]);
+    let reversible = Reversible::new(keys().own.as_deref().unwrap(), ColumnId(1));
+    assert_eq!(reversible.unmask(&masked[0]).as_deref(), Ok("alice"));
+}
+
+#[test]
+fn a_preserved_format_keeps_length_and_kinds_of_characters() {
+    let masked =
+        apply(&Mask::FormatPreserving, Arc::new(StringArray::from(vec![Some("123-45-6789"), None, Some("12")])));
+    assert_ne!(masked[0], "123-45-6789");
+    let shape: String = masked[0].chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(shape, "999-99-9999");
+    assert_eq!(masked[1..], ["NULL", "NULL"], "what has few others of its form is found by trying");
+    let whole = apply(&Mask::FormatPreserving, Arc::new(Int32Array::from(vec![12_345_678, -2_000_000_000, 5])));
+    assert_eq!((whole[0].len(), whole[1].len(), whole[2].as_str()), (8, 11, "NULL"));
+}
+
+#[test]
+fn random_answers_follow_the_row() {
+    let mask = |how| Mask::Randomized { how, row_key: Vec::new() };
+    let values: ArrayRef = Arc::new(Int32Array::from(vec![100; 500]));
+    let rows: ArrayRef = Arc::new(Int32Array::from_iter_values(0..500));
+    let within = mask(Randomized::Within("5".to_owned()));
+    let moved = apply_keyed(&within, Arc::clone(&values), &[Arc::clone(&rows)]);
+    assert_eq!(moved, apply_keyed(&within, Arc::clone(&values), &[rows]), "asking again tells nothing new");
+    let distinct: std::collections::BTreeSet<i32> = moved.iter().map(|v| v.parse().unwrap()).collect();
+    assert_eq!(distinct.into_iter().collect::<Vec<_>>(), (95..=105).collect::<Vec<_>>());
+
+    let by = vec![Value::Text("b".to_owned()), Value::Text("c".to_owned())];
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"); 400]));
+    let replaced = apply(&mask(Randomized::Replaced { percent: "50".to_owned(), by }), texts);
+    let count = |text: &str| replaced.iter().filter(|v| *v == text).count();
+    assert_eq!(count("a") + count("b") + count("c"), 400);
+    assert!((150..250).contains(&count("a")) && count("b") > 50 && count("c") > 50, "{replaced:?}");
+
+    let days: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(0), None]));
+    let masked = apply(&mask(Randomized::WithinDays(3)), days);
+    assert!(masked[0].ends_with("T00:00:00") && masked[1] == "NULL", "{masked:?}");
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
-use weir_guard::{Door, Outside, Refusal};
-use weir_model::{Actor, PrincipalId};
+use weir_guard::{Caller, Door, Outside, Refusal};
 use weir_policy::Snapshot;
-use weir_query::{Caller, Engine, EngineSettings, Query, Statement, parse};
+use weir_query::{Engine, EngineSettings, Query, Statement, parse};
 use weir_testkit::cell::printed;
-use weir_testkit::generate::World;
-use weir_testkit::ports::{FixedFeed, FixedKeys, MemoryAudit, guard};
+use weir_testkit::generate::{AT_UNIX_MS, Speaker, World};
+use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, guard_at};
 
 /// What came back, as a client reads it.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +86,7 @@ pub(crate) struct Asking {
     engine: Engine,
     feed: Arc<FixedFeed>,
     keys: Arc<FixedKeys>,
+    clock: Arc<FixedClock>,
     pub(crate) audit: Arc<MemoryAudit>,
 }
 
@@ -97,8 +97,10 @@ impl Asking {
         let keys = FixedKeys::new(world.keys.clone());
         let audit = MemoryAudit::new();
         let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
-        let engine = Engine::new(guard(feed.clone(), audit.clone(), keys.clone()), settings).expect("an engine");
-        Self { engine, feed, keys, audit }
+        let clock = FixedClock::new(AT_UNIX_MS);
+        let guard = guard_at(feed.clone(), audit.clone(), keys.clone(), clock.clone());
+        let engine = Engine::new(guard, settings).expect("an engine");
+        Self { engine, feed, keys, clock, audit }
     }
 
     /// The same engine over another world, or over another state of the same one.
@@ -113,8 +115,9 @@ impl Asking {
         self.feed.lose();
     }
 
-    pub(crate) async fn ask(&self, person: &PrincipalId, sql: &str) -> Answer {
-        match self.run(person, sql).await {
+    /// In the name of a speaker, or of a principal who speaks for herself.
+    pub(crate) async fn ask(&self, speaker: impl Into<Speaker>, sql: &str) -> Answer {
+        match self.run(&speaker.into(), sql).await {
             Ok(Some(answer)) => answer,
             Ok(None) => refused(Kind::Other, "the statement gives no rows", ""),
             Err(refusal) => {
@@ -136,8 +139,10 @@ impl Asking {
     }
 
     /// The last of several statements; `None` for one that is about the session.
-    pub(crate) async fn run(&self, person: &PrincipalId, sql: &str) -> Result<Option<Answer>, Refusal> {
-        let caller = Caller { actor: Actor::itself(person.clone()), door: Door::Local, client_hint: None };
+    pub(crate) async fn run(&self, speaker: &Speaker, sql: &str) -> Result<Option<Answer>, Refusal> {
+        self.clock.set(speaker.at_unix_ms);
+        let project = speaker.project.clone();
+        let caller = Caller { actor: speaker.actor(), project, door: Door::Local, client_hint: None };
         let mut last = None;
         for statement in parse(sql)? {
             last = match statement {

@@ -172,6 +172,8 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             tags: BTreeSet::new(),
             owners: BTreeSet::new(),
             columns: columns.collect(),
+            row_key: Vec::new(),
+            event_time: None,
             location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
         });
         tables.insert(SourceId(number), rows);
@@ -192,10 +194,11 @@ fn world(row_policy: Predicate, percent: i64) -> World {
     ];
     for (id, (body, on)) in (1..).zip(statements) {
         let key = PolicyKey::new(format!("policy-{id}")).unwrap();
-        let policy = Policy { key, title: None, staged: false, statement: Statement { body, on } };
+        let statement = Statement { body, on };
+        let policy = Policy { key, title: None, staged: false, priority: 0, statement };
         facts.policies.push(StoredPolicy { id: PolicyId(id), policy });
     }
-    World { seed: 0, facts, tables, keys: (1..=3).map(|id| (SourceId(id), [7; 32])).collect() }
+    World::of(facts, tables, (1..=3).map(|id| (SourceId(id), [7; 32])).collect())
 }
 
 fn reader() -> PrincipalId {

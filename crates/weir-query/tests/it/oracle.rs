@@ -10,10 +10,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use weir_model::{Epoch, PrincipalId};
+use weir_model::Epoch;
 use weir_policy::{Snapshot, SourceDecision};
 use weir_testkit::Dice;
-use weir_testkit::generate::{CANARY, Query, Sizes, World, queries};
+use weir_testkit::generate::{CANARY, Query, Sizes, Speaker, World, queries};
 
 use crate::asking::{Answer, Asking, Kind};
 use crate::files;
@@ -159,9 +159,8 @@ impl Worker<'_> {
         files::write(&mut world, folder.path(), &mut dice);
         self.turn_to(&mut world);
         agrees_on_who_may_read(&world)?;
-        let people: Vec<PrincipalId> = world.facts.principals.iter().map(|p| p.id.clone()).collect();
-        for (i, person) in people.into_iter().enumerate() {
-            let visible = world.visible(&person);
+        for (i, speaker) in world.speakers.clone().into_iter().enumerate() {
+            let visible = world.visible(&speaker);
             let count = if i == 0 { FIRST_QUERIES } else { OTHER_QUERIES };
             let asked = queries(&world, &visible, &mut dice, &sizes, count);
             let plain = Plain::new(&world, &visible);
@@ -169,22 +168,22 @@ impl Worker<'_> {
             let mut answers = Vec::new();
             for query in &asked {
                 if self.loud {
-                    tell(seed, &person, query);
+                    tell(seed, &speaker, query);
                 }
-                let governed = self.asking().ask(&person, &query.sql).await;
+                let governed = self.asking().ask(&speaker, &query.sql).await;
                 add(&self.tally.triples);
                 match judged(query, &governed, &plain, &canaries).await {
                     Ok(outcome) => self.tally.count(outcome),
                     Err((why, expected)) => {
-                        let first = report(&why, &world, &person, query, &governed, &expected);
-                        return Err(self.smallest(world, &person, query, first).await);
+                        let first = report(&why, &world, &speaker, query, &governed, &expected);
+                        return Err(self.smallest(world, &speaker, query, first).await);
                     }
                 }
                 answers.push(governed);
             }
-            self.unseen_is_missing(&world, &person).await?;
+            self.unseen_is_missing(&world, &speaker).await?;
             if i == 0 && seed.is_multiple_of(DISTURBED_ONE_IN) {
-                self.disturbed(&world, &person, &asked, &answers, &mut dice).await?;
+                self.disturbed(&world, &speaker, &asked, &answers, &mut dice).await?;
                 self.turn_to(&mut world);
             }
         }
@@ -206,26 +205,26 @@ impl Worker<'_> {
     }
 
     /// What is wrong with a triple, as a text; `None` when nothing is.
-    async fn complaint(&mut self, world: &mut World, person: &PrincipalId, query: &Query) -> Option<String> {
+    async fn complaint(&mut self, world: &mut World, speaker: &Speaker, query: &Query) -> Option<String> {
         let folder = tempfile::tempdir().unwrap();
         files::write(world, folder.path(), &mut Dice::new(world.seed));
         self.turn_to(world);
-        let visible = world.visible(person);
-        let governed = self.asking().ask(person, &query.sql).await;
+        let visible = world.visible(speaker);
+        let governed = self.asking().ask(speaker, &query.sql).await;
         let plain = Plain::new(world, &visible);
         let (why, expected) = judged(query, &governed, &plain, &world.canaries(&visible)).await.err()?;
-        Some(report(&why, world, person, query, &governed, &expected))
+        Some(report(&why, world, speaker, query, &governed, &expected))
     }
 
     /// Tells of a failure, after policies and rows that it does not take were left out.
-    async fn smallest(&mut self, mut world: World, person: &PrincipalId, query: &Query, first: String) -> String {
-        let Some(mut complaint) = self.complaint(&mut world, person, query).await else {
+    async fn smallest(&mut self, mut world: World, speaker: &Speaker, query: &Query, first: String) -> String {
+        let Some(mut complaint) = self.complaint(&mut world, speaker, query).await else {
             return format!("only with the files as they were: {first}");
         };
         for place in (0..world.facts.policies.len()).rev() {
             let mut smaller = world.clone();
             smaller.facts.policies.remove(place);
-            if let Some(still) = self.complaint(&mut smaller, person, query).await {
+            if let Some(still) = self.complaint(&mut smaller, speaker, query).await {
                 (world, complaint) = (smaller, still);
             }
         }
@@ -237,7 +236,7 @@ impl Worker<'_> {
                     let mut smaller = world.clone();
                     let rows = smaller.tables.get_mut(&source).expect("a table for each source");
                     rows.drain(from..(from + size).min(rows.len()));
-                    match self.complaint(&mut smaller, person, query).await {
+                    match self.complaint(&mut smaller, speaker, query).await {
                         Some(still) => (world, complaint) = (smaller, still),
                         None => from += size,
                     }
@@ -252,19 +251,19 @@ impl Worker<'_> {
     async fn disturbed(
         &mut self,
         world: &World,
-        person: &PrincipalId,
+        speaker: &Speaker,
         asked: &[Query],
         answers: &[Answer],
         dice: &mut Dice,
     ) -> Result<(), String> {
         let mut other = world.clone();
-        other.disturb(person, 90, dice);
+        other.disturb(speaker, 90, dice);
         let folder = tempfile::tempdir().unwrap();
         files::write(&mut other, folder.path(), dice);
         self.turn_to(&mut other);
         for (query, before) in asked.iter().zip(answers) {
             add(&self.tally.disturbed);
-            let after = self.asking().ask(person, &query.sql).await;
+            let after = self.asking().ask(speaker, &query.sql).await;
             let same = match (&after, before) {
                 // Which of several visible values is told of depends on which is read first.
                 (after, before) if after.is_engine_failure() || before.is_engine_failure() => true,
@@ -279,25 +278,25 @@ impl Worker<'_> {
             };
             if !same {
                 let why = format!("what is hidden changed, and the answer with it; the world before was\n{world}");
-                return Err(report(&why, &other, person, query, &after, before));
+                return Err(report(&why, &other, speaker, query, &after, before));
             }
         }
         Ok(())
     }
 
     /// A source that she may not see and one that nobody registered give the same words.
-    async fn unseen_is_missing(&self, world: &World, person: &PrincipalId) -> Result<(), String> {
-        let visible = world.visible(person);
+    async fn unseen_is_missing(&self, world: &World, speaker: &Speaker) -> Result<(), String> {
+        let visible = world.visible(speaker);
         for source in world.facts.sources.iter().filter(|s| !visible.contains_key(&s.id)) {
             let ask = |table: String| async move {
                 let sql = format!("SELECT * FROM \"{}\".\"{table}\"", source.name.schema());
-                let answer = self.asking().ask(person, &sql).await;
+                let answer = self.asking().ask(speaker, &sql).await;
                 (answer.told().replace(&table, "it"), answer)
             };
             let (unseen, answer) = ask(source.name.table().to_owned()).await;
             let (missing, _) = ask("nobody_has_this".to_owned()).await;
             if unseen != missing || !matches!(answer, Answer::Refused { kind: Kind::Planning, .. }) {
-                return Err(format!("{} of {person}: unseen is {unseen}, missing is {missing}\n{world}", source.name));
+                return Err(format!("{} of {speaker}: unseen is {unseen}, missing is {missing}\n{world}", source.name));
             }
         }
         Ok(())
@@ -305,8 +304,8 @@ impl Worker<'_> {
 }
 
 #[expect(clippy::print_stderr, reason = "asked for by WEIR_ORACLE_LOUD")]
-fn tell(seed: u64, person: &PrincipalId, query: &Query) {
-    eprintln!("{seed} {person}: {}", query.sql);
+fn tell(seed: u64, speaker: &Speaker, query: &Query) {
+    eprintln!("{seed} {speaker}: {}", query.sql);
 }
 
 /// How governed and plain engine agree.
@@ -392,30 +391,23 @@ fn verdict(
 fn agrees_on_who_may_read(world: &World) -> Result<(), String> {
     let snapshot = Snapshot::compile(world.facts.clone());
     let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
-    for person in &world.facts.principals {
-        let visible = world.visible(&person.id);
-        for (source, decided) in snapshot.decide(&person.id, &sources).sources {
+    for speaker in &world.speakers {
+        let visible = world.visible(speaker);
+        for (source, decided) in snapshot.decide(&speaker.principal, &speaker.surroundings(), &sources).sources {
             if matches!(decided, SourceDecision::Deny(..)) == visible.contains_key(&source) {
-                return Err(format!("source {source} is decided wrongly for {}: {decided:?}\n{world}", person.id));
+                return Err(format!("source {source} is decided wrongly for {speaker}: {decided:?}\n{world}"));
             }
         }
     }
     Ok(())
 }
 
-fn report(
-    why: &str,
-    world: &World,
-    person: &PrincipalId,
-    query: &Query,
-    governed: &Answer,
-    expected: &Answer,
-) -> String {
+fn report(why: &str, world: &World, speaker: &Speaker, query: &Query, governed: &Answer, expected: &Answer) -> String {
     let snapshot = Snapshot::compile(world.facts.clone());
     let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
-    let decision = snapshot.decide(person, &sources);
+    let decision = snapshot.decide(&speaker.principal, &speaker.surroundings(), &sources);
     let seen: Vec<String> = world
-        .visible(person)
+        .visible(speaker)
         .iter()
         .map(|(source, rows)| {
             let rows: Vec<_> =
@@ -424,7 +416,7 @@ fn report(
         })
         .collect();
     format!(
-        "{why}\nseed {}, {person}\n{}\n\ngoverned: {}\n\nexpected: {}\n\n{world}\n{}\n\n{decision:?}\n\nagain: WEIR_ORACLE_SEEDS={}..{}",
+        "{why}\nseed {}, {speaker}\n{}\n\ngoverned: {}\n\nexpected: {}\n\n{world}\n{}\n\n{decision:?}\n\nagain: WEIR_ORACLE_SEEDS={}..{}",
         world.seed,
         query.sql,
         shown(governed),
@@ -451,6 +443,6 @@ fn shown(answer: &Answer) -> String {
 #[test]
 fn canaries_begin_as_the_generator_says() {
     let world = World::generate(3, &Sizes::default());
-    let visible = world.visible(&world.facts.principals[0].id);
+    let visible = world.visible(&world.speakers[0]);
     assert!(world.canaries(&visible).iter().all(|canary| canary.starts_with(CANARY)));
 }

@@ -1,7 +1,10 @@
 //! No record, no read; no snapshot, no read; and what was changed holds for the next statement.
 
 use weir_guard::audit::Ended;
-use weir_model::{Epoch, GroupName, PrincipalId};
+use weir_model::{
+    Epoch, GroupName, Impersonation, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName, SourceId,
+};
+use weir_testkit::generate::Speaker;
 use weir_testkit::retail;
 
 use crate::asking::{Answer, Asking, over};
@@ -100,4 +103,68 @@ async fn nobody_is_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let asking = retail_in(&folder);
     assert_eq!(told(&asking.ask(&person("mallory"), "SELECT 1").await), "this account is not active");
+}
+
+#[tokio::test]
+async fn a_grant_to_impersonate_that_is_taken_back_is_gone_at_the_next_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = retail::world();
+    let asking = over(&mut world, folder.path());
+    let as_tara = Speaker { acting: Some(person("nora")), ..Speaker::itself(&person("tara")) };
+    let count = "SELECT count(*) FROM retail.customer_purchases";
+    let missing = "permission to impersonate this user is missing";
+    assert_eq!(told(&asking.ask(&as_tara, count).await), missing);
+    let grants = [
+        (PrincipalSet::User(person("tara")), true),
+        (PrincipalSet::Group(GroupName::new("Toys").unwrap()), true),
+        (PrincipalSet::Group(GroupName::new("Garden").unwrap()), false),
+        (PrincipalSet::User(person("nora")), false),
+    ];
+    for (number, (target, granted)) in grants.into_iter().enumerate() {
+        world.facts.impersonations = [Impersonation { actor: person("nora"), target }].into();
+        world.facts.epoch = Some(Epoch(2 + number as u64));
+        asking.turn_to(&world);
+        match asking.ask(&as_tara, count).await {
+            Answer::Rows { rows, .. } => assert!(granted && rows[0][0].as_deref() == Some("7"), "{rows:?}"),
+            refused => assert!(!granted && told(&refused) == missing, "{refused:?}"),
+        }
+        let attempts = asking.audit.attempts();
+        let [attempt] = attempts.as_slice() else { panic!("{attempts:?}") };
+        assert_eq!(attempt.actor, as_tara.actor());
+        assert_eq!(attempt.refusal.is_none(), granted);
+    }
+}
+
+#[tokio::test]
+async fn in_a_project_only_its_sources_exist_and_the_purposes_are_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = retail::world();
+    let purpose = PurposeName::new("Research").unwrap();
+    world.facts.projects.push(Project {
+        name: ProjectName::new("kites").unwrap(),
+        members: [person("tara"), person("garth")].into(),
+        sources: [SourceId(2)].into(),
+        purposes: [purpose.clone()].into(),
+        acknowledged: [(person("tara"), purpose.clone())].into(),
+        equalized: false,
+        masked_joins: false,
+    });
+    let asking = over(&mut world, folder.path());
+    let within = |name| Speaker { project: Some("kites".parse().unwrap()), ..Speaker::itself(&person(name)) };
+    assert!(matches!(asking.ask(&within("tara"), "SELECT id FROM retail.products").await, Answer::Rows { .. }));
+    let attempts = asking.audit.attempts();
+    assert_eq!(attempts[0].project, Some("kites".parse().unwrap()));
+    assert_eq!(attempts[0].purposes, [purpose]);
+
+    let outside = asking.ask(&within("tara"), "SELECT id FROM retail.customer_purchases").await;
+    let missing = asking.ask(&within("tara"), "SELECT id FROM retail.customer_purchasex").await;
+    assert_eq!(told(&outside).replace("purchases", "purchasex"), told(&missing));
+    // Garth has promised nothing, oona is no member, and nobody has heard of the other project.
+    let unseen = asking.ask(&within("tara"), "SELECT id FROM retail.productx").await;
+    let elsewhere = Speaker { project: Some("rakes".parse().unwrap()), ..within("tara") };
+    for speaker in [within("garth"), within("oona"), elsewhere] {
+        let answer = asking.ask(&speaker, "SELECT id FROM retail.products").await;
+        assert_eq!(told(&answer).replace("products", "productx"), told(&unseen), "{speaker}");
+    }
+    assert!(matches!(asking.ask(&person("garth"), "SELECT id FROM retail.products").await, Answer::Rows { .. }));
 }

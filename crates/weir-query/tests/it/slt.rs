@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use weir_guard::Refusal;
 use weir_model::PrincipalId;
+use weir_testkit::generate::Speaker;
 use weir_testkit::retail;
 use weir_testkit::slt::{self, Door, Session, Told};
 
@@ -15,7 +16,7 @@ struct InProcess(Arc<Asking>);
 
 struct Speaking {
     asking: Arc<Asking>,
-    person: PrincipalId,
+    speaker: Speaker,
 }
 
 #[async_trait]
@@ -24,7 +25,7 @@ impl Door for InProcess {
 
     async fn connect(&self, persona: &str) -> Result<Speaking, Told> {
         let person = PrincipalId::builtin(persona).map_err(|e| Told(e.to_string()))?;
-        Ok(Speaking { asking: Arc::clone(&self.0), person })
+        Ok(Speaking { asking: Arc::clone(&self.0), speaker: Speaker::itself(&person) })
     }
 }
 
@@ -33,7 +34,7 @@ impl Session for Speaking {
     async fn run(&mut self, sql: &str) -> Result<slt::Answer, Told> {
         let answer = self
             .asking
-            .run(&self.person, sql)
+            .run(&self.speaker, sql)
             .await
             .map_err(|refusal: Refusal| Told(refusal.outside().text().to_owned()))?;
         Ok(match answer {

@@ -1,6 +1,6 @@
 //! TPC-H tables as Parquet (ZSTD 1), and an engine over them under a policy set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,14 @@ use tpchgen::generators::{
 use tpchgen_arrow::{
     CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow, SupplierArrow,
 };
+use weir_guard::Caller;
 use weir_guard::Door;
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, DataSource, Epoch, PolicyId, Principal, PrincipalId, SourceId, SourceName,
 };
 use weir_policy::{Facts, Snapshot, StoredPolicy, language};
-use weir_query::{Caller, Engine, EngineSettings};
+use weir_query::{Engine, EngineSettings};
+use weir_testkit::oracle::Keys;
 use weir_testkit::ports;
 
 pub(crate) const TABLES: [&str; 8] =
@@ -93,6 +95,8 @@ pub(crate) async fn engine(
             tags: BTreeSet::new(),
             owners: BTreeSet::from([clear.clone()]),
             columns: columns.collect(),
+            row_key: Vec::new(),
+            event_time: None,
             location: found.location,
         });
     }
@@ -101,7 +105,7 @@ pub(crate) async fn engine(
         anyhow::bail!("the benchmark's policies do not parse: {wrong}");
     }
     let policies = (1..).zip(parsed.policies).map(|(id, policy)| StoredPolicy { id: PolicyId(id), policy }).collect();
-    let keys: BTreeMap<SourceId, [u8; 32]> = sources.iter().map(|s| (s.id, [7; 32])).collect();
+    let keys = Keys { sources: sources.iter().map(|s| (s.id, [7; 32])).collect(), ..Keys::default() };
     let facts = Facts {
         epoch: Some(Epoch(1)),
         principals: vec![Principal::bare(clear.clone()), restricted.clone()],
@@ -116,7 +120,7 @@ pub(crate) async fn engine(
     );
     let settings = EngineSettings { memory_bytes_max: 8 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
     let engine = Engine::new(guard, settings).map_err(|e| anyhow::anyhow!("{e:?}"))?;
-    let caller = |id| Caller { actor: Actor::itself(id), door: Door::Local, client_hint: None };
+    let caller = |id| Caller { actor: Actor::itself(id), project: None, door: Door::Local, client_hint: None };
     Ok((engine, caller(restricted.id), caller(clear)))
 }
 

@@ -1,13 +1,14 @@
 use std::io::Write;
 
-use anyhow::{Context as _, bail};
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use anyhow::bail;
+use chrono::SecondsFormat;
 use clap::{Args, ValueEnum};
 use weir_guard::{Clock, Door, SystemClock};
 use weir_model::{Actor, PrincipalId, RequestId, SourceName};
 use weir_policy::{Effect, Factor};
 use weir_store::{AuditEntry, AuditFilter};
 
+use crate::commands::time;
 use crate::context::Context;
 use crate::table;
 
@@ -72,7 +73,7 @@ fn request(text: &str) -> Result<RequestId, String> {
 
 pub(crate) async fn run(context: &Context, audit: Audit) -> anyhow::Result<()> {
     let now = SystemClock.unix_ms();
-    let time = |text: &Option<String>| text.as_deref().map(|text| unix_ms(text, now)).transpose();
+    let past = |text: &Option<String>| text.as_deref().map(|text| time::past(text, now)).transpose();
     let filter = AuditFilter {
         principal: audit.user,
         source: audit.source,
@@ -81,8 +82,8 @@ pub(crate) async fn run(context: &Context, audit: Audit) -> anyhow::Result<()> {
             DoorName::Local => Door::Local,
         }),
         refused: if audit.refused || audit.allowed { Some(audit.refused) } else { None },
-        since_unix_ms: time(&audit.since)?,
-        until_unix_ms: time(&audit.until)?,
+        since_unix_ms: past(&audit.since)?,
+        until_unix_ms: past(&audit.until)?,
         request: audit.request,
         text: audit.text,
         limit: Some(audit.limit),
@@ -105,27 +106,6 @@ pub(crate) async fn run(context: &Context, audit: Audit) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// An age, a day or a time.
-fn unix_ms(text: &str, now: u64) -> anyhow::Result<u64> {
-    let units = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-    let age = units.iter().find_map(|(unit, ms)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*ms));
-    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
-    let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis());
-    let time = time.or_else(|| day.map(|day| day.and_utc().timestamp_millis()));
-    match (age, time) {
-        (Some(age), _) => Ok(now.saturating_sub(age)),
-        (None, Some(time)) => u64::try_from(time).with_context(|| format!("`{text}` is before 1970")),
-        (None, None) => {
-            bail!("`{text}` is no time; write an age such as 2h, a day, or a time such as 2024-12-31T23:59:59Z")
-        }
-    }
-}
-
-fn time(unix_ms: u64, format: SecondsFormat) -> String {
-    let time = i64::try_from(unix_ms).ok().and_then(DateTime::from_timestamp_millis);
-    time.map_or_else(|| unix_ms.to_string(), |time| time.to_rfc3339_opts(format, true))
-}
-
 fn who(actor: &Actor) -> String {
     if actor.authenticated == actor.effective {
         actor.effective.to_string()
@@ -144,7 +124,7 @@ fn row(entry: &AuditEntry) -> Vec<String> {
         (None, None) => (decisions(entry), "running".to_owned()),
     };
     vec![
-        time(attempt.at_unix_ms, SecondsFormat::Secs),
+        time::shown(attempt.at_unix_ms, SecondsFormat::Secs),
         who(&attempt.actor),
         attempt.door.as_str().to_owned(),
         attempt.epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
@@ -169,13 +149,13 @@ fn details(entry: &AuditEntry) -> String {
     let absent = || "-".to_owned();
     let mut lines = vec![
         ("request", attempt.request.to_string()),
-        ("time", time(attempt.at_unix_ms, SecondsFormat::Millis)),
+        ("time", time::shown(attempt.at_unix_ms, SecondsFormat::Millis)),
         ("user", who(&attempt.actor)),
         ("door", attempt.door.as_str().to_owned()),
         ("client", attempt.client_hint.clone().unwrap_or_else(absent)),
         ("epoch", attempt.epoch.map_or_else(absent, |epoch| epoch.to_string())),
         ("project", attempt.project.as_ref().map_or_else(absent, ToString::to_string)),
-        ("purpose", attempt.purpose.as_ref().map_or_else(absent, ToString::to_string)),
+        ("purposes", table::joined(&attempt.purposes)),
         ("statement", attempt.statement.clone()),
     ];
     for source in &attempt.sources {
@@ -205,21 +185,6 @@ fn factor(factor: &Factor) -> String {
         Effect::Subscribe => format!("{} (subscription)", factor.key),
         Effect::RowFilter => format!("{} (row filter)", factor.key),
         Effect::Mask { column } => format!("{} (mask of {column})", factor.key),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_read_as_ages_days_and_moments() {
-        let now = 1_000_000_000_000;
-        assert_eq!(unix_ms("2h", now).unwrap(), now - 7_200_000);
-        assert_eq!(unix_ms("1970-01-02", now).unwrap(), 86_400_000);
-        assert_eq!(unix_ms("1970-01-01T01:00:00+01:00", now).unwrap(), 0);
-        for wrong in ["yesterday", "2", "-1d", "1969-12-31"] {
-            assert!(unix_ms(wrong, now).is_err(), "{wrong}");
-        }
+        Effect::Purpose => format!("{} (purpose limit)", factor.key),
     }
 }

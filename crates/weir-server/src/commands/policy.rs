@@ -3,13 +3,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use weir_model::{PolicyKey, PrincipalId, SourceName};
-use weir_policy::ast::{Action, Body, Circumstances};
+use weir_guard::{Clock, SystemClock};
+use weir_model::{PolicyKey, PrincipalId, PrincipalSet, ProjectName, SourceName, Surroundings};
+use weir_policy::ast::{Action, Body, Circumstance, Circumstances};
 use weir_policy::check::check;
 use weir_policy::language::{self, Parsed, Spelling};
 use weir_policy::{Diagnostic, Facts, Snapshot, ast, explain};
 use weir_store::Change;
 
+use crate::commands::{change, project};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::{table, terminal};
 
@@ -20,6 +22,8 @@ use crate::{table, terminal};
   weir policy check policies.weir
   weir policy fmt policies.weir --to yaml
   weir policy explain --user anna shop.orders
+  weir policy explain --user anna --project heart-study clinic.visits
+  weir policy choose null-names shop.people
 
 The language is described in docs/policy-language.md.")]
 pub(crate) struct Policy {
@@ -74,11 +78,23 @@ enum PolicyCommand {
     },
     /// Remove a policy
     Remove { key: PolicyKey },
+    /// Have a policy hold for a data source, as its owner wants; for policies about sources chosen by their owners
+    Choose {
+        /// The policy
+        key: PolicyKey,
+        /// The data source: `schema.table`
+        source: SourceName,
+    },
+    /// End the choice
+    Unchoose { key: PolicyKey, source: SourceName },
     /// Say what a user sees of a data source, which policy says so, and why
     Explain {
         /// The user
         #[arg(long)]
         user: PrincipalId,
+        /// In which project the user acts [default: in none]
+        #[arg(long)]
+        project: Option<ProjectName>,
         /// The data source: `schema.table`
         source: SourceName,
         /// As a JSON object
@@ -116,11 +132,34 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
             let epoch = apply(&store, vec![Change::RemovePolicy(key.clone())]).await?;
             Ok(writeln!(std::io::stdout(), "removed policy `{key}` (epoch {epoch})")?)
         }
-        PolicyCommand::Explain { user, source, json } => {
+        PolicyCommand::Choose { key, source } => {
+            let store = context.store().await?;
+            let facts = store.facts().await?;
+            let policy = find(&facts, &key)?;
+            find_source(&facts, &source)?;
+            if !can_be_chosen(policy) {
+                bail!("policy `{key}` does not wait to be chosen\nhelp: it holds on data sources: {}", sources(policy));
+            }
+            let done = format!("policy `{key}` is chosen for data source `{source}`");
+            change(&store, Change::ChoosePolicy { policy: key, source }, &done).await
+        }
+        PolicyCommand::Unchoose { key, source } => {
+            let store = context.store().await?;
+            let facts = store.facts().await?;
+            find(&facts, &key)?;
+            find_source(&facts, &source)?;
+            let done = format!("policy `{key}` is not chosen for data source `{source}` any more");
+            change(&store, Change::UnchoosePolicy { policy: key, source }, &done).await
+        }
+        PolicyCommand::Explain { user, project, source, json } => {
             let facts = context.store().await?.facts().await?;
             find_user(&facts, &user)?;
             let source = find_source(&facts, &source)?.id;
-            let explanation = explain::explain(&Snapshot::compile(facts), &user, source);
+            if let Some(project) = &project {
+                project::find(facts.projects.iter().map(|known| &known.name), project)?;
+            }
+            let surroundings = Surroundings { project, impersonated: false, at_unix_ms: SystemClock.unix_ms() };
+            let explanation = explain::explain(&Snapshot::compile(facts), &user, &surroundings, source);
             let text = if json { serde_json::to_string_pretty(&explanation)? } else { explanation.to_string() };
             Ok(writeln!(std::io::stdout(), "{}", table::printable(text.trim_end()))?)
         }
@@ -266,7 +305,7 @@ fn print(policies: &[&ast::Policy], to: Spelling) -> String {
     policies.iter().map(one).collect::<Vec<_>>().join(separator)
 }
 
-fn find<'a>(facts: &'a Facts, key: &PolicyKey) -> anyhow::Result<&'a ast::Policy> {
+pub(super) fn find<'a>(facts: &'a Facts, key: &PolicyKey) -> anyhow::Result<&'a ast::Policy> {
     let mut policies = facts.policies.iter().map(|stored| &stored.policy);
     match policies.find(|policy| policy.key == *key) {
         Some(policy) => Ok(policy),
@@ -299,15 +338,39 @@ fn kind(policy: &ast::Policy) -> &'static str {
         Body::Data(cascade) => match cascade.rules.first().map(|rule| &rule.action) {
             Some(Action::Mask(_)) => "mask",
             Some(Action::ShowRows(_)) => "row filter",
+            Some(Action::LimitToPurposes(_)) => "purpose limit",
             None => "-",
         },
     }
 }
 
 fn sources(policy: &ast::Policy) -> String {
+    let all = |tests: &[Circumstance], between: &str| tests.iter().map(circumstance).collect::<Vec<_>>().join(between);
     match &policy.statement.on {
         Circumstances::AllSources => "all".to_owned(),
         Circumstances::Named(names) => table::joined(names.iter().map(|name| &name.node)),
-        Circumstances::Any(_) | Circumstances::All(_) => "by tag or name".to_owned(),
+        Circumstances::Any(tests) => all(tests, " or "),
+        Circumstances::All(tests) => all(tests, " and "),
+    }
+}
+
+fn circumstance(circumstance: &Circumstance) -> String {
+    match circumstance {
+        Circumstance::SourceTagged(tag) => format!("tagged {}", tag.node),
+        Circumstance::ColumnTagged(tag) => format!("column tagged {}", tag.node),
+        Circumstance::ColumnNamedLike { pattern, case_insensitive: _ } => format!("column like {}", pattern.node),
+        Circumstance::NoTags => "no tags".to_owned(),
+        Circumstance::AnyTag => "any tag".to_owned(),
+        Circumstance::InSchema(schema) => format!("schema {}", schema.node),
+        Circumstance::OwnedBy(PrincipalSet::User(user)) => format!("owned by {user}"),
+        Circumstance::OwnedBy(PrincipalSet::Group(group)) => format!("owned by group {group}"),
+        Circumstance::ChosenByOwner => "chosen by owner".to_owned(),
+    }
+}
+
+fn can_be_chosen(policy: &ast::Policy) -> bool {
+    match &policy.statement.on {
+        Circumstances::AllSources | Circumstances::Named(_) => false,
+        Circumstances::Any(tests) | Circumstances::All(tests) => tests.contains(&Circumstance::ChosenByOwner),
     }
 }

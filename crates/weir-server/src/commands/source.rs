@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use weir_model::{ColumnName, DataSource, FileFormat, Location, PrincipalId, SourceName, Tag};
+use weir_model::{ColumnId, ColumnName, DataSource, FileFormat, Location, PrincipalId, SourceName, Tag};
 use weir_policy::Facts;
 use weir_sources::InferredColumn;
 use weir_store::{Change, NewColumn, NewSource};
 
-use crate::commands::key_value;
+use crate::commands::{self, find_column, key_value};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::table;
 
@@ -19,6 +19,8 @@ use crate::table;
   weir source add shop.clicks ./clicks/ --tag Web
   weir source add shop.people people.csv --leave-out passport --column-tag ssn=PII.SSN
   weir source tag shop.people --column email --set PII.Email
+  weir source row-key shop.people id
+  weir source event-time shop.clicks clicked_at
   weir source select shop.people bert
   weir source show shop.people
 
@@ -51,6 +53,27 @@ enum SourceCommand {
         /// All the tags, separated by commas; the empty text takes all tags away
         #[arg(long, value_name = "TAG,…", required = true)]
         set: String,
+    },
+    /// Say which columns together tell rows apart, for policies that sample rows or replace values at random
+    RowKey {
+        /// The data source: `schema.table`
+        name: SourceName,
+        #[arg(value_name = "COLUMN", required_unless_present = "none")]
+        columns: Vec<ColumnName>,
+        /// There is no row key any more
+        #[arg(long, conflicts_with = "columns")]
+        none: bool,
+    },
+    /// Say which column tells when something happened, for policies that go by time
+    EventTime {
+        /// The data source: `schema.table`
+        name: SourceName,
+        /// A column of dates or timestamps
+        #[arg(required_unless_present = "none")]
+        column: Option<ColumnName>,
+        /// There is no event time any more
+        #[arg(long, conflicts_with = "column")]
+        none: bool,
     },
     /// Change the owners of a data source
     #[command(subcommand)]
@@ -93,6 +116,12 @@ struct Add {
     /// A tag of a column, such as `ssn=PII.SSN`; may be repeated
     #[arg(long = "column-tag", value_name = "COLUMN=TAG")]
     column_tags: Vec<String>,
+    /// Columns that together tell rows apart, separated by commas
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    row_key: Vec<ColumnName>,
+    /// The column of dates or timestamps that tells when something happened
+    #[arg(long, value_name = "COLUMN")]
+    event_time: Option<ColumnName>,
     /// A user who owns it; may be repeated
     #[arg(long = "owner", value_name = "USER")]
     owners: Vec<PrincipalId>,
@@ -117,6 +146,8 @@ pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()>
             change(context, &name.clone(), None, Change::RemoveSource(name), done).await
         }
         SourceCommand::Tag { name, column, set } => tag(context, name, column, &set).await,
+        SourceCommand::RowKey { name, columns, none: _ } => row_key(context, name, columns).await,
+        SourceCommand::EventTime { name, column, none: _ } => event_time(context, name, column).await,
         SourceCommand::Owner(OwnerCommand::Add { name, user }) => {
             let done = format!("user `{user}` is an owner of `{name}`");
             change(context, &name.clone(), Some(&user.clone()), Change::AddOwner { source: name, user }, done).await
@@ -177,6 +208,8 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
         tags: add.tags.into_iter().collect(),
         owners: add.owners.into_iter().collect(),
         columns,
+        row_key: add.row_key,
+        event_time: add.event_time,
         location: found.location,
     };
     let epoch = apply(&store, vec![Change::AddSource(source)]).await?;
@@ -221,6 +254,12 @@ impl Add {
         for name in &self.leave_out {
             known(name.as_str())?;
         }
+        for name in self.row_key.iter().chain(&self.event_time) {
+            known(name.as_str())?;
+            if self.leave_out.contains(name) {
+                bail!("column `{name}` is left out and can be neither row key nor event time");
+            }
+        }
         let mut tags: BTreeMap<&str, BTreeSet<Tag>> = BTreeMap::new();
         for pair in &self.column_tags {
             let (column, tag) = key_value(pair)?;
@@ -246,6 +285,24 @@ impl Add {
     }
 }
 
+async fn row_key(context: &Context, name: SourceName, columns: Vec<ColumnName>) -> anyhow::Result<()> {
+    let store = context.store().await?;
+    let facts = store.facts().await?;
+    let source = find_source(&facts, &name)?;
+    columns.iter().try_for_each(|column| find_column(source, column))?;
+    let done = format!("row key of data source `{name}`: {}", table::joined(&columns));
+    commands::change(&store, Change::SetRowKey { source: name, columns }, &done).await
+}
+
+async fn event_time(context: &Context, name: SourceName, column: Option<ColumnName>) -> anyhow::Result<()> {
+    let store = context.store().await?;
+    let facts = store.facts().await?;
+    let source = find_source(&facts, &name)?;
+    column.iter().try_for_each(|column| find_column(source, column))?;
+    let done = format!("event time of data source `{name}`: {}", table::joined(&column));
+    commands::change(&store, Change::SetEventTime { source: name, column }, &done).await
+}
+
 async fn tag(context: &Context, name: SourceName, column: Option<ColumnName>, set: &str) -> anyhow::Result<()> {
     let tags = set.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::parse);
     let tags: BTreeSet<Tag> = tags.collect::<Result<_, _>>()?;
@@ -256,10 +313,7 @@ async fn tag(context: &Context, name: SourceName, column: Option<ColumnName>, se
     let (what, change) = match column {
         None => (format!("data source `{name}`"), Change::SetSourceTags { source: name, tags }),
         Some(column) => {
-            if source.column(column.as_str()).is_none() {
-                let names = source.columns.iter().map(|column| column.name.to_string());
-                bail!("data source `{name}` has no column `{column}`{}", did_you_mean(column.as_str(), names));
-            }
+            find_column(source, &column)?;
             (format!("column `{column}` of `{name}`"), Change::SetColumnTags { source: name, column, tags })
         }
     };
@@ -296,6 +350,10 @@ fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
     let (format, path) = location(source);
     let Location::Files { partitions, .. } = &source.location;
     let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
+    let approved = facts.approved.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
+    let chosen = facts.chosen.iter().filter(|(_, id)| *id == source.id).map(|(policy, _)| policy);
+    let projects = facts.projects.iter().filter(|project| project.sources.contains(&source.id));
+    let column = |id: &ColumnId| source.column_by_id(*id).map(|column| &column.name);
     let lines = [
         ("data source", name.to_string()),
         ("format", format),
@@ -304,6 +362,11 @@ fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
         ("tags", table::joined(&source.tags)),
         ("owners", table::joined(&source.owners)),
         ("selected", table::joined(selected)),
+        ("approved", table::joined(approved)),
+        ("projects", table::joined(projects.map(|project| &project.name))),
+        ("chosen", table::joined(chosen)),
+        ("row key", table::joined(source.row_key.iter().filter_map(column))),
+        ("event time", table::joined(source.event_time.iter().filter_map(column))),
     ];
     let mut out = std::io::stdout().lock();
     for (label, value) in lines {

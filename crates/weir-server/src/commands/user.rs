@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use rand::RngExt;
-use weir_model::{AttributeKey, GroupName, Permission, Principal, PrincipalId, Secret};
+use weir_model::{AttributeKey, GroupName, Permission, Principal, PrincipalId, Secret, SourceId};
 use weir_policy::Facts;
 use weir_store::{Change, Store};
 
@@ -37,7 +37,8 @@ enum UserCommand {
         /// An attribute, as `key=value`; may be repeated, also for several values of one key
         #[arg(long = "attribute", value_name = "KEY=VALUE")]
         attributes: Vec<String>,
-        /// A right over Weir itself: governance, user-admin, create-data-source or audit; may be repeated
+        /// A right over Weir itself: governance, user-admin, create-data-source, audit, project-management or unmask;
+        /// may be repeated
         #[arg(long = "permission", value_name = "PERMISSION", value_parser = permission)]
         permissions: Vec<Permission>,
         #[command(flatten)]
@@ -47,7 +48,7 @@ enum UserCommand {
     List,
     /// Show one user
     Show { name: PrincipalId },
-    /// Remove a user, with all ownerships and selections
+    /// Remove a user, with all that the user has and is part of
     Remove { name: PrincipalId },
     /// Change the groups of a user
     #[command(subcommand)]
@@ -99,7 +100,7 @@ enum AttributeCommand {
 
 #[derive(Debug, Subcommand)]
 enum PermissionCommand {
-    /// Give the user a right: governance, user-admin, create-data-source or audit
+    /// Give the user a right: governance, user-admin, create-data-source, audit, project-management or unmask
     Add {
         name: PrincipalId,
         #[arg(value_parser = permission)]
@@ -282,14 +283,22 @@ fn list(facts: &Facts) -> anyhow::Result<()> {
 fn show(facts: &Facts, name: &PrincipalId) -> anyhow::Result<()> {
     let user = find_user(facts, name)?;
     let owned = facts.sources.iter().filter(|source| source.owners.contains(name)).map(|source| &source.name);
-    let selected = facts.sources.iter().filter(|source| facts.selected.contains(&(source.id, name.clone())));
+    let among = |all: &BTreeSet<(SourceId, PrincipalId)>| {
+        let sources = facts.sources.iter().filter(|source| all.contains(&(source.id, name.clone())));
+        table::joined(sources.map(|source| &source.name))
+    };
+    let projects = facts.projects.iter().filter(|project| project.members.contains(name));
+    let grants = facts.impersonations.iter().filter(|grant| grant.actor == *name);
     let lines = [
         ("user", user.id.to_string()),
         ("groups", table::joined(&user.groups)),
         ("attributes", table::joined(attributes(user))),
         ("permissions", table::joined(user.permissions.iter().map(|p| p.as_str()))),
         ("owns", table::joined(owned)),
-        ("selected for", table::joined(selected.map(|source| &source.name))),
+        ("selected for", among(&facts.selected)),
+        ("approved for", among(&facts.approved)),
+        ("projects", table::joined(projects.map(|project| &project.name))),
+        ("may act as", table::joined(grants.map(|grant| &grant.target))),
     ];
     let mut out = std::io::stdout().lock();
     for (label, value) in lines {

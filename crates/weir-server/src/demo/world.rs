@@ -115,6 +115,8 @@ async fn source(name: &SourceName, path: &Path) -> anyhow::Result<NewSource> {
         tags: BTreeSet::from([Tag::new(tag)?]),
         owners,
         columns,
+        row_key: Vec::new(),
+        event_time: None,
         location: found.location,
     })
 }

@@ -48,13 +48,36 @@ fn help_is_as_reviewed() {
         &["source"],
         &["source", "add"],
         &["source", "tag"],
+        &["source", "row-key"],
+        &["source", "event-time"],
         &["user"],
         &["user", "add"],
         &["policy"],
         &["policy", "check"],
         &["policy", "fmt"],
         &["policy", "add"],
+        &["policy", "choose"],
         &["policy", "explain"],
+        &["subscription"],
+        &["subscription", "request"],
+        &["subscription", "list"],
+        &["subscription", "approve"],
+        &["subscription", "deny"],
+        &["purpose"],
+        &["purpose", "create"],
+        &["purpose", "statement"],
+        &["project"],
+        &["project", "create"],
+        &["project", "member"],
+        &["project", "purpose"],
+        &["project", "purpose", "approve"],
+        &["project", "set"],
+        &["project", "acknowledge"],
+        &["impersonation"],
+        &["impersonation", "allow"],
+        &["unmask"],
+        &["key"],
+        &["key", "rotate"],
         &["audit"],
         &["config"],
         &["completions"],
@@ -69,7 +92,20 @@ fn help_is_as_reviewed() {
 #[test]
 fn wrong_use_has_its_own_exit_code() {
     let weir = Weir::new();
-    for args in [&["frobnicate"][..], &["user", "add"], &["demo", "--scale", "-1"], &["source", "show", "people"]] {
+    for args in [
+        &["frobnicate"][..],
+        &["user", "add"],
+        &["demo", "--scale", "-1"],
+        &["source", "show", "people"],
+        &["source", "row-key", "hr.people"],
+        &["project", "set", "study"],
+        &["project", "set", "study", "--equalized", "maybe"],
+        &["impersonation", "allow", "anna"],
+        &["impersonation", "allow", "anna", "--user", "bert", "--group", "Toys"],
+        &["key", "rotate"],
+        &["key", "rotate", "hr.people", "--project", "study"],
+        &["subscription", "request", "hr.people", "--user", "anna"],
+    ] {
         assert_eq!(weir.run(args).code, Some(2), "{args:?}");
     }
 }
@@ -111,6 +147,9 @@ fn users_round_trip() {
         permissions   governance
         owns          -
         selected for  -
+        approved for  -
+        projects      -
+        may act as    -
     "#]]
     .assert_eq(&weir.ok(&["user", "show", "anna"]));
     assert_eq!(
@@ -147,6 +186,11 @@ fn sources_round_trip() {
         tags          HR, Office
         owners        anna
         selected      bert
+        approved      -
+        projects      -
+        chosen        -
+        row key       -
+        event time    -
 
         COLUMN      TYPE    NULL  TAGS
         id          bigint  null  -
@@ -211,6 +255,271 @@ fn policies_round_trip() {
     assert!(explained.contains("hr.ssn"), "{explained}");
     weir.ok(&["policy", "remove", "hr.ssn"]);
     assert!(weir.fails(&["policy", "show", "hr.ssn"]).contains("policy `hr.ssn` does not exist"));
+}
+
+#[test]
+fn row_keys_and_event_times_are_columns() {
+    let weir = office();
+    weir.file("visits.csv", "id,day,doctor\n1,2024-05-06,Dent\n2,2024-05-07,Dent\n");
+    weir.ok(&["source", "add", "hr.visits", "visits.csv", "--row-key", "id,doctor", "--event-time", "day"]);
+    let shown = || weir.ok(&["source", "show", "hr.visits"]);
+    assert!(shown().contains("row key       id, doctor\nevent time    day\n"), "{}", shown());
+    let said = weir.ok(&["source", "row-key", "hr.visits", "id"]);
+    assert_eq!(said, "row key of data source `hr.visits`: id (epoch 5)\n");
+    let said = weir.ok(&["source", "event-time", "hr.visits", "--none"]);
+    assert_eq!(said, "event time of data source `hr.visits`: - (epoch 6)\n");
+    assert!(shown().contains("row key       id\nevent time    -\n"), "{}", shown());
+    weir.ok(&["source", "row-key", "hr.visits", "--none"]);
+    weir.ok(&["source", "event-time", "hr.visits", "day"]);
+    assert!(shown().contains("row key       -\nevent time    day\n"), "{}", shown());
+
+    let cases: &[(&[&str], &str)] = &[
+        (&["row-key", "hr.vists", "id"], "did you mean `hr.visits`?"),
+        (&["row-key", "hr.visits", "id", "doktor"], "did you mean `doctor`?"),
+        (&["event-time", "hr.visits", "days"], "did you mean `day`?"),
+        (&["event-time", "hr.visits", "id"], "is of type bigint, not a date or timestamp"),
+        (&["add", "hr.more", "visits.csv", "--row-key", "idd"], "has no column `idd`"),
+        (&["add", "hr.more", "visits.csv", "--event-time", "day", "--leave-out", "day"], "is left out"),
+    ];
+    for (args, message) in cases {
+        let args: Vec<&str> = ["source"].into_iter().chain(args.iter().copied()).collect();
+        let said = weir.fails(&args);
+        assert!(said.contains(message), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn owners_choose_policies() {
+    let weir = office();
+    let text = "Mask by making null the column name for everyone on data sources chosen by their owners";
+    weir.ok(&["policy", "add", "--key", "hr.hide", "--text", text]);
+    let listed = weir.ok(&["policy", "list"]);
+    assert!(listed.contains("chosen by owner"), "{listed}");
+    let said = weir.ok(&["policy", "choose", "hr.hide", "hr.people"]);
+    assert_eq!(said, "policy `hr.hide` is chosen for data source `hr.people` (epoch 5)\n");
+    assert!(weir.ok(&["source", "show", "hr.people"]).contains("chosen        hr.hide\n"));
+    let explained = weir.ok(&["policy", "explain", "--user", "bert", "hr.people"]);
+    assert!(explained.contains("hr.hide"), "{explained}");
+    let said = weir.ok(&["policy", "unchoose", "hr.hide", "hr.people"]);
+    assert_eq!(said, "policy `hr.hide` is not chosen for data source `hr.people` any more (epoch 6)\n");
+    assert!(weir.fails(&["policy", "unchoose", "hr.hide", "hr.people"]).contains("does not exist"));
+    assert!(weir.fails(&["policy", "choose", "hr.hid", "hr.people"]).contains("did you mean `hr.hide`?"));
+    assert!(weir.fails(&["policy", "choose", "hr.hide", "hr.peple"]).contains("did you mean `hr.people`?"));
+    let text = "Mask by making null the column name for everyone on data source hr.people";
+    weir.ok(&["policy", "add", "--key", "hr.always", "--text", text]);
+    let said = weir.fails(&["policy", "choose", "hr.always", "hr.people"]);
+    assert!(said.contains("policy `hr.always` does not wait to be chosen"), "{said}");
+}
+
+#[test]
+fn subscriptions_are_asked_for_and_approved() {
+    let weir = office();
+    weir.ok(&["user", "add", "greg", "--permission", "governance"]);
+    let ask =
+        |user: &str| weir.run(&["subscription", "request", "hr.people", "--user", user, "--reason", "Payroll of May"]);
+    assert!(ask("anna").err.contains("no policy that is in effect there takes people in on request"));
+    let text = "Allow anyone who asks to subscribe with approval by an owner and by a holder of governance on data source hr.people";
+    weir.ok(&["policy", "add", "--key", "hr.ask", "--text", text]);
+    let said = ask("anna").out;
+    assert_eq!(
+        said,
+        "made request 1 under policy `hr.ask` (epoch 6)\n\
+         still to approve: an owner of the data source; a holder of the permission `governance`\n"
+    );
+    assert!(ask("anna").err.contains("request 1 is not decided yet"));
+    let said = weir.ok(&["subscription", "approve", "1", "--by", "greg"]);
+    assert_eq!(said, "user `greg` has approved request 1 (epoch 7)\nstill to approve: an owner of the data source\n");
+    expect![[r#"
+         REQUEST  STATE  USER  DATA SOURCE  POLICY  APPROVALS  UNTIL  REASON
+         1        open   anna  hr.people    hr.ask  1 of 2     -      Payroll of May
+    "#]]
+    .assert_eq(&stable(&weir, &weir.ok(&["subscription", "list", "--open"])));
+    let said = weir.fails(&["subscription", "approve", "1", "--by", "greg"]);
+    assert!(said.contains("they have approved it already"), "{said}");
+    let said = weir.fails(&["subscription", "approve", "1", "--by", "brt"]);
+    assert!(said.contains("did you mean `bert`?"), "{said}");
+    let said = weir.fails(&["subscription", "approve", "1", "--by", "bert", "--until", "2001-02-03"]);
+    assert!(said.contains("`2001-02-03` is over"), "{said}");
+    let said = weir.ok(&["subscription", "approve", "1", "--by", "bert", "--until", "2999-12-30"]);
+    assert_eq!(
+        said,
+        "user `bert` has approved request 1 (epoch 8)\n\
+         user `anna` is subscribed under policy `hr.ask` until 2999-12-31T00:00:00Z\n"
+    );
+    assert!(weir.ok(&["source", "show", "hr.people"]).contains("approved      anna\n"));
+    assert!(weir.ok(&["user", "show", "anna"]).contains("approved for  hr.people\n"));
+    let shown = weir.ok(&["subscription", "show", "1"]);
+    for line in [
+        "asks          an owner of the data source; a holder of the permission `governance`\n",
+        "until         2999-12-31T00:00:00Z\n",
+        "as a holder of the permission `governance`",
+        "as an owner of the data source, until 2999-12-31T00:00:00Z",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(weir.ok(&["subscription", "list", "--user", "anna", "--source", "hr.people"]).contains("approved"));
+
+    // Ended by the owner; asked again, and taken back.
+    let said = weir.ok(&["subscription", "deny", "1", "--by", "bert", "--reason", "Payroll is over"]);
+    assert_eq!(said, "user `bert` has denied request 1 (epoch 9)\n");
+    assert!(weir.ok(&["source", "show", "hr.people"]).contains("approved      -\n"));
+    assert!(weir.ok(&["subscription", "show", "1"]).contains("Payroll is over"));
+    assert!(ask("anna").out.starts_with("made request 2 "));
+    let said = weir.ok(&["subscription", "withdraw", "2"]);
+    assert_eq!(said, "request 2 is withdrawn (epoch 11)\n");
+    assert_eq!(weir.ok(&["subscription", "list", "--open"]).lines().count(), 1);
+    assert!(weir.fails(&["subscription", "withdraw", "3"]).contains("request 3 does not exist"));
+    assert!(weir.fails(&["subscription", "list", "--user", "ana"]).contains("did you mean `anna`?"));
+}
+
+#[test]
+fn projects_round_trip() {
+    let weir = office();
+    for (user, permission) in [("greg", "governance"), ("petra", "project-management")] {
+        weir.ok(&["user", "add", user, "--permission", permission]);
+    }
+    weir.ok(&["policy", "add", "--key", "hr.all", "--text", "Allow anyone to subscribe on data source hr.people"]);
+    let limit = "Limit usage to purpose research for everyone on data source hr.people";
+    weir.ok(&["policy", "add", "--key", "hr.limit", "--text", limit]);
+    assert!(weir.ok(&["policy", "list"]).contains("purpose limit"));
+
+    let statement = "I use the data for research only.";
+    let said = weir.ok(&["purpose", "create", "research.cancer"]);
+    assert_eq!(said, "created purpose `research.cancer` (epoch 8)\n");
+    weir.ok(&["purpose", "create", "research", "--statement", statement]);
+    expect![[r#"
+         PURPOSE          STATEMENT IS  STATEMENT
+         research         its own       I use the data for research only.
+         research.cancer  from above    I use the data for research only.
+    "#]]
+    .assert_eq(&stable(&weir, &weir.ok(&["purpose", "list"])));
+    let again = weir.fails(&["purpose", "create", "research", "--statement", "x"]);
+    assert!(again.contains("purpose `research` exists already"), "{again}");
+
+    let said = weir.ok(&["project", "create", "study", "--owner", "bert"]);
+    assert_eq!(said, "created project `study` (epoch 10)\n");
+    weir.ok(&["project", "owner", "add", "study", "greg"]);
+    weir.ok(&["project", "owner", "remove", "study", "greg"]);
+    weir.ok(&["project", "member", "add", "study", "anna"]);
+    weir.ok(&["project", "source", "add", "study", "hr.people"]);
+    let said = weir.ok(&["project", "purpose", "add", "study", "research.cancer"]);
+    assert_eq!(said, "purpose `research.cancer` of project `study` waits to be approved (epoch 15)\n");
+    let granted = |project: &[&str]| {
+        let args = [&["policy", "explain", "--user", "anna", "hr.people", "--json"], project].concat();
+        weir.ok(&args).contains("\"granted\": true")
+    };
+    let said = weir.fails(&["project", "purpose", "approve", "study", "research.cancer", "--by", "anna"]);
+    assert!(said.contains("takes the permission `governance` or `project-management`"), "{said}");
+    let said = weir.ok(&["project", "purpose", "approve", "study", "research.cancer", "--by", "petra"]);
+    assert_eq!(said, "purpose `research.cancer` of project `study` is approved (epoch 16)\n");
+    assert!(!granted(&["--project", "study"]));
+    let said = weir.ok(&["project", "acknowledge", "study", "--user", "anna"]);
+    assert_eq!(
+        said,
+        "user `anna` has acknowledged purpose `research.cancer` (epoch 17)\n  I use the data for research only.\n"
+    );
+    assert!(!granted(&[]) && granted(&["--project", "study"]));
+    let said = weir.ok(&["project", "acknowledge", "study", "--user", "anna"]);
+    assert_eq!(said, "user `anna` has nothing left to acknowledge in project `study`\n");
+
+    let said = weir.ok(&["project", "set", "study", "--equalized", "on", "--masked-joins", "on"]);
+    assert_eq!(said, "equalized of project `study`: on (epoch 18)\nmasked joins of project `study`: on (epoch 18)\n");
+    expect![[r#"
+         PROJECT  OWNERS  MEMBERS  DATA SOURCES  PURPOSES         EQUALIZED  MASKED JOINS
+         study    bert    1        1             research.cancer  on         on
+    "#]]
+    .assert_eq(&stable(&weir, &weir.ok(&["project", "list"])));
+    // Another text has to be acknowledged anew.
+    let said = weir.ok(&["purpose", "statement", "research.cancer", "I use the data against cancer."]);
+    assert_eq!(said, "set the statement of purpose `research.cancer` (epoch 19)\n");
+    assert!(!granted(&["--project", "study"]));
+    let shown = weir.ok(&["project", "show", "study"]);
+    for line in ["members       anna\n", "by petra, 2", "I use the data against cancer."] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let last: Vec<&str> = shown.trim_end().lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, ["anna", "-", "research.cancer"]);
+    assert!(weir.ok(&["purpose", "show", "research.cancer"]).contains("statement is  its own\n"));
+    weir.ok(&["purpose", "statement", "research.cancer", ""]);
+    assert!(granted(&["--project", "study"]));
+    assert!(weir.ok(&["user", "show", "anna"]).contains("projects      study\n"));
+    assert!(weir.ok(&["source", "show", "hr.people"]).contains("projects      study\n"));
+
+    let cases: &[(&[&str], &str)] = &[
+        (&["project", "create", "study"], "project `study` exists already"),
+        (&["project", "show", "stdy"], "did you mean `study`?"),
+        (&["project", "member", "add", "study", "ana"], "did you mean `anna`?"),
+        (&["project", "source", "add", "study", "hr.peple"], "did you mean `hr.people`?"),
+        (&["project", "purpose", "add", "study", "reserch"], "did you mean `research`?"),
+        (&["project", "acknowledge", "study", "--user", "greg"], "user `greg` is no member of project `study`"),
+        (&["policy", "explain", "--user", "anna", "--project", "stdy", "hr.people"], "did you mean `study`?"),
+        (&["purpose", "remove", "research.cancer"], "is in use by project `study`"),
+        (&["purpose", "remove", "research"], "is in use by purpose `research.cancer` below it"),
+    ];
+    for (args, message) in cases {
+        let said = weir.fails(args);
+        assert!(said.contains(message), "{args:?}: {said}");
+    }
+    weir.ok(&["project", "purpose", "remove", "study", "research.cancer"]);
+    weir.ok(&["purpose", "remove", "research.cancer"]);
+    weir.ok(&["project", "source", "remove", "study", "hr.people"]);
+    weir.ok(&["project", "member", "remove", "study", "anna"]);
+    weir.ok(&["project", "remove", "study"]);
+    assert!(!weir.ok(&["project", "list"]).contains("study"));
+}
+
+#[test]
+fn leave_to_act_as_others_round_trips() {
+    let weir = office();
+    let said = weir.ok(&["impersonation", "allow", "bert", "--user", "anna"]);
+    assert_eq!(said, "user `bert` may act as user `anna` (epoch 4)\n");
+    let said = weir.ok(&["impersonation", "allow", "bert", "--group", "Toys"]);
+    assert_eq!(said, "user `bert` may act as group `Toys` (epoch 5)\n");
+    expect![[r#"
+         USER  MAY ACT AS  NAME
+         bert  user        anna
+         bert  members of  Toys
+    "#]]
+    .assert_eq(&stable(&weir, &weir.ok(&["impersonation", "list"])));
+    assert!(weir.ok(&["user", "show", "bert"]).contains("may act as    user `anna`, group `Toys`\n"));
+    let said = weir.ok(&["impersonation", "deny", "bert", "--group", "Toys"]);
+    assert_eq!(said, "user `bert` may not act as group `Toys` any more (epoch 6)\n");
+    assert!(!weir.ok(&["impersonation", "list"]).contains("Toys"));
+    assert!(weir.fails(&["impersonation", "allow", "brt", "--user", "anna"]).contains("did you mean `bert`?"));
+    assert!(weir.fails(&["impersonation", "allow", "bert", "--user", "ana"]).contains("did you mean `anna`?"));
+    assert!(weir.fails(&["impersonation", "allow", "bert", "--group", "Toy"]).contains("did you mean `Toys`?"));
+    assert!(weir.fails(&["impersonation", "deny", "bert", "--group", "Toys"]).contains("does not exist"));
+}
+
+#[test]
+fn keys_are_made_anew_and_never_shown() {
+    let weir = office();
+    let rows = || {
+        let listed = weir.ok(&["key", "list"]);
+        let rows = listed.lines().skip(1).map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // The last one is the time.
+            words[..words.len() - 1].join(" ")
+        });
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(rows(), ["data source hr.people 1 in use"]);
+    let said = weir.ok(&["key", "rotate", "hr.people"]);
+    assert_eq!(said, "masks of data source `hr.people` use a new key (epoch 4)\n");
+    assert_eq!(rows(), ["data source hr.people 1 to unmask", "data source hr.people 2 in use"]);
+    weir.ok(&["project", "create", "study"]);
+    weir.ok(&["project", "set", "study", "--masked-joins", "on"]);
+    weir.ok(&["key", "rotate", "--project", "study"]);
+    assert_eq!(rows()[2..], ["project study 1 to unmask", "project study 2 in use"]);
+    assert!(weir.fails(&["key", "rotate", "hr.peple"]).contains("did you mean `hr.people`?"));
+    assert!(weir.fails(&["key", "rotate", "--project", "stdy"]).contains("did you mean `study`?"));
+
+    // Nothing works without the master key, and nothing is lost by that.
+    std::fs::rename(weir.path().join("data/master.key"), weir.path().join("aside")).unwrap();
+    let said = weir.fails(&["key", "list"]);
+    assert!(said.contains("master key `") && said.contains("it is missing"), "{said}");
+    std::fs::rename(weir.path().join("aside"), weir.path().join("data/master.key")).unwrap();
+    assert_eq!(rows().len(), 4);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The built `weir` command, as people use it.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod demo;

@@ -219,7 +219,7 @@ async fn what_is_acknowledged_is_in_the_files_that_are_there() {
 
     // As a power failure would leave them.
     let copy = tempfile::tempdir().unwrap();
-    for name in ["weir.db", "audit.db", "audit.db-wal"] {
+    for name in ["weir.db", "master.key", "audit.db", "audit.db-wal"] {
         fs::copy(root.path().join(name), copy.path().join(name)).unwrap();
     }
     let found: Vec<String> = all(&open(copy.path()).await).await.into_iter().map(|e| e.attempt.statement).collect();

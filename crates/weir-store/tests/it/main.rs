@@ -4,7 +4,11 @@
 mod audit;
 mod crash;
 mod directory;
+mod keys;
 mod model;
+mod projects;
+mod requests;
+mod sources;
 mod state;
 
 use std::path::Path;
@@ -14,7 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, query, query_scalar};
 use weir_guard::{Attempt, Clock, Door, Ended, Outcome};
-use weir_model::{Actor, Epoch, GroupName, Location, Principal, PrincipalId, RequestId, SourceName};
+use weir_model::{
+    Actor, Epoch, GroupName, Location, PolicyKey, Principal, PrincipalId, RequestId, SourceId, SourceName,
+};
+use weir_policy::ast::{Approver, Body, Circumstances, Merge, Policy, Statement, Subscribe, Subscribers};
 use weir_store::{Change, NewSource, Store};
 
 /// Says a later time each time it is asked.
@@ -24,6 +31,16 @@ struct Ticks(AtomicU64);
 impl Clock for Ticks {
     fn unix_ms(&self) -> u64 {
         1_700_000_000_000 + self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Says what it was told.
+#[derive(Default)]
+struct Told(AtomicU64);
+
+impl Clock for Told {
+    fn unix_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -66,8 +83,34 @@ fn source(name: &str, owners: &[&str]) -> Change {
         tags: Default::default(),
         owners: owners.iter().map(|o| person(o)).collect(),
         columns: Vec::new(),
+        row_key: Vec::new(),
+        event_time: None,
         location: Location::Files { format, path: "/data".into(), partitions: Vec::new() },
     })
+}
+
+async fn source_id(store: &Store, name: &str) -> SourceId {
+    store.facts().await.unwrap().sources.iter().find(|s| s.name == table(name)).unwrap().id
+}
+
+fn policy_key(key: &str) -> PolicyKey {
+    PolicyKey::new(key).unwrap()
+}
+
+/// A subscription policy on one source.
+fn subscription(key: &str, source: &str, who: Subscribers) -> Policy {
+    let on = Circumstances::Named(vec![table(source).into()]);
+    let statement = Statement { body: Body::Subscribe(Subscribe { who, merge: Merge::Share }), on };
+    Policy { key: policy_key(key), title: None, staged: false, priority: 0, statement }
+}
+
+fn asking(key: &str, source: &str, approvers: Vec<Approver>) -> Change {
+    Change::PutPolicy(subscription(key, source, Subscribers::Asking(approvers)))
+}
+
+/// What is wrong with the changes.
+async fn refused(store: &Store, changes: Vec<Change>) -> String {
+    told(&store.apply("local", changes).await.unwrap_err())
 }
 
 fn attempt(at_unix_ms: u64, who: &str, statement: &str) -> Attempt {
@@ -81,7 +124,7 @@ fn attempt(at_unix_ms: u64, who: &str, statement: &str) -> Attempt {
         statement: statement.to_owned(),
         epoch: Some(Epoch(1)),
         project: None,
-        purpose: None,
+        purposes: Vec::new(),
         sources: Vec::new(),
         refusal: None,
     }

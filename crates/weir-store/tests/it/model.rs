@@ -7,14 +7,16 @@ use rand::prelude::*;
 use rand::rngs::StdRng;
 use weir_guard::SnapshotFeed;
 use weir_model::{
-    AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId, Location,
-    PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId, SourceId, SourceName, Tag,
+    AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId,
+    Impersonation, Location, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId, PrincipalSet,
+    Project, ProjectName, PurposeName, SourceId, SourceName, Tag,
 };
 use weir_policy::ast::{
-    Action, Body, Cascade, Circumstances, Columns, MaskAction, Method, Policy, Rule, Scope, Statement,
+    Action, Approver, Body, Cascade, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule, Scope, Statement,
+    Subscribe, Subscribers,
 };
 use weir_policy::{Facts, StoredPolicy};
-use weir_store::{Change, NewColumn, NewSource, Store, StoreError};
+use weir_store::{Change, KeyOwner, NewColumn, NewSource, Store, StoreError};
 
 use crate::{Ticks, group, open, person, table};
 
@@ -24,11 +26,44 @@ struct Model {
     principals: BTreeMap<PrincipalId, Principal>,
     groups: BTreeSet<GroupName>,
     sources: BTreeMap<SourceName, DataSource>,
-    selected: BTreeSet<(SourceId, PrincipalId)>,
+    selected: BTreeSet<(SourceName, PrincipalId)>,
     policies: BTreeMap<PolicyKey, StoredPolicy>,
+    chosen: BTreeSet<(PolicyKey, SourceName)>,
+    impersonations: BTreeSet<Impersonation>,
+    purposes: BTreeMap<PurposeName, Option<String>>,
+    projects: BTreeMap<ProjectName, Team>,
+    requests: Vec<Asked>,
+    keys: BTreeMap<KeyOwner, u32>,
     ids: BTreeSet<SourceId>,
     policy_ids: BTreeSet<PolicyId>,
 }
+
+#[derive(Clone, Default, PartialEq)]
+struct Team {
+    owners: BTreeSet<PrincipalId>,
+    members: BTreeSet<PrincipalId>,
+    sources: BTreeSet<SourceName>,
+    /// Whether it is approved.
+    purposes: BTreeMap<PurposeName, bool>,
+    promised: BTreeSet<(PrincipalId, PurposeName, String)>,
+    equalized: bool,
+    masked_joins: bool,
+}
+
+/// A request; what is gone is absent.
+#[derive(Clone, PartialEq)]
+struct Asked {
+    source: Option<SourceName>,
+    user: Option<PrincipalId>,
+    policy: Option<PolicyKey>,
+    who: PrincipalId,
+    approvers: Vec<Approver>,
+    filled: Vec<Option<PrincipalId>>,
+    ended: bool,
+}
+
+/// Policies of this batch get numbers from here on, which are not those that they will have.
+const FRESH: PolicyId = PolicyId(1 << 30);
 
 /// The kind of thing that an error names.
 type No = &'static str;
@@ -55,6 +90,12 @@ impl Model {
             Change::RemoveUser(id) => {
                 self.sources.values_mut().for_each(|s| s.owners.retain(|owner| owner != id));
                 self.selected.retain(|(_, selected)| selected != id);
+                self.impersonations.retain(|g| g.actor != *id && g.target != PrincipalSet::User(id.clone()));
+                self.projects.values_mut().for_each(|team| {
+                    team.owners.remove(id);
+                    team.leave(id);
+                });
+                self.requests.iter_mut().filter(|r| r.user.as_ref() == Some(id)).for_each(|r| r.user = None);
                 yes(self.principals.remove(id).is_some(), "user")
             }
             Change::AddToGroup { user, group } => {
@@ -79,13 +120,17 @@ impl Model {
             }
             Change::DeleteGroup(group) => {
                 yes(self.principals.values().all(|p| !p.groups.contains(group)), "members")?;
+                self.impersonations.retain(|g| g.target != PrincipalSet::Group(group.clone()));
                 yes(self.groups.remove(group), "group")
             }
             Change::AddSource(new) => self.add_source(new),
             Change::RemoveSource(name) => {
-                let gone = self.sources.remove(name).ok_or("data source")?;
-                self.selected.retain(|(source, _)| *source != gone.id);
-                Ok(())
+                self.selected.retain(|(source, _)| source != name);
+                self.chosen.retain(|(_, source)| source != name);
+                self.projects.values_mut().for_each(|team| _ = team.sources.remove(name));
+                self.requests.iter_mut().filter(|r| r.source.as_ref() == Some(name)).for_each(|r| r.source = None);
+                self.keys.remove(&KeyOwner::Source(name.clone()));
+                yes(self.sources.remove(name).is_some(), "data source")
             }
             Change::SetSourceTags { source, tags } => {
                 self.source(source)?.tags = tags.clone();
@@ -108,23 +153,278 @@ impl Model {
                 yes(self.source(source)?.owners.remove(user), "ownership")
             }
             Change::Select { source, user } => {
-                let id = self.source(source)?.id;
+                self.source(source)?;
                 self.user(user)?;
-                self.selected.insert((id, user.clone()));
+                self.selected.insert((source.clone(), user.clone()));
                 Ok(())
             }
             Change::Unselect { source, user } => {
-                let id = self.source(source)?.id;
+                self.source(source)?;
                 self.user(user)?;
-                yes(self.selected.remove(&(id, user.clone())), "selection")
+                yes(self.selected.remove(&(source.clone(), user.clone())), "selection")
             }
             Change::PutPolicy(policy) => {
-                let fresh = StoredPolicy { id: PolicyId(0), policy: policy.clone() };
+                let made = u32::try_from(self.policies.values().filter(|p| p.id >= FRESH).count()).unwrap();
+                let fresh = StoredPolicy { id: PolicyId(FRESH.0 + made), policy: policy.clone() };
                 self.policies.entry(policy.key.clone()).or_insert(fresh).policy = policy.clone();
                 Ok(())
             }
-            Change::RemovePolicy(key) => yes(self.policies.remove(key).is_some(), "policy"),
+            Change::RemovePolicy(key) => {
+                self.chosen.retain(|(policy, _)| policy != key);
+                self.requests.iter_mut().filter(|r| r.policy.as_ref() == Some(key)).for_each(|r| r.policy = None);
+                yes(self.policies.remove(key).is_some(), "policy")
+            }
+            Change::SetRowKey { source, columns } => {
+                let known = self.source(source)?;
+                let ids = columns.iter().map(|c| known.column(c.as_str()).map(|c| c.id).ok_or("column"));
+                let ids: Vec<ColumnId> = ids.collect::<Result<_, _>>()?;
+                yes(ids.iter().collect::<BTreeSet<_>>().len() == ids.len(), "refused")?;
+                known.row_key = ids;
+                Ok(())
+            }
+            Change::SetEventTime { source, column } => {
+                let known = self.source(source)?;
+                let Some(column) = column else {
+                    known.event_time = None;
+                    return Ok(());
+                };
+                let column = known.column(column.as_str()).ok_or("column")?;
+                yes(matches!(column.data_type, DataType::Date | DataType::Timestamp { .. }), "refused")?;
+                known.event_time = Some(column.id);
+                Ok(())
+            }
+            Change::ChoosePolicy { policy, source } => {
+                yes(self.policies.contains_key(policy), "policy")?;
+                self.source(source)?;
+                self.chosen.insert((policy.clone(), source.clone()));
+                Ok(())
+            }
+            Change::UnchoosePolicy { policy, source } => {
+                yes(self.policies.contains_key(policy), "policy")?;
+                self.source(source)?;
+                yes(self.chosen.remove(&(policy.clone(), source.clone())), "choice")
+            }
+            Change::AllowImpersonation(grant) => {
+                self.grant(grant)?;
+                self.impersonations.insert(grant.clone());
+                Ok(())
+            }
+            Change::DenyImpersonation(grant) => {
+                self.grant(grant)?;
+                yes(self.impersonations.remove(grant), "impersonation")
+            }
+            Change::CreatePurpose { purpose, statement } => {
+                let parts: Vec<&str> = purpose.as_str().split('.').collect();
+                for count in 1..parts.len() {
+                    self.purposes.entry(PurposeName::new(parts[..count].join(".")).unwrap()).or_default();
+                }
+                let known = self.purposes.entry(purpose.clone()).or_default();
+                yes(known.is_none() || statement.is_none() || known == statement, "purpose exists")?;
+                *known = known.take().or_else(|| statement.clone());
+                Ok(())
+            }
+            Change::SetStatement { purpose, statement } => {
+                *self.purposes.get_mut(purpose).ok_or("purpose")? = statement.clone();
+                Ok(())
+            }
+            Change::RemovePurpose(purpose) => {
+                yes(self.purposes.keys().all(|other| other == purpose || !purpose.covers(other)), "in use")?;
+                yes(self.projects.values().all(|team| !team.purposes.contains_key(purpose)), "in use")?;
+                yes(self.purposes.remove(purpose).is_some(), "purpose")
+            }
+            Change::CreateProject { project, owners } => {
+                yes(!self.projects.contains_key(project), "project exists")?;
+                yes(owners.iter().all(|owner| self.principals.contains_key(owner)), "user")?;
+                self.projects.insert(project.clone(), Team { owners: owners.clone(), ..Team::default() });
+                Ok(())
+            }
+            Change::RemoveProject(project) => {
+                self.keys.remove(&KeyOwner::Project(project.clone()));
+                yes(self.projects.remove(project).is_some(), "project")
+            }
+            Change::AddProjectOwner { project, user } => {
+                self.team(project)?;
+                self.user(user)?;
+                self.team(project)?.owners.insert(user.clone());
+                Ok(())
+            }
+            Change::RemoveProjectOwner { project, user } => {
+                self.team(project)?;
+                self.user(user)?;
+                yes(self.team(project)?.owners.remove(user), "ownership")
+            }
+            Change::AddMember { project, user } => {
+                self.team(project)?;
+                self.user(user)?;
+                self.team(project)?.members.insert(user.clone());
+                Ok(())
+            }
+            Change::RemoveMember { project, user } => {
+                self.team(project)?;
+                self.user(user)?;
+                yes(self.team(project)?.leave(user), "membership")
+            }
+            Change::AddProjectSource { project, source } => {
+                self.team(project)?;
+                self.source(source)?;
+                self.team(project)?.sources.insert(source.clone());
+                Ok(())
+            }
+            Change::RemoveProjectSource { project, source } => {
+                self.team(project)?;
+                self.source(source)?;
+                yes(self.team(project)?.sources.remove(source), "data source")
+            }
+            Change::AddProjectPurpose { project, purpose } => {
+                self.team(project)?;
+                yes(self.purposes.contains_key(purpose), "purpose")?;
+                self.team(project)?.purposes.entry(purpose.clone()).or_insert(false);
+                Ok(())
+            }
+            Change::ApproveProjectPurpose { project, purpose } => {
+                *self.team(project)?.purposes.get_mut(purpose).ok_or("purpose")? = true;
+                Ok(())
+            }
+            Change::RemoveProjectPurpose { project, purpose } => {
+                yes(self.team(project)?.purposes.remove(purpose).is_some(), "purpose")
+            }
+            Change::SetEqualized { project, on } => {
+                self.team(project)?.equalized = *on;
+                Ok(())
+            }
+            Change::SetMaskedJoins { project, on } => {
+                self.team(project)?.masked_joins = *on;
+                if *on {
+                    self.keys.entry(KeyOwner::Project(project.clone())).or_insert(1);
+                }
+                Ok(())
+            }
+            Change::Acknowledge { project, user, purpose, statement } => {
+                let holds = self.statement(purpose);
+                self.team(project)?;
+                self.user(user)?;
+                yes(self.team(project)?.purposes.contains_key(purpose), "purpose")?;
+                yes(self.team(project)?.members.contains(user), "membership")?;
+                yes(holds.as_ref() == Some(statement), "refused")?;
+                self.team(project)?.promised.insert((user.clone(), purpose.clone(), statement.clone()));
+                Ok(())
+            }
+            Change::RequestSubscription { source, user, reason: _, policy } => self.ask(source, user, policy.as_ref()),
+            Change::ApproveSubscription { request, approver, until_unix_ms: _ } => self.approve(*request, approver),
+            Change::DenySubscription { request, approver, reason: _ } => {
+                let asked = self.asked(*request)?.clone();
+                self.user(approver)?;
+                let may = !self.places(&asked, approver).is_empty() && asked.who != *approver && !asked.ended;
+                yes(may, "refused")?;
+                self.asked(*request)?.ended = true;
+                Ok(())
+            }
+            Change::WithdrawSubscription { request } => {
+                yes(!self.asked(*request)?.ended, "refused")?;
+                self.asked(*request)?.ended = true;
+                Ok(())
+            }
+            Change::RotateKey(of) => {
+                match of {
+                    KeyOwner::Source(source) => _ = self.source(source)?,
+                    KeyOwner::Project(project) => _ = self.team(project)?,
+                }
+                *self.keys.entry(of.clone()).or_default() += 1;
+                Ok(())
+            }
         }
+    }
+
+    fn team(&mut self, project: &ProjectName) -> Result<&mut Team, No> {
+        self.projects.get_mut(project).ok_or("project")
+    }
+
+    fn asked(&mut self, id: u64) -> Result<&mut Asked, No> {
+        let at = usize::try_from(id).unwrap().checked_sub(1).ok_or("request")?;
+        self.requests.get_mut(at).ok_or("request")
+    }
+
+    /// What has to be promised for the purpose.
+    fn statement(&self, purpose: &PurposeName) -> Option<String> {
+        let mut above: Vec<_> = self.purposes.iter().filter(|(known, _)| known.covers(purpose)).collect();
+        above.sort_by_key(|(known, _)| known.as_str().len());
+        above.into_iter().rev().find_map(|(_, statement)| statement.clone())
+    }
+
+    fn grant(&mut self, grant: &Impersonation) -> Result<(), No> {
+        self.user(&grant.actor)?;
+        match &grant.target {
+            PrincipalSet::User(user) if *user == grant.actor => Err("refused"),
+            PrincipalSet::User(user) => self.user(user).map(drop),
+            PrincipalSet::Group(group) if self.groups.contains(group) => Ok(()),
+            PrincipalSet::Group(_) => Err("group"),
+        }
+    }
+
+    /// Whom the policy asks now.
+    fn asks(&self, policy: &PolicyKey) -> Option<&Vec<Approver>> {
+        let policy = &self.policies.get(policy)?.policy;
+        match &policy.statement.body {
+            Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. }) if !policy.staged => Some(approvers),
+            _ => None,
+        }
+    }
+
+    fn stands(&self, asked: &Asked) -> bool {
+        let there = asked.source.is_some() && asked.user.is_some() && !asked.ended;
+        there && asked.policy.as_ref().and_then(|policy| self.asks(policy)) == Some(&asked.approvers)
+    }
+
+    fn ask(&mut self, source: &SourceName, user: &PrincipalId, named: Option<&PolicyKey>) -> Result<(), No> {
+        self.source(source)?;
+        self.user(user)?;
+        let open = |r: &&Asked| self.stands(r) && r.filled.iter().any(Option::is_none);
+        if self.requests.iter().filter(open).any(|r| r.source.as_ref() == Some(source) && r.who == *user) {
+            return Err("refused");
+        }
+        let asks_here = |stored: &&StoredPolicy| {
+            let here = Circumstances::Named(vec![source.clone().into()]);
+            self.asks(&stored.policy.key).is_some() && stored.policy.statement.on == here
+        };
+        let policy = match named {
+            Some(key) => self.policies.get(key).filter(asks_here),
+            None => self.policies.values().filter(asks_here).min_by_key(|stored| stored.id),
+        };
+        let key = policy.ok_or("refused")?.policy.key.clone();
+        let approvers = self.asks(&key).unwrap().clone();
+        self.requests.push(Asked {
+            source: Some(source.clone()),
+            user: Some(user.clone()),
+            policy: Some(key),
+            who: user.clone(),
+            filled: vec![None; approvers.len()],
+            approvers,
+            ended: false,
+        });
+        Ok(())
+    }
+
+    fn places(&self, asked: &Asked, by: &PrincipalId) -> Vec<usize> {
+        let owns = asked.source.as_ref().is_some_and(|source| self.sources[source].owners.contains(by));
+        let can = |approver: &Approver| match approver {
+            Approver::Owner => owns,
+            Approver::Holder(permission) => self.principals[by].permissions.contains(permission),
+            Approver::Person(person) => person == by,
+        };
+        (0..asked.approvers.len()).filter(|slot| can(&asked.approvers[*slot])).collect()
+    }
+
+    fn approve(&mut self, request: u64, by: &PrincipalId) -> Result<(), No> {
+        let mut asked = self.asked(request)?.clone();
+        self.user(by)?;
+        let open = self.stands(&asked) && asked.filled.contains(&None);
+        if !open || asked.who == *by || asked.filled.contains(&Some(by.clone())) {
+            return Err("refused");
+        }
+        let slot = self.places(&asked, by).into_iter().find(|slot| asked.filled[*slot].is_none()).ok_or("refused")?;
+        asked.filled[slot] = Some(by.clone());
+        *self.asked(request)? = asked;
+        Ok(())
     }
 
     fn add_source(&mut self, new: &NewSource) -> Result<(), No> {
@@ -147,9 +447,12 @@ impl Model {
             tags: new.tags.clone(),
             owners: new.owners.clone(),
             columns: columns.collect(),
+            row_key: Vec::new(),
+            event_time: None,
             location: new.location.clone(),
         };
         self.sources.insert(new.name.clone(), source);
+        self.keys.insert(KeyOwner::Source(new.name.clone()), 1);
         Ok(())
     }
 
@@ -159,7 +462,9 @@ impl Model {
             source.id = facts.sources.iter().find(|s| s.name == source.name).unwrap().id;
             assert!(self.ids.insert(source.id), "id {} of a removed source was used again", source.id);
         }
-        for stored in self.policies.values_mut().filter(|p| p.id == PolicyId(0)) {
+        let mut fresh: Vec<&mut StoredPolicy> = self.policies.values_mut().filter(|p| p.id >= FRESH).collect();
+        fresh.sort_by_key(|stored| stored.id);
+        for stored in fresh {
             stored.id = facts.policies.iter().find(|p| p.policy.key == stored.policy.key).unwrap().id;
             assert!(self.policy_ids.iter().all(|older| *older < stored.id), "policy ids do not grow");
             self.policy_ids.insert(stored.id);
@@ -172,9 +477,92 @@ impl Model {
         assert_eq!(principals, self.principals);
         let sources: BTreeMap<_, _> = facts.sources.iter().map(|s| (s.name.clone(), s.clone())).collect();
         assert_eq!(sources, self.sources);
-        assert_eq!(facts.selected, self.selected);
+        let id = |name: &SourceName| self.sources[name].id;
+        let selected: BTreeSet<_> = self.selected.iter().map(|(name, user)| (id(name), user.clone())).collect();
+        assert_eq!(facts.selected, selected);
+        let chosen: BTreeSet<_> = self.chosen.iter().map(|(key, name)| (key.clone(), id(name))).collect();
+        assert_eq!(facts.chosen, chosen);
+        assert_eq!(facts.impersonations, self.impersonations);
+        assert_eq!(facts.approved, self.approved());
+        let projects: BTreeMap<_, _> = facts.projects.iter().map(|p| (p.name.clone(), p.clone())).collect();
+        let expected: BTreeMap<_, _> =
+            self.projects.iter().map(|(name, team)| (name.clone(), self.project(name, team))).collect();
+        assert_eq!(projects, expected);
         let policies: BTreeMap<_, _> = facts.policies.iter().map(|p| (p.policy.key.clone(), p.clone())).collect();
         assert_eq!(policies, self.policies);
+    }
+
+    /// Everybody at every source: all required policies that ask there have approved, and a shared one if there is one.
+    fn approved(&self) -> BTreeSet<(SourceId, PrincipalId)> {
+        let mut approved = BTreeSet::new();
+        for (name, source) in &self.sources {
+            for user in self.principals.keys() {
+                let here = Circumstances::Named(vec![name.clone().into()]);
+                let (mut required, mut shared) = (Vec::new(), Vec::new());
+                for policy in self.policies.values().map(|stored| &stored.policy) {
+                    let Body::Subscribe(Subscribe { merge, .. }) = &policy.statement.body else { continue };
+                    if policy.statement.on != here || self.asks(&policy.key).is_none() {
+                        continue;
+                    }
+                    let grants = |r: &Asked| r.policy.as_ref() == Some(&policy.key) && r.source.as_ref() == Some(name);
+                    let mut requests = self.requests.iter().filter(|r| grants(r) && r.user.as_ref() == Some(user));
+                    let granted = requests.any(|r| self.stands(r) && !r.filled.contains(&None));
+                    match merge {
+                        Merge::Require => required.push(granted),
+                        Merge::Share => shared.push(granted),
+                    }
+                }
+                let any_asks = !required.is_empty() || !shared.is_empty();
+                if any_asks && !required.contains(&false) && (shared.is_empty() || shared.contains(&true)) {
+                    approved.insert((source.id, user.clone()));
+                }
+            }
+        }
+        approved
+    }
+
+    fn project(&self, name: &ProjectName, team: &Team) -> Project {
+        let approved = team.purposes.iter().filter(|(_, approved)| **approved).map(|(purpose, _)| purpose);
+        let purposes: BTreeSet<PurposeName> = approved.cloned().collect();
+        let all = team.members.iter().flat_map(|member| purposes.iter().map(move |purpose| (member, purpose)));
+        let promised = all.filter(|(member, purpose)| match self.statement(purpose) {
+            None => true,
+            Some(statement) => team.promised.contains(&((*member).clone(), (*purpose).clone(), statement)),
+        });
+        Project {
+            name: name.clone(),
+            members: team.members.clone(),
+            sources: team.sources.iter().map(|source| self.sources[source].id).collect(),
+            acknowledged: promised.map(|(member, purpose)| (member.clone(), purpose.clone())).collect(),
+            purposes,
+            equalized: team.equalized,
+            masked_joins: team.masked_joins,
+        }
+    }
+
+    /// What decisions do not depend on.
+    async fn also_holds(&self, store: &Store) {
+        let mut keys = BTreeMap::new();
+        for key in store.keys().await.unwrap() {
+            // One after the other, from 1 on.
+            assert_eq!(keys.insert(key.of, key.id).unwrap_or(0) + 1, key.id);
+        }
+        assert_eq!(keys, self.keys);
+        for record in store.projects().await.unwrap() {
+            let team = &self.projects[&record.project];
+            assert_eq!(record.owners, team.owners);
+            let purposes = record.purposes.iter().map(|p| (p.purpose.clone(), p.approved.is_some()));
+            assert_eq!(purposes.collect::<BTreeMap<_, _>>(), team.purposes);
+        }
+        let purposes = store.purposes().await.unwrap();
+        for known in &purposes {
+            assert_eq!(known.holds, self.statement(&known.purpose));
+        }
+        assert_eq!(purposes.into_iter().map(|p| (p.purpose, p.statement)).collect::<BTreeMap<_, _>>(), self.purposes);
+        let filled = self.requests.iter().map(|r| r.filled.iter().filter(|f| f.is_some()).count());
+        let requests = store.requests().await.unwrap();
+        let approvals = requests.iter().map(|r| (0..r.approvers.len()).filter(|slot| r.is_filled(*slot)).count());
+        assert_eq!(approvals.collect::<Vec<_>>(), filled.collect::<Vec<_>>());
     }
 
     fn same_state(&self, other: &Model) -> bool {
@@ -183,6 +571,19 @@ impl Model {
             && self.sources == other.sources
             && self.selected == other.selected
             && self.policies == other.policies
+            && self.chosen == other.chosen
+            && self.impersonations == other.impersonations
+            && self.purposes == other.purposes
+            && self.projects == other.projects
+            && self.requests == other.requests
+            && self.keys == other.keys
+    }
+}
+
+impl Team {
+    fn leave(&mut self, user: &PrincipalId) -> bool {
+        self.promised.retain(|(who, ..)| who != user);
+        self.members.remove(user)
     }
 }
 
@@ -191,6 +592,10 @@ fn kind(e: &StoreError) -> No {
     match e {
         StoreError::NotFound { kind, .. } => kind,
         StoreError::Exists { kind: "data source", .. } => "data source exists",
+        StoreError::Exists { kind: "project", .. } => "project exists",
+        StoreError::Exists { kind: "purpose", .. } => "purpose exists",
+        StoreError::Refused { .. } => "refused",
+        StoreError::InUse { .. } => "in use",
         StoreError::GroupHasMembers { .. } => "members",
         other => panic!("{other}"),
     }
@@ -270,6 +675,8 @@ impl Generator {
                     tags: self.some(Self::tag),
                 })
                 .collect(),
+            row_key: Vec::new(),
+            event_time: None,
             location: Location::Files { format, path: "/data/a b'\"".into(), partitions },
         }
     }
@@ -280,12 +687,172 @@ impl Generator {
             method: self.one(&[Method::Hash, Method::Null]).into(),
             when: None,
         });
-        let cascade = Cascade { rules: vec![Rule { action, scope: Scope::Everyone }] };
+        let body = if self.0.random() {
+            Body::Data(Cascade { rules: vec![Rule { action, scope: Scope::Everyone }] })
+        } else {
+            let approvers = (0..self.0.random_range(1..4)).map(|_| self.approver()).collect();
+            Body::Subscribe(Subscribe {
+                who: Subscribers::Asking(approvers),
+                merge: self.one(&[Merge::Share, Merge::Require]),
+            })
+        };
         Policy {
             key: self.policy_key(),
             title: self.one(&[None, Some("A title: 'quoted' # no comment".to_owned())]),
-            staged: self.0.random(),
-            statement: Statement { body: Body::Data(cascade), on: Circumstances::Named(vec![self.source().into()]) },
+            staged: self.0.random_ratio(1, 4),
+            priority: 0,
+            statement: Statement { body, on: Circumstances::Named(vec![self.source().into()]) },
+        }
+    }
+
+    fn approver(&mut self) -> Approver {
+        match self.0.random_range(0..3) {
+            0 => Approver::Owner,
+            1 => Approver::Holder(self.one(&[Permission::Governance, Permission::ProjectManagement])),
+            _ => Approver::Person(self.one(&[person("tara"), person("garth")])),
+        }
+    }
+
+    fn project(&mut self) -> ProjectName {
+        self.one(&["study", "Study 'two'"].map(|p| ProjectName::new(p).unwrap()))
+    }
+
+    fn purpose(&mut self) -> PurposeName {
+        self.one(
+            &["research", "research.cancer", "research.cancer.lung", "bills"].map(|p| PurposeName::new(p).unwrap()),
+        )
+    }
+
+    fn statement(&mut self) -> String {
+        self.one(&["Only for science.", "Bills; 'quoted'."]).to_owned()
+    }
+
+    fn grant(&mut self) -> Impersonation {
+        let target =
+            if self.0.random() { PrincipalSet::User(self.principal()) } else { PrincipalSet::Group(self.group()) };
+        Impersonation { actor: self.principal(), target }
+    }
+
+    fn key_owner(&mut self) -> KeyOwner {
+        if self.0.random() { KeyOwner::Source(self.source()) } else { KeyOwner::Project(self.project()) }
+    }
+
+    /// Mostly one of those there are.
+    fn request(&mut self, made: usize) -> u64 {
+        self.0.random_range(0..=made as u64 + 1)
+    }
+
+    /// What single random changes hardly ever come to.
+    fn toward(&mut self, model: &Model) -> Option<Change> {
+        let people: Vec<&PrincipalId> = model.principals.keys().collect();
+        match self.0.random_range(0..4) {
+            0 => {
+                let asking = model.policies.values().filter(|stored| model.asks(&stored.policy.key).is_some());
+                let Circumstances::Named(on) = &asking.choose(&mut self.0)?.policy.statement.on else { return None };
+                let source = on[0].node.clone();
+                let user = (*people.choose(&mut self.0)?).clone();
+                Some(Change::RequestSubscription { source, user, reason: "because".to_owned(), policy: None })
+            }
+            1 | 2 => {
+                let open = model.requests.iter().zip(1..).filter(|(r, _)| model.stands(r) && r.filled.contains(&None));
+                let (asked, request) = open.choose(&mut self.0)?;
+                let slot = asked.filled.iter().position(Option::is_none)?;
+                let who = people.into_iter().filter(|who| model.places(asked, who).contains(&slot));
+                let approver = who.choose(&mut self.0)?.clone();
+                Some(Change::ApproveSubscription { request, approver, until_unix_ms: None })
+            }
+            _ => {
+                let (project, team) = model.projects.iter().choose(&mut self.0)?;
+                let project = project.clone();
+                let Some(user) = team.members.iter().choose(&mut self.0).cloned() else {
+                    return Some(Change::AddMember { project, user: (*people.choose(&mut self.0)?).clone() });
+                };
+                if team.sources.is_empty()
+                    && let Some(source) = model.sources.keys().choose(&mut self.0).cloned()
+                {
+                    return Some(Change::AddProjectSource { project, source });
+                }
+                match team.purposes.iter().choose(&mut self.0) {
+                    None => {
+                        let purpose = model.purposes.keys().choose(&mut self.0)?.clone();
+                        Some(Change::AddProjectPurpose { project, purpose })
+                    }
+                    Some((purpose, false)) => Some(Change::ApproveProjectPurpose { project, purpose: purpose.clone() }),
+                    Some((purpose, true)) => {
+                        let statement = model.statement(purpose)?;
+                        Some(Change::Acknowledge { project, user, purpose: purpose.clone(), statement })
+                    }
+                }
+            }
+        }
+    }
+
+    fn about_projects(&mut self) -> Change {
+        match self.0.random_range(0..18) {
+            0 | 1 => Change::CreateProject { project: self.project(), owners: self.some(Self::principal) },
+            2 => Change::RemoveProject(self.project()),
+            3 => Change::AddProjectOwner { project: self.project(), user: self.principal() },
+            4 => Change::RemoveProjectOwner { project: self.project(), user: self.principal() },
+            5 | 6 => Change::AddMember { project: self.project(), user: self.principal() },
+            7 => Change::RemoveMember { project: self.project(), user: self.principal() },
+            8 => Change::AddProjectSource { project: self.project(), source: self.source() },
+            9 => Change::RemoveProjectSource { project: self.project(), source: self.source() },
+            10 | 11 => Change::AddProjectPurpose { project: self.project(), purpose: self.purpose() },
+            12 | 13 => Change::ApproveProjectPurpose { project: self.project(), purpose: self.purpose() },
+            14 => Change::RemoveProjectPurpose { project: self.project(), purpose: self.purpose() },
+            15 => Change::SetEqualized { project: self.project(), on: self.0.random() },
+            16 => Change::SetMaskedJoins { project: self.project(), on: self.0.random() },
+            _ => Change::Acknowledge {
+                project: self.project(),
+                user: self.principal(),
+                purpose: self.purpose(),
+                statement: self.statement(),
+            },
+        }
+    }
+
+    fn about_others(&mut self, requests: usize) -> Change {
+        match self.0.random_range(0..18) {
+            0 => Change::SetRowKey {
+                source: self.source(),
+                columns: (0..self.0.random_range(0..3)).map(|_| self.column()).collect(),
+            },
+            1 => {
+                let column = if self.0.random() { Some(self.column()) } else { None };
+                Change::SetEventTime { source: self.source(), column }
+            }
+            2 => Change::ChoosePolicy { policy: self.policy_key(), source: self.source() },
+            3 => Change::UnchoosePolicy { policy: self.policy_key(), source: self.source() },
+            4 | 5 => Change::AllowImpersonation(self.grant()),
+            6 => Change::DenyImpersonation(self.grant()),
+            7 | 8 => {
+                let statement = if self.0.random() { Some(self.statement()) } else { None };
+                Change::CreatePurpose { purpose: self.purpose(), statement }
+            }
+            9 => {
+                let statement = if self.0.random() { Some(self.statement()) } else { None };
+                Change::SetStatement { purpose: self.purpose(), statement }
+            }
+            10 => Change::RemovePurpose(self.purpose()),
+            11 | 12 => {
+                let policy = if self.0.random() { Some(self.policy_key()) } else { None };
+                let reason = "because".to_owned();
+                Change::RequestSubscription { source: self.source(), user: self.principal(), reason, policy }
+            }
+            13..16 => Change::ApproveSubscription {
+                request: self.request(requests),
+                approver: self.principal(),
+                until_unix_ms: None,
+            },
+            16 => match self.0.random() {
+                true => Change::WithdrawSubscription { request: self.request(requests) },
+                false => Change::DenySubscription {
+                    request: self.request(requests),
+                    approver: self.principal(),
+                    reason: "no".to_owned(),
+                },
+            },
+            _ => Change::RotateKey(self.key_owner()),
         }
     }
 
@@ -293,8 +860,13 @@ impl Generator {
         self.one(&["mask-ssn", "rows", "third"].map(|k| PolicyKey::new(k).unwrap()))
     }
 
-    fn change(&mut self) -> Change {
-        match self.0.random_range(0..23) {
+    fn change(&mut self, model: &Model) -> Change {
+        if self.0.random_ratio(1, 3)
+            && let Some(change) = self.toward(model)
+        {
+            return change;
+        }
+        match self.0.random_range(0..48) {
             0..3 => {
                 let attributes =
                     self.some(Self::key).into_iter().map(|key| (key, BTreeSet::from([self.value()]))).collect();
@@ -321,19 +893,48 @@ impl Generator {
             18 => Change::Select { source: self.source(), user: self.principal() },
             19 => Change::Unselect { source: self.source(), user: self.principal() },
             20 | 21 => Change::PutPolicy(self.policy()),
-            _ => Change::RemovePolicy(self.policy_key()),
+            22 => Change::RemovePolicy(self.policy_key()),
+            23..36 => self.about_projects(),
+            _ => self.about_others(model.requests.len()),
         }
     }
 }
 
-async fn run(seed: u64, steps: usize) {
+/// How often there was something to be seen of what takes several changes.
+#[derive(Debug, Default)]
+struct Seen {
+    approved: usize,
+    void: usize,
+    chosen: usize,
+    group_grants: usize,
+    promised: usize,
+    project_sources: usize,
+    row_keys: usize,
+}
+
+impl Seen {
+    fn count(&mut self, facts: &Facts, model: &Model) {
+        let projects = || facts.projects.iter();
+        self.approved += usize::from(!facts.approved.is_empty());
+        self.void += usize::from(model.requests.iter().any(|r| !r.filled.contains(&None) && !model.stands(r)));
+        self.chosen += usize::from(!facts.chosen.is_empty());
+        let groups = facts.impersonations.iter().filter(|grant| matches!(grant.target, PrincipalSet::Group(_)));
+        self.group_grants += groups.count().min(1);
+        self.promised +=
+            projects().map(|p| model.projects[&p.name].promised.len().min(p.acknowledged.len())).sum::<usize>();
+        self.project_sources += projects().map(|p| p.sources.len()).sum::<usize>();
+        self.row_keys += facts.sources.iter().filter(|s| !s.row_key.is_empty()).count();
+    }
+}
+
+async fn run(seed: u64, steps: usize, seen: &mut Seen) {
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path()).await;
     let other = Store::open(root.path(), Arc::new(Ticks::default())).await.unwrap();
     let mut generator = Generator(StdRng::seed_from_u64(seed));
     let mut model = Model::default();
     for step in 0..steps {
-        let changes: Vec<Change> = (0..generator.0.random_range(1..4)).map(|_| generator.change()).collect();
+        let changes: Vec<Change> = (0..generator.one(&[1, 1, 1, 2, 3])).map(|_| generator.change(&model)).collect();
         let mut next = model.clone();
         let expected = changes.iter().try_for_each(|change| next.make(change));
         let got = store.apply("greg", changes.clone()).await;
@@ -362,7 +963,12 @@ async fn run(seed: u64, steps: usize) {
             (Err(e), Err(no)) => assert_eq!(kind(e), no, "seed {seed} step {step}: {changes:?}"),
             (got, expected) => panic!("seed {seed} step {step}: {got:?}, expected {expected:?}: {changes:?}"),
         }
-        model.holds_all_of(&other.facts().await.unwrap());
+        let facts = other.facts().await.unwrap();
+        model.holds_all_of(&facts);
+        if step % 8 == 0 || step + 1 == steps {
+            model.also_holds(&other).await;
+        }
+        seen.count(&facts, &model);
         assert_eq!(other.current().await.unwrap().epoch().0, model.epoch);
         assert_eq!(other.groups().await.unwrap(), model.groups.iter().cloned().collect::<Vec<_>>());
     }
@@ -376,7 +982,11 @@ async fn run(seed: u64, steps: usize) {
 
 #[tokio::test]
 async fn random_changes_do_what_they_say() {
+    let mut seen = Seen::default();
     for seed in 0..6 {
-        run(seed, 150).await;
+        run(seed, 200, &mut seen).await;
     }
+    let Seen { approved, void, chosen, group_grants, promised, project_sources, row_keys } = &seen;
+    let all = [approved, void, chosen, group_grants, promised, project_sources, row_keys];
+    assert!(all.into_iter().all(|times| *times > 5), "{seen:?}");
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use sqlx::{query, query_scalar};
-use weir_guard::{Credentials, KeyRing, SnapshotFeed};
-use weir_model::{AttributeKey, ColumnName, Epoch, PolicyKey, Secret, SourceId, Tag};
+use weir_guard::{Credentials, SnapshotFeed};
+use weir_model::{AttributeKey, ColumnName, Epoch, PolicyKey, Secret, Tag};
 use weir_store::{Change, EpochRecord, NewColumn, StoreError};
 
 use crate::{group, open, person, raw, source, table, told, user};
@@ -171,28 +171,6 @@ async fn passwords_are_kept_as_verifiers() {
     store.close().await.unwrap();
     let bytes = std::fs::read(root.path().join("weir.db")).unwrap();
     assert!(!bytes.windows(6).any(|w| w == b"sesame"));
-}
-
-#[tokio::test]
-async fn every_source_has_its_own_lasting_key() {
-    let root = tempfile::tempdir().unwrap();
-    let store = open(root.path()).await;
-    store.apply("local", vec![source("retail.a", &[]), source("retail.b", &[])]).await.unwrap();
-    let ids: Vec<SourceId> = store.facts().await.unwrap().sources.iter().map(|s| s.id).collect();
-    let (a, b) = (store.hash_key(ids[0]).await.unwrap(), store.hash_key(ids[1]).await.unwrap());
-    assert_eq!(a.expose().len(), 32);
-    assert_ne!(a.expose(), b.expose());
-    store.close().await.unwrap();
-    let store = open(root.path()).await;
-    assert_eq!(store.hash_key(ids[0]).await.unwrap().expose(), a.expose());
-
-    store.apply("local", vec![Change::RemoveSource(table("retail.a"))]).await.unwrap();
-    assert!(store.hash_key(ids[0]).await.is_err());
-    // Registered again it is another source.
-    store.apply("local", vec![source("retail.a", &[])]).await.unwrap();
-    let again = store.facts().await.unwrap().sources.iter().find(|s| s.name == table("retail.a")).unwrap().id;
-    assert!(!ids.contains(&again));
-    assert_ne!(store.hash_key(again).await.unwrap().expose(), a.expose());
 }
 
 #[tokio::test]

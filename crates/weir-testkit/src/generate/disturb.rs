@@ -2,24 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{Column, DataType, PrincipalId, SourceId};
+use weir_model::{Column, DataType, SourceId};
 
-use super::{CANARY, World};
+use super::{CANARY, Speaker, World};
 use crate::cell::{Cell, Row};
 use crate::dice::Dice;
-use crate::oracle;
 
 type Seen = BTreeMap<SourceId, Option<Vec<Row>>>;
 
 impl World {
     /// Changes hidden rows and the originals of masked values, removes hidden rows and adds some, as far as what
-    /// `principal` sees stays exactly as it is. Other principals may see more or less afterwards. So many percent of
-    /// the values change, where policies allow it.
-    pub fn disturb(&mut self, principal: &PrincipalId, percent: usize, dice: &mut Dice) {
-        let before = self.seen(principal);
+    /// `speaker` sees stays exactly as it is. Others may see more or less afterwards. So many percent of the values
+    /// change, where policies allow it.
+    pub fn disturb(&mut self, speaker: &Speaker, percent: usize, dice: &mut Dice) {
+        let before = self.seen(speaker);
         for source in self.facts.sources.clone() {
-            let hidden = self.hidden_rows(principal, source.id);
-            self.try_change(principal, &before, source.id, |rows| {
+            let hidden = self.hidden_rows(speaker, source.id);
+            self.try_change(speaker, &before, source.id, |rows| {
                 for place in hidden.iter().rev() {
                     match dice.below(10) {
                         0..=2 => drop(rows.remove(*place)),
@@ -28,9 +27,9 @@ impl World {
                     }
                 }
             });
-            let hidden = self.hidden_cells(principal, source.id);
+            let hidden = self.hidden_cells(speaker, source.id);
             let mut change = |columns: std::ops::Range<usize>, percent: usize, world: &mut Self| {
-                world.try_change(principal, &before, source.id, |rows| {
+                world.try_change(speaker, &before, source.id, |rows| {
                     for (place, i) in hidden.iter().filter(|(_, i)| columns.contains(i)) {
                         if dice.chance(percent) {
                             rows[*place][*i] = odd_value(&source.columns[*i], &rows[*place][*i], dice);
@@ -47,42 +46,45 @@ impl World {
         }
     }
 
-    fn seen(&self, principal: &PrincipalId) -> Seen {
-        let copy = |id| oracle::visible_copy(&self.facts, &self.tables, &self.keys, principal, id);
-        self.facts.sources.iter().map(|s| (s.id, copy(s.id))).collect()
+    fn seen(&self, speaker: &Speaker) -> Seen {
+        let surroundings = speaker.surroundings();
+        let oracle = self.oracle(&speaker.principal, &surroundings);
+        self.facts.sources.iter().map(|s| (s.id, oracle.visible_copy(s.id))).collect()
+    }
+
+    fn seen_rows(&self, speaker: &Speaker, source: SourceId) -> Vec<(usize, Row)> {
+        let surroundings = speaker.surroundings();
+        self.oracle(&speaker.principal, &surroundings).visible_rows(source).unwrap_or_default()
     }
 
     fn try_change(
         &mut self,
-        principal: &PrincipalId,
+        speaker: &Speaker,
         before: &Seen,
         source: SourceId,
         change: impl FnOnce(&mut Vec<Row>),
     ) -> bool {
         let original = self.tables[&source].clone();
         change(self.tables.get_mut(&source).expect("a table for each source"));
-        let kept = self.tables[&source] == original || self.seen(principal) == *before;
+        let kept = self.tables[&source] == original || self.seen(speaker) == *before;
         if !kept {
             self.tables.insert(source, original);
         }
         kept
     }
 
-    fn hidden_rows(&self, principal: &PrincipalId, source: SourceId) -> Vec<usize> {
-        let seen = oracle::visible_rows(&self.facts, &self.tables, &self.keys, principal, source).unwrap_or_default();
-        let seen: BTreeSet<usize> = seen.into_iter().map(|(place, _)| place).collect();
+    fn hidden_rows(&self, speaker: &Speaker, source: SourceId) -> Vec<usize> {
+        let seen: BTreeSet<usize> = self.seen_rows(speaker, source).into_iter().map(|(place, _)| place).collect();
         (0..self.tables[&source].len()).filter(|place| !seen.contains(place)).collect()
     }
 
     /// Row and column of each original that is not what is seen.
-    fn hidden_cells(&self, principal: &PrincipalId, source: SourceId) -> Vec<(usize, usize)> {
+    fn hidden_cells(&self, speaker: &Speaker, source: SourceId) -> Vec<(usize, usize)> {
         let originals = &self.tables[&source];
         let columns = self.facts.sources.iter().find(|s| s.id == source).map_or(0, |s| s.columns.len());
-        let hidden = self.hidden_rows(principal, source);
+        let hidden = self.hidden_rows(speaker, source);
         let mut cells: Vec<_> = hidden.iter().flat_map(|place| (0..columns).map(|i| (*place, i))).collect();
-        for (place, row) in
-            oracle::visible_rows(&self.facts, &self.tables, &self.keys, principal, source).into_iter().flatten()
-        {
+        for (place, row) in self.seen_rows(speaker, source) {
             cells.extend((0..columns).filter(|i| row[*i] != originals[place][*i]).map(|i| (place, i)));
         }
         cells

@@ -56,6 +56,7 @@ impl<'a> Author<'a> {
             0 => Predicate::And(self.predicates(frame, depth - 1)),
             1 => Predicate::Or(self.predicates(frame, depth - 1)),
             2 => Predicate::Not(Box::new(self.predicate(frame, depth - 1))),
+            _ if !self.asks => self.atom(frame),
             _ => self.lookup(frame, depth - 1).unwrap_or_else(|| self.atom(frame)),
         }
     }
@@ -110,7 +111,24 @@ impl<'a> Author<'a> {
             (0, _) => Predicate::IsNull { value, negated },
             (_, DataType::Boolean) if self.dice.chance(50) => *value,
             (_, DataType::Text) => self.text_atom(frame, column, negated),
-            (1 | 2, DataType::Int32 | DataType::Int64) => self.user_call(*value),
+            (1 | 2, DataType::Int32 | DataType::Int64) if self.asks => self.user_call(*value),
+            (1, DataType::Float64 | DataType::Decimal { .. } | DataType::Int32 | DataType::Int64) => {
+                let floored = Predicate::Call { function: Function::RoundDown, args: vec![*value, int(2)] };
+                let literal = self.literal_of(frame.source, column);
+                self.compared(column, floored, literal)
+            }
+            (1 | 2, DataType::Date | DataType::Timestamp { .. }) => {
+                let unit = self.one_of(&["week", "month", "quarter", "year", "day"]);
+                let started = Predicate::Call { function: Function::RoundDown, args: vec![*value, unit] };
+                let literal = self.literal_of(frame.source, column);
+                self.compared(column, started, literal)
+            }
+            (7, _) => {
+                let condition = self.comparison(frame);
+                let (yes, no) = (self.literal_of(frame.source, column), self.literal_of(frame.source, column));
+                let either = Predicate::Call { function: Function::If, args: vec![condition, *value, no] };
+                self.compared(column, either, yes)
+            }
             (3 | 4, _) => {
                 let list = self.literals(frame.source, column);
                 Predicate::In { value, list, negated }
@@ -132,6 +150,13 @@ impl<'a> Author<'a> {
         }
     }
 
+    /// Any column with one of its literals.
+    fn comparison(&mut self, frame: &Frame<'a>) -> Predicate {
+        let column = self.dice.pick(&frame.source.columns);
+        let literal = self.literal_of(frame.source, column);
+        self.compared(column, frame.column(column), literal)
+    }
+
     fn compared(&mut self, column: &Column, left: Predicate, right: Predicate) -> Predicate {
         let ops = if column.data_type == DataType::Boolean { &ORDERED[..2] } else { &ORDERED[..] };
         Predicate::Compare { op: *self.dice.pick(ops), left: Box::new(left), right: Box::new(right) }
@@ -141,7 +166,7 @@ impl<'a> Author<'a> {
         let value = self.called(frame, column);
         let literal = self.literal_of(frame.source, column);
         let call = |function, args| Predicate::Call { function, args };
-        match self.dice.below(12) {
+        match self.dice.below(16) {
             0 => Predicate::Like {
                 value: Box::new(value),
                 pattern: Box::new(self.one_of(&["%a%", "A%", "_", "%", "", "%'%", "a\\%b", "é%"])),
@@ -165,8 +190,23 @@ impl<'a> Author<'a> {
                 self.compared(column, part, right)
             }
             5 => self.compared(column, call(Function::Coalesce, vec![value, text("A")]), literal),
-            6 => self.compared(column, value, Predicate::User(UserCall::Username.into())),
-            7 => self.user_call(value),
+            6 if self.asks => {
+                let name = self.dice.pick(&[UserCall::Username, UserCall::Username, UserCall::Iam]).clone();
+                self.compared(column, value, Predicate::User(name.into()))
+            }
+            7 if self.asks => self.user_call(value),
+            9 => {
+                let count = i64::try_from(self.dice.below(4)).unwrap_or(0);
+                let part = call(*self.dice.pick(&[Function::Left, Function::Right]), vec![value, int(count)]);
+                let right = self.one_of(&["A", "st", "", "taf", "é", "89"]);
+                self.compared(column, part, right)
+            }
+            10 => self.compared(column, call(Function::Trim, vec![value]), literal),
+            11 => {
+                let joined = call(Function::Concat, vec![value, text("-"), literal]);
+                let right = self.one_of(&["A-A", "staff-A", "-"]);
+                self.compared(column, joined, right)
+            }
             8 => {
                 let list = self.literals(frame.source, column);
                 Predicate::In { value: Box::new(value), list, negated }
@@ -193,11 +233,12 @@ impl<'a> Author<'a> {
         let call = match self.dice.below(12) {
             0 => UserCall::IsInGroups((0..self.dice.between(1, 2)).map(|_| self.held_group()).collect()),
             1 => {
-                let held = self.facts.principals.iter().filter_map(|p| p.attributes.get(&key)).flatten();
-                let values: Vec<String> = held.cloned().collect();
-                UserCall::HasAttribute(key, self.dice.pick(&values).clone())
+                let (key, value) = self.held_value();
+                UserCall::HasAttribute(key, value)
             }
-            2..=5 => UserCall::GroupsContains(Box::new(value)),
+            2 => UserCall::PurposesContains(Box::new(value)),
+            3 if !self.facts.projects.is_empty() => UserCall::IsUsingPurpose(self.purpose()),
+            4..=6 => UserCall::GroupsContains(Box::new(value)),
             _ => UserCall::AttributeValuesContains(key, Box::new(value)),
         };
         Predicate::User(call.into())

@@ -3,15 +3,17 @@ use std::fmt;
 use std::path::PathBuf;
 
 use weir_model::{
-    AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName, Location,
-    Principal, PrincipalId, SourceId, SourceName, Tag,
+    Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName,
+    Impersonation, Location, Permission, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName,
+    SourceId, SourceName, Surroundings, Tag,
 };
 use weir_policy::Facts;
+use weir_policy::ast::Policy;
 
-use super::{CANARY, Sizes, policy};
+use super::{AT_UNIX_MS, CANARY, Sizes, policy};
 use crate::cell::{Cell, Row, Tables};
 use crate::dice::Dice;
-use crate::oracle::{self, Keys};
+use crate::oracle::{self, Keys, Oracle};
 
 /// Data sources with their rows, people, and policies over both.
 #[derive(Clone, Debug)]
@@ -21,12 +23,80 @@ pub struct World {
     pub facts: Facts,
     pub tables: Tables,
     pub keys: Keys,
+    /// Those who ask, each principal once. The world is made so that the first sees something of it.
+    pub speakers: Vec<Speaker>,
+}
+
+/// Somebody who asks, where and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// Whose rights hold.
+    pub principal: PrincipalId,
+    /// Who acts as the principal, when somebody else does.
+    pub acting: Option<PrincipalId>,
+    pub project: Option<ProjectName>,
+    pub at_unix_ms: u64,
+}
+
+impl Speaker {
+    /// Herself, outside of projects, at [`AT_UNIX_MS`].
+    pub fn itself(principal: &PrincipalId) -> Self {
+        Self { principal: principal.clone(), acting: None, project: None, at_unix_ms: AT_UNIX_MS }
+    }
+
+    pub fn surroundings(&self) -> Surroundings {
+        let impersonated = self.acting.is_some();
+        Surroundings { project: self.project.clone(), impersonated, at_unix_ms: self.at_unix_ms }
+    }
+
+    pub fn actor(&self) -> Actor {
+        let effective = self.principal.clone();
+        Actor { authenticated: self.acting.clone().unwrap_or_else(|| effective.clone()), effective }
+    }
+}
+
+impl From<&PrincipalId> for Speaker {
+    fn from(principal: &PrincipalId) -> Self {
+        Self::itself(principal)
+    }
+}
+
+impl From<&Speaker> for Speaker {
+    fn from(speaker: &Speaker) -> Self {
+        speaker.clone()
+    }
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.principal, self.at_unix_ms)?;
+        if let Some(acting) = &self.acting {
+            write!(f, ", as whom {acting} acts")?;
+        }
+        match &self.project {
+            Some(project) => write!(f, ", in project `{project}`"),
+            None => Ok(()),
+        }
+    }
 }
 
 const GROUPS: [&str; 5] = ["A", "B", "staff", "admins", "o'brien"];
 const ATTRIBUTES: [&str; 3] = ["nation", "level", "unit"];
 const PEOPLE: [&str; 5] = ["tara", "garth", "oona", "nora", "fin"];
-const SHARED_TEXTS: [&str; 7] = ["A", "B", "C", "staff", "tara", "garth", "x"];
+const PROJECTS: [&str; 3] = ["alpha", "o'hara", "beta team"];
+const PURPOSES: [&str; 5] = ["Research", "Research.Cancer", "Research.Cancer.Lung", "Audit", "ResearchX"];
+const SHARED_TEXTS: [&str; 9] = ["A", "B", "C", "staff", "tara", "garth", "x", "Research", "alpha"];
+const DOTTED_TEXTS: [&str; 5] = ["EU.FR", "EU.FR.75", "EU", "EUX.FR", "EU."];
+/// Long enough to keep a format, and texts with spaces and dots around.
+const LONG_TEXTS: [&str; 7] = [
+    "123-45-6789",
+    "223-45-6789",
+    "4111 1111 1111 1111",
+    "Ab12Cd34",
+    "  two spaces ",
+    "longer.text@example.org",
+    "1234567",
+];
 const NASTY_TEXTS: [&str; 12] =
     ["", "o'brien", "\"q\"", "é", "日本", "a%b", "a_b", "NULL", "null", "Ä ö", "--", "x\\y"];
 const DIGIT_TEXTS: [&str; 6] = ["1", "2", "7", "12", "-3", "007"];
@@ -52,21 +122,40 @@ impl World {
             seed,
             facts: Facts { epoch: Some(Epoch(1)), ..Facts::default() },
             tables: Tables::new(),
-            keys: Keys::new(),
+            keys: Keys::default(),
+            speakers: Vec::new(),
         };
         world.make_people(&mut dice.fork(), sizes);
         world.make_sources(&mut dice.fork(), sizes);
-        policy::write(&mut world.facts, &world.tables, &mut dice.fork(), sizes);
-        let subject = world.facts.principals[0].id.clone();
-        // Hidden rows get canaries and values that make expressions fail; what the first principal sees stays.
+        world.make_projects(&mut dice.fork());
+        world.make_speakers(&mut dice.fork());
+        policy::write(&mut world, &mut dice.fork(), sizes);
+        let subject = world.speakers[0].clone();
+        // Hidden rows get canaries and values that make expressions fail; what the first speaker sees stays.
         world.disturb(&subject, 35, &mut dice.fork());
         world
     }
 
-    /// What `principal` sees of each source; the sources that she does not see are absent.
-    pub fn visible(&self, principal: &PrincipalId) -> BTreeMap<SourceId, Vec<Row>> {
-        let copy = |s: &DataSource| oracle::visible_copy(&self.facts, &self.tables, &self.keys, principal, s.id);
-        self.facts.sources.iter().filter_map(|s| Some((s.id, copy(s)?))).collect()
+    /// The world of these facts, where everybody speaks for herself outside of projects.
+    pub fn of(facts: Facts, tables: Tables, keys: Keys) -> Self {
+        let speakers = facts.principals.iter().map(|p| Speaker::itself(&p.id)).collect();
+        Self { seed: 0, facts, tables, keys, speakers }
+    }
+
+    /// What the speaker sees of each source; the sources that she does not see are absent.
+    pub fn visible(&self, speaker: &Speaker) -> BTreeMap<SourceId, Vec<Row>> {
+        let surroundings = speaker.surroundings();
+        let oracle = self.oracle(&speaker.principal, &surroundings);
+        self.facts.sources.iter().filter_map(|s| Some((s.id, oracle.visible_copy(s.id)?))).collect()
+    }
+
+    pub fn oracle<'a>(&'a self, principal: &'a PrincipalId, surroundings: &'a Surroundings) -> Oracle<'a> {
+        Oracle { facts: &self.facts, tables: &self.tables, keys: &self.keys, principal, surroundings }
+    }
+
+    /// Whether the policy holds for the source.
+    pub fn reaches(&self, policy: &Policy, source: SourceId) -> bool {
+        self.facts.sources.iter().any(|s| s.id == source && oracle::reaches(&self.facts, policy, s))
     }
 
     /// The canaries that are in the world and not in `visible`.
@@ -98,6 +187,7 @@ impl World {
                     person.attributes.insert(AttributeKey::new(key).unwrap(), values);
                 }
             }
+            person.permissions = Permission::ALL.into_iter().filter(|_| dice.chance(12)).collect();
             people.push(person);
         }
         // Somebody has something, so that policies have people to speak of.
@@ -116,18 +206,21 @@ impl World {
             let columns = self.make_columns(dice, sizes);
             let owners: BTreeSet<_> =
                 self.facts.principals.iter().filter(|_| dice.chance(12)).map(|p| p.id.clone()).collect();
+            let (row_key, event_time) = (row_key(&columns, dice), event_time(&columns, dice));
             let source = DataSource {
                 id,
                 name,
                 tags: tags(dice, &SOURCE_TAGS, 40),
                 owners,
                 columns,
+                row_key,
+                event_time,
                 location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
             };
             let rows = make_rows(&source, dice, sizes);
             self.tables.insert(id, rows);
             let key: Vec<u8> = (0..4).flat_map(|_| dice.roll().to_le_bytes()).collect();
-            self.keys.insert(id, key.try_into().expect("32 bytes"));
+            self.keys.sources.insert(id, key.try_into().expect("32 bytes"));
             self.facts.sources.push(source);
         }
         for source in &self.facts.sources {
@@ -135,7 +228,84 @@ impl World {
                 if dice.chance(15) {
                     self.facts.selected.insert((source.id, person.id.clone()));
                 }
+                if dice.chance(40) {
+                    self.facts.approved.insert((source.id, person.id.clone()));
+                }
             }
+        }
+    }
+
+    fn make_projects(&mut self, dice: &mut Dice) {
+        let count = *dice.pick(&[0, 1, 1, 2]);
+        let first = dice.below(PROJECTS.len());
+        for i in 0..count {
+            let name = ProjectName::new(PROJECTS[(first + i) % PROJECTS.len()]).unwrap();
+            let mut members: BTreeSet<_> =
+                self.facts.principals.iter().filter(|_| dice.chance(60)).map(|p| p.id.clone()).collect();
+            if dice.chance(15) {
+                members.insert(PrincipalId::builtin("gone").unwrap());
+            }
+            let sources = self.facts.sources.iter().filter(|_| dice.chance(85)).map(|s| s.id).collect();
+            let purposes: BTreeSet<PurposeName> = if dice.chance(60) {
+                dice.some(&PURPOSES, 25).into_iter().map(|p| PurposeName::new(p).unwrap()).collect()
+            } else {
+                BTreeSet::new()
+            };
+            let mut acknowledged = BTreeSet::new();
+            for member in &members {
+                // Who has promised one thing has mostly promised all.
+                let careful = dice.chance(85);
+                for purpose in purposes.iter().filter(|_| careful || dice.chance(50)) {
+                    acknowledged.insert((member.clone(), purpose.clone()));
+                }
+            }
+            let (equalized, masked_joins) = (dice.chance(40), dice.chance(40));
+            let key: Vec<u8> = (0..4).flat_map(|_| dice.roll().to_le_bytes()).collect();
+            self.keys.projects.insert(name.clone(), key.try_into().expect("32 bytes"));
+            self.facts.projects.push(Project {
+                name,
+                members,
+                sources,
+                purposes,
+                acknowledged,
+                equalized,
+                masked_joins,
+            });
+        }
+    }
+
+    fn make_speakers(&mut self, dice: &mut Dice) {
+        let people: Vec<PrincipalId> = self.facts.principals.iter().map(|p| p.id.clone()).collect();
+        for actor in &people {
+            if dice.chance(25) {
+                let target = match dice.below(3) {
+                    0 => PrincipalSet::Group(GroupName::new(*dice.pick(&GROUPS)).unwrap()),
+                    _ => PrincipalSet::User(dice.pick(&people).clone()),
+                };
+                self.facts.impersonations.insert(Impersonation { actor: actor.clone(), target });
+            }
+        }
+        for (i, person) in self.facts.principals.iter().enumerate() {
+            let grants = self.facts.impersonations.iter().filter(|g| g.actor != person.id && g.target.contains(person));
+            let actors: Vec<_> = grants.map(|grant| grant.actor.clone()).collect();
+            let acting = if !actors.is_empty() && dice.chance(50) { Some(dice.pick(&actors).clone()) } else { None };
+            let open = |project: &&Project| {
+                let mut promised = project.purposes.iter();
+                project.members.contains(&person.id)
+                    && promised.all(|p| project.acknowledged.contains(&(person.id.clone(), p.clone())))
+            };
+            let mut projects: Vec<_> = self.facts.projects.iter().filter(open).map(|p| p.name.clone()).collect();
+            // Only others are now and then where they see nothing.
+            if i > 0 && dice.chance(10) {
+                projects = self.facts.projects.iter().map(|p| p.name.clone()).collect();
+                projects.push(ProjectName::new("nowhere").unwrap());
+            }
+            let project =
+                if !projects.is_empty() && dice.chance(60) { Some(dice.pick(&projects).clone()) } else { None };
+            // Around the times in the rows, with a part of a second.
+            let at_unix_ms = 1_704_067_200_000 + dice.roll() % (300 * 86_400_000);
+            let principal = person.id.clone();
+            self.speakers.push(Speaker { principal, acting, project, at_unix_ms });
         }
     }
 
@@ -180,12 +350,28 @@ fn column_names(data_type: &DataType) -> &'static [&'static str] {
     }
 }
 
+/// Mostly something that says what a row is.
+fn row_key(columns: &[Column], dice: &mut Dice) -> Vec<ColumnId> {
+    let ids: Vec<ColumnId> = columns.iter().map(|c| c.id).collect();
+    if dice.chance(30) { Vec::new() } else { dice.some(&ids, 25) }
+}
+
+fn event_time(columns: &[Column], dice: &mut Dice) -> Option<ColumnId> {
+    let times = columns.iter().filter(|c| matches!(c.data_type, DataType::Date | DataType::Timestamp { .. }));
+    let times: Vec<ColumnId> = times.map(|c| c.id).collect();
+    (!times.is_empty() && dice.chance(85)).then(|| *dice.pick(&times))
+}
+
 fn tags(dice: &mut Dice, from: &[&str], percent: usize) -> BTreeSet<Tag> {
     if dice.chance(percent) { BTreeSet::from([Tag::new(*dice.pick(from)).unwrap()]) } else { BTreeSet::new() }
 }
 
 fn attribute_value(dice: &mut Dice) -> String {
-    let from: &[&str] = if dice.chance(70) { &SHARED_TEXTS } else { &DIGIT_TEXTS };
+    let from: &[&str] = match dice.below(10) {
+        0..=5 => &SHARED_TEXTS,
+        6 | 7 => &DOTTED_TEXTS,
+        _ => &DIGIT_TEXTS,
+    };
     (*dice.pick(from)).to_owned()
 }
 
@@ -203,7 +389,7 @@ fn make_rows(source: &DataSource, dice: &mut Dice, sizes: &Sizes) -> Vec<Row> {
 
 /// A few values, so that things collide.
 fn domain(data_type: &DataType, dice: &mut Dice) -> Vec<Cell> {
-    let texts: &[&[&str]] = &[&SHARED_TEXTS, &SHARED_TEXTS, &DIGIT_TEXTS, &NASTY_TEXTS];
+    let texts: &[&[&str]] = &[&SHARED_TEXTS, &SHARED_TEXTS, &SHARED_TEXTS, &DIGIT_TEXTS, &NASTY_TEXTS, &LONG_TEXTS];
     let texts = *dice.pick(texts);
     (0..dice.between(2, 6)).map(|_| any_value(data_type, texts, dice)).collect()
 }
@@ -212,7 +398,7 @@ fn any_value(data_type: &DataType, texts: &[&str], dice: &mut Dice) -> Cell {
     let small = i64::try_from(dice.below(9)).unwrap() - 3;
     match data_type {
         DataType::Boolean => Cell::Boolean(dice.chance(50)),
-        DataType::Int32 => Cell::Int(*dice.pick(&[small, small, 12, 150, -250])),
+        DataType::Int32 => Cell::Int(*dice.pick(&[small, small, 12, 150, -250, 7_654_321])),
         DataType::Int64 => Cell::Int(*dice.pick(&[small, small, 12, 1999, -9_000_000_000])),
         DataType::Float64 => Cell::Float(*dice.pick(&[small as f64, small as f64 / 4.0, 1024.5])),
         DataType::Decimal { .. } => {
@@ -233,40 +419,52 @@ impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         for person in &self.facts.principals {
-            let groups: Vec<_> = person.groups.iter().map(GroupName::as_str).collect();
-            writeln!(f, "principal {} groups={groups:?} attributes={:?}", person.id, person.attributes)?;
+            let Principal { id, groups, attributes, permissions } = person;
+            let groups: Vec<_> = groups.iter().map(GroupName::as_str).collect();
+            writeln!(f, "principal {id} groups={groups:?} attributes={attributes:?} permissions={permissions:?}")?;
+        }
+        for speaker in &self.speakers {
+            writeln!(f, "speaker {speaker}")?;
+        }
+        for Impersonation { actor, target } in &self.facts.impersonations {
+            writeln!(f, "{actor} may act as {target}")?;
+        }
+        for project in &self.facts.projects {
+            writeln!(f, "{project:?}")?;
         }
         for (source, person) in &self.facts.selected {
             writeln!(f, "selected {person} for source {source}")?;
         }
+        for (source, person) in &self.facts.approved {
+            writeln!(f, "approved {person} for source {source}")?;
+        }
+        for (policy, source) in &self.facts.chosen {
+            writeln!(f, "chosen {policy} for source {source}")?;
+        }
         for source in &self.facts.sources {
-            let owners: Vec<_> = source.owners.iter().map(ToString::to_string).collect();
-            writeln!(f, "source {} {} tags={:?} owners={owners:?}", source.id, source.name, source.tags)?;
-            for column in &source.columns {
-                let null = if column.nullable { "" } else { " not null" };
-                writeln!(
-                    f,
-                    "  column {} {:?} {}{null} tags={:?}",
-                    column.id,
-                    column.name.as_str(),
-                    column.data_type,
-                    column.tags
-                )?;
-            }
-            for row in &self.tables[&source.id] {
-                let cells: Vec<_> = row.iter().map(Cell::to_string).collect();
-                writeln!(f, "  ({})", cells.join(", "))?;
-            }
+            self.fmt_source(source, f)?;
         }
         for stored in &self.facts.policies {
-            writeln!(
-                f,
-                "policy {} {}: {}",
-                stored.id,
-                stored.policy.key,
-                weir_policy::language::to_english(&stored.policy)
-            )?;
-            writeln!(f, "  {:?}", stored.policy.statement)?;
+            let policy = &stored.policy;
+            writeln!(f, "policy {} {}: {}", stored.id, policy.key, weir_policy::language::to_english(policy))?;
+            writeln!(f, "  priority {}, {:?}", policy.priority, policy.statement)?;
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    fn fmt_source(&self, source: &DataSource, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owners: Vec<_> = source.owners.iter().map(ToString::to_string).collect();
+        let DataSource { id, name, tags, row_key, event_time, .. } = source;
+        writeln!(f, "source {id} {name} tags={tags:?} owners={owners:?} key={row_key:?} time={event_time:?}")?;
+        for Column { id, name, data_type, nullable, tags } in &source.columns {
+            let null = if *nullable { "" } else { " not null" };
+            writeln!(f, "  column {id} {:?} {data_type}{null} tags={tags:?}", name.as_str())?;
+        }
+        for row in &self.tables[id] {
+            let cells: Vec<_> = row.iter().map(Cell::to_string).collect();
+            writeln!(f, "  ({})", cells.join(", "))?;
         }
         Ok(())
     }

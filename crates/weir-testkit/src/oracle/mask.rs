@@ -3,13 +3,174 @@
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use weir_model::DataType;
-use weir_policy::ast::{CalendarUnit, Method, RoundTo};
+use weir_mask::{FormatPreserving, Randomizer, Replacement, Reversible, RowKey, Sampler};
+use weir_model::{Column, ColumnId, DataSource, DataType, Secret, SourceId};
+use weir_policy::KeyScope;
+use weir_policy::ast::{CalendarUnit, Method, Randomized, RoundTo};
 
-use super::Misfit;
-use crate::cell::{Cell, parse_decimal};
+use super::predicate::Scope;
+use super::{KEY_ID, Misfit, View};
+use crate::cell::{Cell, Row, parse_decimal};
 
-pub(super) fn masked(method: &Method, original: &Cell, data_type: &DataType, key: &[u8; 32]) -> Result<Cell, Misfit> {
+/// The keys of masks on one source.
+pub(crate) struct Masking {
+    /// Of hashes.
+    hash: Secret,
+    pub(super) own: weir_mask::Keys,
+}
+
+impl Masking {
+    /// `None` without a key.
+    pub(crate) fn new(keys: &super::Keys, source: SourceId, hash: &KeyScope) -> Option<Self> {
+        let own = weir_mask::Keys::new(KEY_ID, keys.get(&KeyScope::Source(source))?).ok()?;
+        Some(Self { hash: keys.get(hash)?, own })
+    }
+
+    pub(crate) fn samples(&self, per_ten_thousand: u16, row_key: &RowKey) -> bool {
+        Sampler::new(&self.own, per_ten_thousand).keeps(row_key.as_bytes())
+    }
+
+    /// What is seen in the place of the value, by any method but a custom function.
+    pub(crate) fn masked(
+        &self,
+        method: &Method,
+        column: &Column,
+        original: &Cell,
+        row_key: impl FnOnce() -> Result<RowKey, Misfit>,
+    ) -> Result<Cell, Misfit> {
+        match method {
+            _ if original.is_null() && !matches!(method, Method::Constant(_)) => Ok(Cell::Null),
+            Method::Reversible => match original {
+                Cell::Text(text) => Ok(Cell::Text(Reversible::new(&self.own, column.id).mask(text))),
+                _ => Err(Misfit::Broken),
+            },
+            Method::FormatPreserving => {
+                let cipher = FormatPreserving::new(&self.own, column.id);
+                match (original, &column.data_type) {
+                    (Cell::Text(text), _) => Ok(cipher.mask(text).map_or(Cell::Null, Cell::Text)),
+                    (Cell::Int(n), DataType::Int32) => {
+                        whole(cipher.mask_int((*n).into(), i32::MIN.into()..=i32::MAX.into()), &column.data_type)
+                    }
+                    (Cell::Int(n), DataType::Int64) => {
+                        whole(cipher.mask_int((*n).into(), i64::MIN.into()..=i64::MAX.into()), &column.data_type)
+                    }
+                    _ => Err(Misfit::Broken),
+                }
+            }
+            Method::Randomized(how) => {
+                let randomizer = Randomizer::new(&self.own, column.id);
+                randomized(how, original, &column.data_type, &randomizer, row_key()?.as_bytes())
+            }
+            Method::Hash
+            | Method::Null
+            | Method::KAnonymous(_)
+            | Method::Constant(_)
+            | Method::Round(_)
+            | Method::Regex { .. } => masked(method, original, &column.data_type, &self.hash),
+            Method::Custom(_) => Err(Misfit::Broken),
+        }
+    }
+}
+
+impl View<'_> {
+    /// What is seen in the place of the row's value in the column.
+    pub(super) fn masked(&self, method: &Method, column: &Column, row: &Row) -> Result<Cell, Misfit> {
+        if let Method::Custom(expression) = method {
+            let value = self.value(expression, &Scope::masking(self.source, row, column))?;
+            return value.coerced(&column.data_type).ok_or(Misfit::Broken);
+        }
+        let row_key = || row_key(self.source, &self.source.row_key, row);
+        self.masking()?.masked(method, column, &row[self.place(column)], row_key)
+    }
+}
+
+/// What tells the row from others.
+pub(crate) fn row_key(source: &DataSource, columns: &[ColumnId], row: &Row) -> Result<RowKey, Misfit> {
+    let mut key = RowKey::new();
+    for id in columns {
+        let place = source.columns.iter().position(|c| c.id == *id).ok_or(Misfit::Broken)?;
+        match &row[place] {
+            Cell::Null => key.null(),
+            Cell::Boolean(b) => key.boolean(*b),
+            Cell::Int(n) => key.int(*n),
+            Cell::Float(n) => key.float(*n),
+            Cell::Decimal { unscaled, .. } => key.int(*unscaled),
+            Cell::Text(text) => key.text(text),
+            Cell::Date(days) => key.int(*days),
+            Cell::Timestamp(us) => key.int(*us),
+        };
+    }
+    if columns.is_empty() { Err(Misfit::Broken) } else { Ok(key) }
+}
+
+/// The number, or NULL when there is none or the type cannot hold it.
+fn whole(number: Option<i128>, data_type: &DataType) -> Result<Cell, Misfit> {
+    let fits = |n: i128| match data_type {
+        DataType::Int32 => i32::try_from(n).map(i64::from).ok(),
+        _ => i64::try_from(n).ok(),
+    };
+    Ok(number.and_then(fits).map_or(Cell::Null, Cell::Int))
+}
+
+fn randomized(
+    how: &Randomized,
+    original: &Cell,
+    data_type: &DataType,
+    randomizer: &Randomizer,
+    row: &[u8],
+) -> Result<Cell, Misfit> {
+    match how {
+        Randomized::Replaced { percent, by } => {
+            let replacement = Replacement::new(percent, by.len()).ok_or(Misfit::Broken)?;
+            match replacement.choose(randomizer, row) {
+                Some(choice) => Cell::of_type(&by[choice], data_type).ok_or(Misfit::Broken),
+                None => Ok(original.clone()),
+            }
+        }
+        Randomized::Within(most) => {
+            let (digits, scale) = parse_decimal(most).ok_or(Misfit::Broken)?;
+            // In units of the column's last digit.
+            let bound = |column_scale: u32| {
+                let ten = |n: u32| 10_i128.pow(n);
+                let scaled = digits * ten(column_scale.saturating_sub(scale));
+                let cut = ten(scale.saturating_sub(column_scale));
+                if scaled % cut == 0 {
+                    u128::try_from(scaled / cut).map_err(|_| Misfit::Broken)
+                } else {
+                    Err(Misfit::Broken)
+                }
+            };
+            match original {
+                Cell::Int(n) => whole(randomizer.moved(row, (*n).into(), bound(0)?), data_type),
+                Cell::Decimal { unscaled, scale } => {
+                    let DataType::Decimal { precision, .. } = data_type else { return Err(Misfit::Broken) };
+                    let moved = randomizer.moved(row, *unscaled, bound(*scale)?);
+                    let fits = moved.filter(|n| n.abs() < 10_i128.pow(u32::from(*precision)));
+                    Ok(fits.map_or(Cell::Null, |unscaled| Cell::Decimal { unscaled, scale: *scale }))
+                }
+                Cell::Float(n) => {
+                    let most: f64 = most.parse().map_err(|_| Misfit::Broken)?;
+                    Ok(randomizer.moved_float(row, *n, most).map_or(Cell::Null, Cell::Float))
+                }
+                _ => Err(Misfit::Broken),
+            }
+        }
+        // By whole days, also where there is a time of day.
+        Randomized::WithinDays(days) => {
+            let distance = randomizer.moved(row, 0, (*days).into()).ok_or(Misfit::Broken)?;
+            Ok(match original {
+                Cell::Date(day) => i32::try_from(i128::from(*day) + distance).map_or(Cell::Null, Cell::Date),
+                Cell::Timestamp(us) => {
+                    i64::try_from(i128::from(*us) + distance * 86_400_000_000).map_or(Cell::Null, Cell::Timestamp)
+                }
+                _ => return Err(Misfit::Broken),
+            })
+        }
+    }
+}
+
+/// By a method that takes nothing but the value.
+fn masked(method: &Method, original: &Cell, data_type: &DataType, key: &Secret) -> Result<Cell, Misfit> {
     if let Method::Constant(value) = method {
         return Cell::of_type(value, data_type).ok_or(Misfit::Broken);
     }
@@ -17,9 +178,9 @@ pub(super) fn masked(method: &Method, original: &Cell, data_type: &DataType, key
         return Ok(Cell::Null);
     }
     match (method, original) {
-        (Method::Null, _) => Ok(Cell::Null),
+        (Method::Null | Method::KAnonymous(_), _) => Ok(Cell::Null),
         (Method::Hash, Cell::Text(text)) => {
-            let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| Misfit::Broken)?;
+            let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).map_err(|_| Misfit::Broken)?;
             mac.update(text.as_bytes());
             Ok(Cell::Text(mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect()))
         }
@@ -28,13 +189,20 @@ pub(super) fn masked(method: &Method, original: &Cell, data_type: &DataType, key
             let times = if *global { 0 } else { 1 };
             Ok(Cell::Text(regex.replacen(text, times, replacement.as_str()).into_owned()))
         }
-        (Method::Round(RoundTo::Number(to)), number) => Ok(match floored(number, to)? {
+        (Method::Round(to), value) => rounded(value, to, data_type),
+        _ => Err(Misfit::Broken),
+    }
+}
+
+/// Down to a multiple or to the start of a unit of time.
+pub(super) fn rounded(value: &Cell, to: &RoundTo, data_type: &DataType) -> Result<Cell, Misfit> {
+    match to {
+        RoundTo::Number(to) => Ok(match floored(value, to)? {
             // Below the least value of the type.
             Cell::Int(n) if *data_type == DataType::Int32 && i32::try_from(n).is_err() => Cell::Null,
             rounded => rounded,
         }),
-        (Method::Round(RoundTo::Calendar(unit)), time) => started(time, *unit),
-        _ => Err(Misfit::Broken),
+        RoundTo::Calendar(unit) => started(value, *unit),
     }
 }
 
@@ -106,7 +274,7 @@ mod tests {
     use super::*;
 
     fn round(cell: Cell, to: RoundTo) -> Cell {
-        masked(&Method::Round(to), &cell, &DataType::Int64, &[0; 32]).unwrap()
+        rounded(&cell, &to, &DataType::Int64).unwrap()
     }
 
     #[test]
@@ -139,8 +307,8 @@ mod tests {
         // RFC 4231, test case 2, has a shorter key; HMAC pads it with zeros.
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
-        let hash = masked(&Method::Hash, &Cell::Text("what do ya want for nothing?".to_owned()), &DataType::Text, &key)
-            .unwrap();
+        let text = Cell::Text("what do ya want for nothing?".to_owned());
+        let hash = masked(&Method::Hash, &text, &DataType::Text, &Secret::new(key)).unwrap();
         let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(hash, Cell::Text(expected.to_owned()));
     }

@@ -4,16 +4,19 @@
 use std::cmp::Ordering;
 
 use chrono::{NaiveDate, NaiveDateTime};
-use weir_model::{DataSource, DataType, Value};
-use weir_policy::ast::{ColumnRef, LookupQuery, Match, MatchColumn, Predicate, RowCondition, UserCall};
+use weir_model::{Column, ColumnName, DataSource, DataType, Value};
+use weir_policy::ast::{
+    CalendarUnit, ColumnRef, LookupQuery, Match, MatchColumn, Predicate, RoundTo, RowCondition, UserCall,
+};
 use weir_policy::{Compare, Function};
 
-use super::{Misfit, Oracle};
+use super::mask::{rounded, row_key};
+use super::{Misfit, View};
 use crate::cell::{Cell, Row, decimal_text, parse_decimal};
 
-/// The rows that a condition can name columns of, the innermost last.
+/// The rows that a condition can name columns of, the innermost last, and the column that a custom function masks.
 #[derive(Clone)]
-pub(super) struct Scope<'a>(Vec<Named<'a>>);
+pub(super) struct Scope<'a>(Vec<Named<'a>>, Option<&'a ColumnName>);
 
 #[derive(Clone)]
 struct Named<'a> {
@@ -38,7 +41,12 @@ impl Named<'_> {
 
 impl<'a> Scope<'a> {
     pub(super) fn row(source: &'a DataSource, row: &'a Row) -> Self {
-        Scope(vec![Named { source, alias: None, row }])
+        Scope(vec![Named { source, alias: None, row }], None)
+    }
+
+    /// As [`Self::row`], where `@column` is the value in the column.
+    pub(super) fn masking(source: &'a DataSource, row: &'a Row, column: &'a Column) -> Self {
+        Scope(vec![Named { source, alias: None, row }], Some(&column.name))
     }
 
     fn within(&self, source: &'a DataSource, alias: Option<&'a str>, row: &'a Row) -> Self {
@@ -76,11 +84,11 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn truth(known: Option<bool>) -> Cell {
+pub(crate) fn truth(known: Option<bool>) -> Cell {
     known.map_or(Cell::Null, Cell::Boolean)
 }
 
-fn known(cell: &Cell) -> Result<Option<bool>, Misfit> {
+pub(crate) fn known(cell: &Cell) -> Result<Option<bool>, Misfit> {
     match cell {
         Cell::Boolean(b) => Ok(Some(*b)),
         Cell::Null => Ok(None),
@@ -88,11 +96,11 @@ fn known(cell: &Cell) -> Result<Option<bool>, Misfit> {
     }
 }
 
-fn not(cell: &Cell) -> Result<Cell, Misfit> {
+pub(crate) fn not(cell: &Cell) -> Result<Cell, Misfit> {
     Ok(truth(known(cell)?.map(|b| !b)))
 }
 
-impl Oracle<'_> {
+impl View<'_> {
     pub(super) fn shows_row(&self, condition: &RowCondition, row: &Row) -> Result<bool, Misfit> {
         let scope = Scope::row(self.source, row);
         let shown = match condition {
@@ -103,20 +111,22 @@ impl Oracle<'_> {
                 };
                 match user {
                     Match::Group => equals_one(&cell, &data_type, &self.groups()),
-                    Match::Attribute(key) => equals_one(&cell, &data_type, &self.attribute(key.node.as_str())),
+                    Match::Attribute(key) => equals_one(&cell, &data_type, &self.me.attribute(key.node.as_str())),
+                    Match::Purpose => equals_one(&cell, &data_type, &self.me.purposes()),
                 }
             }
             RowCondition::Where(predicate) => self.value(predicate, &scope)?,
+            RowCondition::Time(window) => truth(self.is_within(*window, row)?),
+            RowCondition::Sample(percent) => {
+                let key = row_key(self.source, &self.source.row_key, row)?;
+                Cell::Boolean(self.masking()?.samples(ten_thousandths(&percent.node)?, &key))
+            }
         };
         Ok(shown == Cell::Boolean(true))
     }
 
     fn groups(&self) -> Vec<String> {
-        self.principal.groups.iter().map(|g| g.as_str().to_owned()).collect()
-    }
-
-    fn attribute(&self, key: &str) -> Vec<String> {
-        self.principal.attributes.get(key).into_iter().flatten().cloned().collect()
+        self.me.groups.iter().map(|g| g.as_str().to_owned()).collect()
     }
 
     pub(super) fn value(&self, predicate: &Predicate, scope: &Scope<'_>) -> Result<Cell, Misfit> {
@@ -174,12 +184,18 @@ impl Oracle<'_> {
 
     fn asked(&self, user: &UserCall, scope: &Scope<'_>) -> Result<Cell, Misfit> {
         Ok(match user {
-            UserCall::Username => Cell::Text(self.principal.id.name().to_owned()),
-            UserCall::Iam => Cell::Text(self.principal.id.iam().as_str().to_owned()),
-            UserCall::IsInGroups(groups) => Cell::Boolean(groups.iter().all(|g| self.principal.groups.contains(g))),
-            UserCall::HasAttribute(key, value) => Cell::Boolean(self.attribute(key.as_str()).contains(value)),
-            UserCall::AttributeValuesContains(key, v) => self.is_one_of(v, &self.attribute(key.as_str()), scope)?,
+            UserCall::Username => Cell::Text(self.me.name.clone()),
+            UserCall::Iam => Cell::Text(self.me.iam.clone()),
+            UserCall::IsInGroups(groups) => Cell::Boolean(groups.iter().all(|g| self.me.groups.contains(g))),
+            UserCall::HasAttribute(key, value) => Cell::Boolean(self.me.has_attribute(key.as_str(), value)),
+            UserCall::AttributeValuesContains(key, v) => self.is_one_of(v, &self.me.attribute(key.as_str()), scope)?,
             UserCall::GroupsContains(v) => self.is_one_of(v, &self.groups(), scope)?,
+            UserCall::PurposesContains(v) => self.is_one_of(v, &self.me.purposes(), scope)?,
+            UserCall::IsUsingPurpose(purpose) => Cell::Boolean(self.acts_under(purpose)),
+            UserCall::MaskedColumn => {
+                let column = scope.1.ok_or(Misfit::Broken)?;
+                scope.only(|c| c.name == *column)?.0
+            }
             UserCall::ColumnTagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.covers(t)))?.0,
             UserCall::ColumnReference(name) => scope.only(|c| c.name == *name)?.0,
         })
@@ -203,7 +219,7 @@ impl Oracle<'_> {
     fn ties(&self, lookup: &LookupQuery, scope: &Scope<'_>) -> Result<Vec<Cell>, Misfit> {
         let source = self.facts.sources.iter().find(|s| s.name == lookup.source.node).ok_or(Misfit::Broken)?;
         let nothing = Vec::new();
-        let inner = Scope(vec![Named { source, alias: lookup.alias.as_deref(), row: &nothing }]);
+        let inner = Scope(vec![Named { source, alias: lookup.alias.as_deref(), row: &nothing }], None);
         let conjuncts = match &lookup.filter {
             Some(Predicate::And(conjuncts)) => conjuncts.as_slice(),
             Some(one) => std::slice::from_ref(one),
@@ -242,7 +258,7 @@ impl Oracle<'_> {
 }
 
 /// AND: false if one is false, else NULL if one is NULL.
-fn all(cells: impl IntoIterator<Item = Result<Cell, Misfit>>) -> Result<Cell, Misfit> {
+pub(crate) fn all(cells: impl IntoIterator<Item = Result<Cell, Misfit>>) -> Result<Cell, Misfit> {
     let mut result = Some(true);
     for cell in cells {
         match known(&cell?)? {
@@ -255,7 +271,7 @@ fn all(cells: impl IntoIterator<Item = Result<Cell, Misfit>>) -> Result<Cell, Mi
     Ok(truth(result))
 }
 
-fn is_in(value: &Cell, list: &[Cell]) -> Result<Cell, Misfit> {
+pub(crate) fn is_in(value: &Cell, list: &[Cell]) -> Result<Cell, Misfit> {
     let answers = list.iter().map(|item| compare(Compare::Equal, value, item)).collect::<Result<Vec<_>, _>>()?;
     Ok(if answers.contains(&Some(true)) {
         Cell::Boolean(true)
@@ -265,7 +281,7 @@ fn is_in(value: &Cell, list: &[Cell]) -> Result<Cell, Misfit> {
 }
 
 /// Whether the value equals one of the texts when they are read as its type; those that cannot be are left out.
-fn equals_one(value: &Cell, data_type: &DataType, texts: &[String]) -> Cell {
+pub(crate) fn equals_one(value: &Cell, data_type: &DataType, texts: &[String]) -> Cell {
     is_in(value, &texts.iter().filter_map(|text| read(text, data_type)).collect::<Vec<_>>()).unwrap_or(Cell::Null)
 }
 
@@ -291,7 +307,7 @@ fn read(text: &str, data_type: &DataType) -> Option<Cell> {
     })
 }
 
-fn compare(op: Compare, left: &Cell, right: &Cell) -> Result<Option<bool>, Misfit> {
+pub(crate) fn compare(op: Compare, left: &Cell, right: &Cell) -> Result<Option<bool>, Misfit> {
     let Some(order) = order(left, right)? else { return Ok(None) };
     Ok(Some(match op {
         Compare::Equal => order.is_eq(),
@@ -340,7 +356,7 @@ fn float(cell: &Cell) -> Result<f64, Misfit> {
 }
 
 /// `%` is any text, `_` one character, a backslash takes the next character as it is.
-fn like(text: &str, pattern: &str) -> bool {
+pub(crate) fn like(text: &str, pattern: &str) -> bool {
     fn at(text: &[char], pattern: &[char]) -> bool {
         match pattern {
             [] => text.is_empty(),
@@ -352,9 +368,19 @@ fn like(text: &str, pattern: &str) -> bool {
     at(&text.chars().collect::<Vec<_>>(), &pattern.chars().collect::<Vec<_>>())
 }
 
-fn call(function: Function, args: &[Cell]) -> Result<Cell, Misfit> {
-    if function == Function::Coalesce {
-        return Ok(args.iter().find(|a| !a.is_null()).cloned().unwrap_or(Cell::Null));
+/// Ten-thousandths of the whole.
+fn ten_thousandths(percent: &str) -> Result<u16, Misfit> {
+    let (digits, scale) = parse_decimal(percent).ok_or(Misfit::Broken)?;
+    u16::try_from(digits * 100 / 10_i128.pow(scale)).map_err(|_| Misfit::Broken)
+}
+
+pub(crate) fn call(function: Function, args: &[Cell]) -> Result<Cell, Misfit> {
+    match (function, args) {
+        (Function::Coalesce, _) => return Ok(args.iter().find(|a| !a.is_null()).cloned().unwrap_or(Cell::Null)),
+        (Function::If, [condition, yes, no]) => {
+            return Ok(if known(condition)? == Some(true) { yes.clone() } else { no.clone() });
+        }
+        _ => {}
     }
     if args.iter().any(Cell::is_null) {
         return Ok(Cell::Null);
@@ -370,6 +396,31 @@ fn call(function: Function, args: &[Cell]) -> Result<Cell, Misfit> {
             let start = usize::try_from(start - 1).map_err(|_| Misfit::Broken)?;
             let count = usize::try_from(*count).map_err(|_| Misfit::Broken)?;
             Ok(Cell::Text(t.chars().skip(start).take(count).collect()))
+        }
+        (Function::Concat, texts) => {
+            let texts = texts.iter().map(|t| if let Cell::Text(t) = t { Ok(t.as_str()) } else { Err(Misfit::Broken) });
+            Ok(Cell::Text(texts.collect::<Result<String, _>>()?))
+        }
+        (Function::Left, [Cell::Text(t), Cell::Int(count)]) => {
+            let count = usize::try_from(*count).map_err(|_| Misfit::Broken)?;
+            Ok(Cell::Text(t.chars().take(count).collect()))
+        }
+        (Function::Right, [Cell::Text(t), Cell::Int(count)]) => {
+            let count = usize::try_from(*count).map_err(|_| Misfit::Broken)?;
+            let skipped = t.chars().count().saturating_sub(count);
+            Ok(Cell::Text(t.chars().skip(skipped).collect()))
+        }
+        (Function::Trim, [Cell::Text(t)]) => Ok(Cell::Text(t.trim_matches(' ').to_owned())),
+        (Function::RoundDown, [value, step]) => {
+            let to = match step {
+                Cell::Text(unit) => {
+                    RoundTo::Calendar(CalendarUnit::ALL.into_iter().find(|u| u.as_str() == unit).ok_or(Misfit::Broken)?)
+                }
+                Cell::Int(n) => RoundTo::Number(n.to_string()),
+                Cell::Decimal { unscaled, scale } => RoundTo::Number(decimal_text(*unscaled, *scale)),
+                _ => return Err(Misfit::Broken),
+            };
+            rounded(value, &to, &DataType::Int64)
         }
         _ => Err(Misfit::Broken),
     }

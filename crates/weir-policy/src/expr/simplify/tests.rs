@@ -1,9 +1,9 @@
+use super::super::Nothing;
 use super::*;
-use std::convert::Infallible;
 
 use weir_model::SourceId;
 
-type E = Expr<Infallible>;
+type E = Expr<Nothing>;
 
 fn column(id: u32) -> E {
     Expr::Column(ColumnId(id))

@@ -1,18 +1,20 @@
 //! From a tree of YAML to a policy.
 
+mod mask;
+
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 use std::str::FromStr;
 
-use weir_model::{InvalidName, SourceName, Tag, Value};
+use weir_model::{InvalidName, Permission, PrincipalId, PrincipalSet, SourceName, Tag};
 
 use super::node::{self, Content, Key, Node};
 use crate::ast::{
-    Action, At, Body, CalendarUnit, Cascade, Circumstance, Circumstances, Columns, Condition, MaskAction, Match,
-    MatchColumn, Merge, Method, Policy, Predicate, RoundTo, RowCondition, Rule, Scope, Statement, Subscribe,
-    Subscribers, Test,
+    Action, Ago, Approver, At, Body, Cascade, Circumstance, Circumstances, Condition, Match, MatchColumn, Merge,
+    Policy, Predicate, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow,
 };
 use crate::diagnostic::{Diagnostic, Span};
-use crate::language::cursor::{DEPTH_MAX, Read, date, invalid_value, number_value, short, timestamp, valid};
+use crate::language::cursor::{DEPTH_MAX, Read, short, valid};
 use crate::language::{DIAGNOSTICS_MAX, derived_key, lexer, predicate, print, value, words};
 
 /// The policies of a text, and what was wrong with the others.
@@ -105,6 +107,7 @@ fn expected(what: &str, node: &Node) -> Box<Diagnostic> {
     let found = match &node.content {
         Content::Scalar { text, .. } if text.is_empty() => "nothing".to_owned(),
         Content::Scalar { text, .. } => format!("`{}`", short(text)),
+        Content::List(items) if items.is_empty() => "an empty list".to_owned(),
         Content::List(_) => "a list".to_owned(),
         Content::Map(_) => "a mapping".to_owned(),
     };
@@ -150,6 +153,22 @@ fn truth(node: Option<Node>) -> Read<bool> {
     }
 }
 
+/// A number as it is written; what it must be is for the caller to say.
+fn number(node: &Node) -> Read<&str> {
+    match &node.content {
+        Content::Scalar { text, .. } => Ok(text),
+        Content::List(_) | Content::Map(_) => Err(expected("a number", node)),
+    }
+}
+
+fn permission(node: &Node) -> Read<Permission> {
+    value::permission(&text(node, "a permission")?.node, node.span)
+}
+
+fn person(node: &Node) -> Read<PrincipalId> {
+    name(node, "a user name").map(|person| person.node)
+}
+
 /// One or more.
 fn list<T>(node: Node, what: &str, read: impl FnMut(Node) -> Read<T>) -> Read<Vec<T>> {
     match node.content {
@@ -168,11 +187,16 @@ fn regex(node: &Node) -> Read<At<String>> {
 
 /// With the place of its key, or else of the whole.
 fn policy(node: Node, source: &str) -> Read<At<Policy>> {
-    let mut fields = Fields::new(node, "a policy, which is a mapping with `mask`, `rows` or `subscribe`")?;
+    let mut fields =
+        Fields::new(node, "a policy, which is a mapping with `mask`, `rows`, `limit_to_purposes` or `subscribe`")?;
     let key = fields.take("policy").map(|node| name(&node, "a policy key")).transpose()?;
     let title = match fields.take("title") {
         Some(node) => Some(value::title(&text(&node, "a title")?.node, node.span)?),
         None => None,
+    };
+    let priority = match fields.take("priority") {
+        Some(node) => value::priority(number(&node)?, node.span)?,
+        None => 0,
     };
     let staged = truth(fields.take("staged"))?;
     let body = match fields.take("subscribe") {
@@ -187,7 +211,7 @@ fn policy(node: Node, source: &str) -> Read<At<Policy>> {
         Some(key) => (key.node, key.span),
         None => (derived_key(&print::statement(&statement)), Some(whole)),
     };
-    Ok(At { node: Policy { key, title, staged, statement }, span })
+    Ok(At { node: Policy { key, title, staged, priority, statement }, span })
 }
 
 fn subscribe(node: Node, merge: Option<Node>) -> Read<Subscribe> {
@@ -197,19 +221,37 @@ fn subscribe(node: Node, merge: Option<Node>) -> Read<Subscribe> {
         Some(node) if is_word(&node, "require") => Merge::Require,
         Some(node) => return Err(expected_word("`share` or `require`", &["share", "require"], &node)),
     };
-    let who = if is_word(&node, "anyone") {
-        Subscribers::Anyone
-    } else if is_word(&node, "selected") {
-        Subscribers::Selected
-    } else if let Content::Scalar { .. } = node.content {
-        return Err(expected_word("`anyone`, `selected` or `{when: condition}`", &["anyone", "selected"], &node));
-    } else {
-        let mut fields = Fields::new(node, "`anyone`, `selected` or `{when: condition}`")?;
-        let when = condition(fields.require("when")?, 0)?;
-        fields.end()?;
-        Subscribers::When(when)
-    };
-    Ok(Subscribe { who, merge })
+    Ok(Subscribe { who: subscribers(node)?, merge })
+}
+
+fn subscribers(node: Node) -> Read<Subscribers> {
+    const WHAT: &str = "`anyone`, `selected`, `{when: condition}` or `{asking: […]}`";
+    if is_word(&node, "anyone") {
+        return Ok(Subscribers::Anyone);
+    }
+    if is_word(&node, "selected") {
+        return Ok(Subscribers::Selected);
+    }
+    if let Content::Scalar { .. } = node.content {
+        return Err(expected_word(WHAT, &["anyone", "selected"], &node));
+    }
+    let (key, node) = choice(node, WHAT, &["when", "asking"])?;
+    if key == "when" {
+        return condition(node, 0).map(Subscribers::When);
+    }
+    list(node, "those who approve", approver).map(Subscribers::Asking)
+}
+
+fn approver(node: Node) -> Read<Approver> {
+    const WHAT: &str = "`owner`, `{permission: name}` or `{user: name}`";
+    if is_word(&node, "owner") {
+        return Ok(Approver::Owner);
+    }
+    if let Content::Scalar { .. } = node.content {
+        return Err(expected_word(WHAT, &["owner"], &node));
+    }
+    let (key, node) = choice(node, WHAT, &["permission", "user"])?;
+    if key == "user" { person(&node).map(Approver::Person) } else { permission(&node).map(Approver::Holder) }
 }
 
 fn cascade(fields: &mut Fields, source: &str) -> Read<Cascade> {
@@ -227,7 +269,7 @@ fn cascade(fields: &mut Fields, source: &str) -> Read<Cascade> {
         let mut inner = Fields::new(node, "a rule, which is a mapping with `mask` or `rows`, and `for`")?;
         let next = rule(&mut inner, source)?;
         inner.end()?;
-        let same = |rule: &Rule| matches!(rule.action, Action::Mask(_)) == matches!(next.node.action, Action::Mask(_));
+        let same = |rule: &Rule| discriminant(&rule.action) == discriminant(&next.node.action);
         if !rules.iter().all(same) {
             return Err(Box::new(value::mixed_actions(next.span.unwrap_or_default())));
         }
@@ -238,17 +280,27 @@ fn cascade(fields: &mut Fields, source: &str) -> Read<Cascade> {
 
 fn rule(fields: &mut Fields, source: &str) -> Read<At<Rule>> {
     let span = fields.first;
-    let action = match (fields.take("mask"), fields.take("rows")) {
-        (Some(_), Some(rows)) => return Err(Box::new(value::mixed_actions(rows.span))),
-        (Some(node), None) => Action::Mask(mask(node, source)?),
-        (None, Some(node)) => Action::ShowRows(rows(node, source)?),
-        (None, None) => {
+    let action = match (fields.take("mask"), fields.take("rows"), fields.take("limit_to_purposes")) {
+        (Some(_), Some(node), _) | (Some(_), None, Some(node)) | (None, Some(_), Some(node)) => {
+            return Err(Box::new(value::mixed_actions(node.span)));
+        }
+        (Some(node), None, None) => Action::Mask(mask::mask(node, source)?),
+        (None, Some(node), None) => Action::ShowRows(rows(node, source)?),
+        (None, None, Some(node)) => {
+            Action::LimitToPurposes(list(node, "purpose names", |node| name(&node, "a purpose name"))?)
+        }
+        (None, None, None) => {
             fields.unknown()?;
             let error = Diagnostic::error("policy::missing-key", "it is not said what to do").at(span);
-            return Err(Box::new(error.help("write `mask`, `rows` or `subscribe`")));
+            return Err(Box::new(error.help("write `mask`, `rows`, `limit_to_purposes` or `subscribe`")));
         }
     };
-    let scope = scope(fields.require("for")?)?;
+    let whom = fields.require("for")?;
+    let place = whom.span;
+    let scope = scope(whom)?;
+    if let (Action::LimitToPurposes(_), Scope::Who(_)) = (&action, &scope) {
+        return Err(Box::new(value::inclusive_limit(place)));
+    }
     Ok(At::new(Rule { action, scope }, span))
 }
 
@@ -283,168 +335,37 @@ fn choice(node: Node, what: &str, keys: &[&'static str]) -> Read<(&'static str, 
     Err(Box::new(Diagnostic::error("policy::unexpected", format!("expected {what}, found nothing")).at(fields.span)))
 }
 
-fn mask(node: Node, source: &str) -> Read<MaskAction> {
-    let mut fields = Fields::new(node, "a mask, which is a mapping with `columns` and `using`")?;
-    let columns = columns(fields.require("columns")?)?;
-    let using = fields.require("using")?;
-    let method = At::new(method(&using)?, using.span);
-    let when = fields.take("where").map(|node| condition_of_rows(&node, source)).transpose()?;
-    fields.end()?;
-    Ok(MaskAction { columns, method, when })
-}
-
-fn columns(node: Node) -> Read<Columns> {
-    let what = "a list of column names, `{tagged: tag}`, `{named_like: regex}`, `any-tag`, `no-tags` or `all`";
-    for (word, columns) in [("any-tag", Columns::AnyTag), ("no-tags", Columns::NoTags), ("all", Columns::All)] {
-        if is_word(&node, word) {
-            return Ok(columns);
-        }
-    }
-    match node.content {
-        Content::Scalar { ref text, .. } => {
-            let mut error = expected_word(what, &["any-tag", "no-tags", "all"], &node);
-            error.help.get_or_insert_with(|| format!("one column is a list too: `[{}]`", short(text)));
-            Err(error)
-        }
-        Content::List(_) => Ok(Columns::Named(list(node, "column names", |node| name(&node, "a column name"))?)),
-        Content::Map(_) => {
-            let mut fields = Fields::new(node, what)?;
-            let columns = match fields.take("tagged") {
-                Some(node) => Columns::Tagged(name(&node, "a tag")?),
-                None => {
-                    let pattern = regex(&fields.require("named_like")?)?;
-                    Columns::NamedLike { pattern, case_insensitive: truth(fields.take("case_insensitive"))? }
-                }
-            };
-            fields.end()?;
-            Ok(columns)
-        }
-    }
-}
-
-fn method(node: &Node) -> Read<Method> {
-    const WHAT: &str = "`hash`, `null`, `{constant: value}`, `{round: to}` or `{regex: {pattern: …, replacement: …}}`";
-    match &node.content {
-        Content::Scalar { text, .. } if text == "hash" => Ok(Method::Hash),
-        Content::Scalar { text, .. } if text == "null" => Ok(Method::Null),
-        Content::Scalar { .. } => Err(expected_word(WHAT, &["hash", "null"], node)),
-        Content::List(_) => Err(expected(WHAT, node)),
-        Content::Map(fields) => {
-            let known = ["constant", "round", "regex"];
-            let [(key, inner)] = fields.as_slice() else { return Err(expected(WHAT, node)) };
-            match key.name.as_str() {
-                "constant" => constant(inner).map(Method::Constant),
-                "round" => round(inner).map(Method::Round),
-                "regex" => regex_method(inner),
-                _ => Err(Box::new(unknown_key(key, &known))),
-            }
-        }
-    }
-}
-
-fn constant(node: &Node) -> Read<Value> {
-    match &node.content {
-        Content::Scalar { text, plain: false } => Ok(Value::Text(text.clone())),
-        Content::Scalar { text, plain: true } => plain_constant(text, node.span),
-        Content::List(_) => Err(expected("a value", node)),
-        Content::Map(fields) => {
-            let [(key, inner)] = fields.as_slice() else { return Err(expected("a value", node)) };
-            let text = text(inner, "a text in quotes")?.node;
-            match key.name.as_str() {
-                "date" => date(&text).ok_or_else(|| invalid_value("date", &text, "2024-12-31", inner.span)),
-                "timestamp" => {
-                    let right = "2024-12-31 23:59:59.5";
-                    timestamp(&text).ok_or_else(|| invalid_value("timestamp", &text, right, inner.span))
-                }
-                _ => Err(Box::new(unknown_key(key, &["date", "timestamp"]))),
-            }
-        }
-    }
-}
-
-/// What readers of YAML disagree about is not guessed.
-fn plain_constant(text: &str, span: Span) -> Read<Value> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let octal = digits.starts_with('0') && digits.chars().nth(1).is_some_and(|c| c.is_ascii_digit());
-    if lexer::number_len(text) == text.len() && !text.is_empty() && !octal {
-        return Ok(number_value(text));
-    }
-    let ambiguous = ["", "~", "yes", "no", "on", "off", "y", "n"];
-    if ambiguous.contains(&text.to_ascii_lowercase().as_str())
-        || text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-    {
-        let message = format!("`{}` may be a text or something else", short(text));
-        let error = Diagnostic::error("policy::invalid-value", message).at(span);
-        return Err(Box::new(error.help(format!("write it in quotes if it is a text: `\"{}\"`", short(text)))));
-    }
-    Ok(match text {
-        "null" => Value::Null,
-        "true" => Value::Boolean(true),
-        "false" => Value::Boolean(false),
-        _ => Value::Text(text.to_owned()),
-    })
-}
-
-fn round(node: &Node) -> Read<RoundTo> {
-    let what = "a number, or `hour`, `day`, `week`, `month`, `quarter` or `year`";
-    let Content::Scalar { text, .. } = &node.content else { return Err(expected(what, node)) };
-    if let Some(unit) = CalendarUnit::ALL.into_iter().find(|unit| unit.as_str() == text) {
-        return Ok(RoundTo::Calendar(unit));
-    }
-    if text.is_empty() || lexer::number_len(text) != text.len() {
-        return Err(expected_word(what, &CalendarUnit::ALL.map(CalendarUnit::as_str), node));
-    }
-    value::check_bucket(text, node.span)?;
-    Ok(RoundTo::Number(text.clone()))
-}
-
-fn regex_method(node: &Node) -> Read<Method> {
-    let Content::Map(fields) = &node.content else {
-        return Err(expected("a mapping with `pattern` and `replacement`", node));
-    };
-    let known = ["pattern", "replacement", "case_insensitive", "global"];
-    if let Some((key, _)) = fields.iter().find(|(key, _)| !known.contains(&key.name.as_str())) {
-        return Err(Box::new(unknown_key(key, &known)));
-    }
-    let field = |name: &str| fields.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
-    let required = |name: &str| {
-        let message = format!("the key `{name}` is missing");
-        field(name).ok_or_else(|| Box::new(Diagnostic::error("policy::missing-key", message).at(node.span)))
-    };
-    let flag = |name: &str| match field(name) {
-        None => Ok(false),
-        Some(node) if is_word(node, "true") => Ok(true),
-        Some(node) if is_word(node, "false") => Ok(false),
-        Some(node) => Err(expected("`true` or `false`", node)),
-    };
-    Ok(Method::Regex {
-        pattern: regex(required("pattern")?)?.node,
-        replacement: text(required("replacement")?, "a replacement, in quotes if it is empty")?.node,
-        case_insensitive: flag("case_insensitive")?,
-        global: flag("global")?,
-    })
-}
-
 fn rows(node: Node, source: &str) -> Read<RowCondition> {
-    let mut fields = Fields::new(node, "a mapping with `match` and `column`, or with `where`")?;
-    if let Some(node) = fields.take("where") {
-        let condition = condition_of_rows(&node, source)?;
-        fields.known.extend(["match", "column"]);
+    let what = "a mapping with `match` and `column`, or with `where`, `newer_than`, `older_than` or `sample`";
+    let mut fields = Fields::new(node, what)?;
+    for alone in ["where", "newer_than", "older_than", "sample"] {
+        let Some(node) = fields.take(alone) else { continue };
         if let Some((key, _)) = fields.fields.first() {
-            let error = Diagnostic::error("policy::unexpected", "`where` stands alone").at(key.span);
-            return Err(Box::new(error.help("say all of it in the predicate, or write two policies")));
+            let error = Diagnostic::error("policy::unexpected", format!("`{alone}` stands alone")).at(key.span);
+            let help = if alone == "where" { "say all of it in the predicate, or write two" } else { "write two" };
+            return Err(Box::new(error.help(format!("{help} policies"))));
         }
-        return Ok(RowCondition::Where(condition));
+        return match alone {
+            "where" => condition_of_rows(&node, source).map(RowCondition::Where),
+            "sample" => {
+                let percent = number(&node)?;
+                value::check_percentage(percent, false, node.span)?;
+                Ok(RowCondition::Sample(At::new(percent.to_owned(), node.span)))
+            }
+            _ => Ok(RowCondition::Time(TimeWindow { newer: alone == "newer_than", ago: ago(node)? })),
+        };
     }
     let user = fields.require("match")?;
     let column = fields.require("column")?;
     fields.end()?;
     let user = if is_word(&user, "group") {
         Match::Group
+    } else if is_word(&user, "purpose") {
+        Match::Purpose
     } else if let Content::Scalar { .. } = user.content {
-        return Err(expected_word("`group` or `{attribute: key}`", &["group"], &user));
+        return Err(expected_word("`group`, `purpose` or `{attribute: key}`", &["group", "purpose"], &user));
     } else {
-        let (_, key) = choice(user, "`group` or `{attribute: key}`", &["attribute"])?;
+        let (_, key) = choice(user, "`group`, `purpose` or `{attribute: key}`", &["attribute"])?;
         Match::Attribute(name(&key, "an attribute key")?)
     };
     let column = match column.content {
@@ -457,6 +378,15 @@ fn rows(node: Node, source: &str) -> Read<RowCondition> {
         }
     };
     Ok(RowCondition::Match { user, column })
+}
+
+fn ago(node: Node) -> Read<Ago> {
+    const WHAT: &str = "`{minutes: …}`, `{hours: …}`, `{days: …}`, `{months: …}` or `{years: …}`";
+    let (key, node) = choice(node, WHAT, &TimeUnit::ALL.map(value::plural))?;
+    let Some(unit) = TimeUnit::ALL.into_iter().find(|unit| value::plural(*unit) == key) else {
+        return Err(expected(WHAT, &node));
+    };
+    Ok(Ago { amount: value::whole(number(&node)?, 1, node.span)?, unit })
 }
 
 /// A predicate in a scalar. Its parts are pointed at where the scalar stands in the text as it is meant; else the
@@ -477,15 +407,15 @@ fn condition_of_rows(node: &Node, source: &str) -> Read<Predicate> {
 }
 
 fn condition(node: Node, depth: usize) -> Read<Condition> {
-    const WHAT: &str =
-        "`{group: name}`, `{attribute: {key: …, value: …}}`, `owner`, `{purpose: name}`, `{any: […]}` or `{all: […]}`";
+    const WHAT: &str = "`{group: name}`, `{attribute: {key: …, value: …}}`, `owner`, `{purpose: name}`, \
+                        `{permission: name}`, `{any: […]}` or `{all: […]}`";
     if is_word(&node, "owner") {
         return Ok(Condition::Test(Test::Owner));
     }
     if let Content::Scalar { .. } = node.content {
         return Err(expected_word(WHAT, &["owner"], &node));
     }
-    let (key, node) = choice(node, WHAT, &["group", "attribute", "purpose", "any", "all"])?;
+    let (key, node) = choice(node, WHAT, &["group", "attribute", "purpose", "permission", "any", "all"])?;
     if depth > DEPTH_MAX && matches!(key, "any" | "all") {
         let message = format!("this is nested more than {DEPTH_MAX} deep");
         return Err(Box::new(Diagnostic::error("policy::too-deep", message).at(node.span).label("one level too many")));
@@ -494,6 +424,7 @@ fn condition(node: Node, depth: usize) -> Read<Condition> {
         "any" => value::any_of(list(node, "conditions", |node| condition(node, depth + 1))?),
         "all" => value::all_of(list(node, "conditions", |node| condition(node, depth + 1))?),
         "group" => Condition::Test(Test::MemberOf(name(&node, "a group name")?)),
+        "permission" => Condition::Test(Test::Permitted(permission(&node)?)),
         "purpose" => Condition::Test(Test::UnderPurpose(name(&node, "a purpose")?)),
         _ => {
             let mut fields = Fields::new(node, "a mapping with `key` and `value`")?;
@@ -523,17 +454,41 @@ fn circumstances(node: Node) -> Read<Circumstances> {
 }
 
 fn circumstance(node: Node) -> Read<Circumstance> {
-    let what = "`{source_tagged: tag}`, `{column_tagged: tag}` or `{column_named_like: regex}`";
-    let mut fields = Fields::new(node, what)?;
+    const WHAT: &str = "`{source_tagged: tag}`, `{column_tagged: tag}`, `{column_named_like: regex}`, `no-tags`, \
+                        `any-tag`, `{in_schema: name}`, `{owned_by: …}` or `chosen-by-owner`";
+    let words = [
+        ("no-tags", Circumstance::NoTags),
+        ("any-tag", Circumstance::AnyTag),
+        ("chosen-by-owner", Circumstance::ChosenByOwner),
+    ];
+    if let Content::Scalar { .. } = node.content {
+        let known = words.each_ref().map(|(word, _)| *word);
+        let meant = words.into_iter().find(|(word, _)| is_word(&node, word));
+        return meant.map(|(_, meant)| meant).ok_or_else(|| expected_word(WHAT, &known, &node));
+    }
+    let mut fields = Fields::new(node, WHAT)?;
     let tag = |node: Node| name::<Tag>(&node, "a tag");
     let circumstance = if let Some(node) = fields.take("source_tagged") {
         Circumstance::SourceTagged(tag(node)?)
     } else if let Some(node) = fields.take("column_tagged") {
         Circumstance::ColumnTagged(tag(node)?)
+    } else if let Some(node) = fields.take("in_schema") {
+        Circumstance::InSchema(value::schema(&text(&node, "a schema name")?.node, node.span)?)
+    } else if let Some(node) = fields.take("owned_by") {
+        Circumstance::OwnedBy(owner(node)?)
     } else {
         let pattern = regex(&fields.require("column_named_like")?)?;
         Circumstance::ColumnNamedLike { pattern, case_insensitive: truth(fields.take("case_insensitive"))? }
     };
     fields.end()?;
     Ok(circumstance)
+}
+
+fn owner(node: Node) -> Read<PrincipalSet> {
+    let (key, node) = choice(node, "`{user: name}` or `{group: name}`", &["user", "group"])?;
+    if key == "user" {
+        person(&node).map(PrincipalSet::User)
+    } else {
+        Ok(PrincipalSet::Group(name(&node, "a group name")?.node))
+    }
 }

@@ -1,12 +1,12 @@
 //! From a policy to YAML.
 
-use weir_model::Value;
+use weir_model::{PrincipalSet, Value};
 
 use crate::ast::{
-    Action, Body, Circumstance, Circumstances, Columns, Condition, MaskAction, Match, MatchColumn, Merge, Method,
-    Policy, RoundTo, RowCondition, Rule, Scope, Subscribers, Test,
+    Action, Approver, Body, Circumstance, Circumstances, Columns, Condition, MaskAction, Match, MatchColumn, Merge,
+    Method, Policy, Randomized, RoundTo, RowCondition, Rule, Scope, Subscribers, Test, TimeWindow,
 };
-use crate::language::print;
+use crate::language::{print, value};
 
 /// Longest line that a list or mapping is written on, in characters.
 const LINE_CHARS_MAX: usize = 100;
@@ -21,6 +21,9 @@ enum Yaml {
 pub(crate) fn policy(policy: &Policy) -> String {
     let mut fields = vec![("policy", text(policy.key.as_str()))];
     fields.extend(policy.title.as_ref().map(|title| ("title", text(title))));
+    if policy.priority != 0 {
+        fields.push(("priority", word(&policy.priority.to_string())));
+    }
     if policy.staged {
         fields.push(("staged", word("true")));
     }
@@ -30,6 +33,7 @@ pub(crate) fn policy(policy: &Policy) -> String {
                 Subscribers::Anyone => word("anyone"),
                 Subscribers::Selected => word("selected"),
                 Subscribers::When(condition) => Yaml::Map(vec![("when", self::condition(condition))]),
+                Subscribers::Asking(approvers) => Yaml::Map(vec![("asking", list(approvers, approver))]),
             };
             fields.push(("subscribe", who));
             match subscribe.merge {
@@ -58,10 +62,21 @@ pub(crate) fn policy(policy: &Policy) -> String {
     out
 }
 
+fn approver(approver: &Approver) -> Yaml {
+    Yaml::Map(vec![match approver {
+        Approver::Owner => return word("owner"),
+        Approver::Holder(permission) => ("permission", word(permission.as_str())),
+        Approver::Person(id) => ("user", text(&id.to_string())),
+    }])
+}
+
 fn rule(rule: &Rule) -> Vec<(&'static str, Yaml)> {
     let action = match &rule.action {
         Action::Mask(mask) => ("mask", self::mask(mask)),
         Action::ShowRows(rows) => ("rows", self::rows(rows)),
+        Action::LimitToPurposes(purposes) => {
+            ("limit_to_purposes", list(purposes, |purpose| text(purpose.node.as_str())))
+        }
     };
     let scope = match &rule.scope {
         Scope::Everyone => word("everyone"),
@@ -92,18 +107,37 @@ fn mask(mask: &MaskAction) -> Yaml {
             regex.extend(global.then(|| ("global", word("true"))));
             Yaml::Map(vec![("regex", Yaml::Map(regex))])
         }
+        Method::Reversible => word("reversible"),
+        Method::FormatPreserving => word("format-preserving"),
+        Method::KAnonymous(least) => Yaml::Map(vec![("k_anonymous", word(&least.to_string()))]),
+        Method::Randomized(randomized) => Yaml::Map(vec![("randomized", self::randomized(randomized))]),
+        Method::Custom(expression) => Yaml::Map(vec![("custom", text(&print::predicate(expression)))]),
     };
     let mut fields = vec![("columns", columns), ("using", using)];
     fields.extend(mask.when.as_ref().map(|when| ("where", text(&print::predicate(when)))));
     Yaml::Map(fields)
 }
 
+fn randomized(randomized: &Randomized) -> Yaml {
+    Yaml::Map(match randomized {
+        Randomized::Replaced { percent, by } => vec![("replace", word(percent)), ("by", list(by, constant))],
+        Randomized::Within(distance) => vec![("within", word(distance))],
+        Randomized::WithinDays(days) => vec![("within_days", word(&days.to_string()))],
+    })
+}
+
 fn rows(rows: &RowCondition) -> Yaml {
     match rows {
         RowCondition::Where(predicate) => Yaml::Map(vec![("where", text(&print::predicate(predicate)))]),
+        RowCondition::Time(TimeWindow { newer, ago }) => {
+            let ago = Yaml::Map(vec![(value::plural(ago.unit), word(&ago.amount.to_string()))]);
+            Yaml::Map(vec![(if *newer { "newer_than" } else { "older_than" }, ago)])
+        }
+        RowCondition::Sample(percent) => Yaml::Map(vec![("sample", word(&percent.node))]),
         RowCondition::Match { user, column } => {
             let user = match user {
                 Match::Group => word("group"),
+                Match::Purpose => word("purpose"),
                 Match::Attribute(key) => Yaml::Map(vec![("attribute", text(key.node.as_str()))]),
             };
             let column = match column {
@@ -122,6 +156,7 @@ fn condition(condition: &Condition) -> Yaml {
         Condition::Test(Test::Owner) => return word("owner"),
         Condition::Test(Test::MemberOf(group)) => ("group", text(group.node.as_str())),
         Condition::Test(Test::UnderPurpose(purpose)) => ("purpose", text(purpose.node.as_str())),
+        Condition::Test(Test::Permitted(permission)) => ("permission", word(permission.as_str())),
         Condition::Test(Test::HasAttribute { key, value }) => {
             ("attribute", Yaml::Map(vec![("key", text(key.node.as_str())), ("value", text(value))]))
         }
@@ -135,6 +170,17 @@ fn circumstance(circumstance: &Circumstance) -> Yaml {
         Circumstance::ColumnNamedLike { pattern, case_insensitive } => {
             named_like("column_named_like", &pattern.node, *case_insensitive)
         }
+        Circumstance::NoTags => word("no-tags"),
+        Circumstance::AnyTag => word("any-tag"),
+        Circumstance::InSchema(schema) => Yaml::Map(vec![("in_schema", text(&schema.node))]),
+        Circumstance::OwnedBy(owner) => {
+            let owner = match owner {
+                PrincipalSet::User(id) => ("user", text(&id.to_string())),
+                PrincipalSet::Group(group) => ("group", text(group.as_str())),
+            };
+            Yaml::Map(vec![("owned_by", Yaml::Map(vec![owner]))])
+        }
+        Circumstance::ChosenByOwner => word("chosen-by-owner"),
     }
 }
 

@@ -21,6 +21,8 @@ fn source(id: u32, name: &str, columns: &[(&str, DataType)]) -> DataSource {
         tags: BTreeSet::new(),
         owners: BTreeSet::new(),
         columns: columns.collect(),
+        row_key: Vec::new(),
+        event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/d"), partitions: Vec::new() },
     }
 }
@@ -59,7 +61,7 @@ fn sources() -> Vec<DataSource> {
 
 fn bind(text: &str) -> Result<Bound, Misfit> {
     let sources = sources();
-    truth(&parse_predicate(text).unwrap(), &sources[0], &Catalog::new(&sources))
+    truth(&parse_predicate(text).unwrap(), &sources[0], &Catalog::new(&sources, &[], &BTreeSet::new()))
 }
 
 fn bound(text: &str) -> Bound {
@@ -214,5 +216,8 @@ fn deep_conditions_are_refused_without_overflowing_the_stack() {
         predicate = Predicate::Not(Box::new(predicate));
     }
     let sources = sources();
-    assert!(matches!(truth(&predicate, &sources[0], &Catalog::new(&sources)), Err(Misfit::Wrong(_))));
+    assert!(matches!(
+        truth(&predicate, &sources[0], &Catalog::new(&sources, &[], &BTreeSet::new())),
+        Err(Misfit::Wrong(_))
+    ));
 }

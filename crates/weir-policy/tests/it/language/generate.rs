@@ -1,10 +1,13 @@
 //! Seeded policies and nonsense.
 
-use weir_model::{AttributeKey, ColumnName, GroupName, PolicyKey, PurposeName, SourceName, Tag, Value};
+use weir_model::{
+    AttributeKey, ColumnName, GroupName, IamId, Permission, PolicyKey, PrincipalId, PrincipalSet, PurposeName,
+    SourceName, Tag, Value,
+};
 use weir_policy::ast::{
-    Action, Body, CalendarUnit, Cascade, Circumstance, Circumstances, ColumnRef, Columns, Condition, LookupQuery,
-    MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, RoundTo, RowCondition, Rule, Scope, Statement,
-    Subscribe, Subscribers, Test, UserCall,
+    Action, Ago, Approver, Body, CalendarUnit, Cascade, Circumstance, Circumstances, ColumnRef, Columns, Condition,
+    LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition,
+    Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 use weir_policy::{Compare, Function};
 
@@ -104,6 +107,15 @@ const NAMES: &[&str] = &[
     "select",
     "is",
     "🦀",
+    "priority",
+    "within",
+    "days",
+    "s",
+    "left",
+    "if",
+    "owned",
+    "chosen",
+    "okta:jane",
 ];
 
 fn name(random: &mut Random) -> String {
@@ -136,6 +148,15 @@ fn key(random: &mut Random) -> AttributeKey {
     AttributeKey::new(dotted(random)).unwrap()
 }
 
+fn purpose(random: &mut Random) -> PurposeName {
+    PurposeName::new(dotted(random)).unwrap()
+}
+
+fn person(random: &mut Random) -> PrincipalId {
+    let iam = if random.flip() { IamId::builtin() } else { IamId::new(name(random).replace(':', "")).unwrap() };
+    PrincipalId::new(iam, if random.flip() { dotted(random) } else { name(random) }).unwrap()
+}
+
 fn source(random: &mut Random) -> SourceName {
     SourceName::new(part(random), part(random)).unwrap()
 }
@@ -157,6 +178,8 @@ fn text(random: &mut Random) -> String {
         "null",
         "5",
         "FRANCE",
+        "US.*",
+        "*",
     ];
     if random.flip() { (*random.pick(&odd)).to_owned() } else { name(random) + *random.pick(&odd) }
 }
@@ -187,6 +210,7 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
         key: PolicyKey::new(if random.flip() { dotted(random) } else { name(random) }).unwrap(),
         title: random.some(|random| text(random).chars().filter(|c| !c.is_control()).collect()),
         staged: random.flip(),
+        priority: if random.flip() { 0 } else { *random.pick(&[5, -1, i32::MIN, i32::MAX]) },
         statement,
     };
     if random.below(4) > 0 {
@@ -199,12 +223,18 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
 
 fn body(random: &mut Random) -> Body {
     if random.below(5) == 0 {
-        let who = match random.below(4) {
+        let who = match random.below(6) {
             0 => Subscribers::Anyone,
             1 => Subscribers::Selected,
+            2 | 3 => Subscribers::Asking(random.several(1, approver)),
             _ => Subscribers::When(condition(random, 3)),
         };
         return Body::Subscribe(Subscribe { who, merge: if random.flip() { Merge::Share } else { Merge::Require } });
+    }
+    if random.below(8) == 0 {
+        let action = Action::LimitToPurposes(random.several(1, |random| purpose(random).into()));
+        let scope = if random.flip() { Scope::Everyone } else { Scope::EveryoneExcept(condition(random, 3)) };
+        return Body::Data(Cascade { rules: vec![Rule { action, scope }] });
     }
     let masks = random.flip();
     let mut rules: Vec<Rule> = Vec::new();
@@ -225,13 +255,34 @@ fn action(random: &mut Random, mask: bool) -> Action {
         let when = if random.below(3) == 0 { Some(predicate(random, 3)) } else { None };
         return Action::Mask(MaskAction { columns: columns(random), method: method(random).into(), when });
     }
-    if random.flip() {
-        return Action::ShowRows(RowCondition::Where(predicate(random, 4)));
+    Action::ShowRows(match random.below(8) {
+        0..=2 => RowCondition::Where(predicate(random, 4)),
+        3 | 4 => RowCondition::Time(TimeWindow { newer: random.flip(), ago: ago(random) }),
+        5 => RowCondition::Sample((*random.pick(&["25", "0.5", "99.999", "007", "1.0"])).to_owned().into()),
+        _ => {
+            let user = match random.below(3) {
+                0 => Match::Group,
+                1 => Match::Purpose,
+                _ => Match::Attribute(key(random).into()),
+            };
+            let named = random.flip();
+            let column =
+                if named { MatchColumn::Named(column(random).into()) } else { MatchColumn::Tagged(tag(random).into()) };
+            RowCondition::Match { user, column }
+        }
+    })
+}
+
+fn ago(random: &mut Random) -> Ago {
+    Ago { amount: *random.pick(&[1, 2, 30, u32::MAX]), unit: *random.pick(&TimeUnit::ALL) }
+}
+
+fn approver(random: &mut Random) -> Approver {
+    match random.below(3) {
+        0 => Approver::Owner,
+        1 => Approver::Holder(*random.pick(&Permission::ALL)),
+        _ => Approver::Person(person(random)),
     }
-    let user = if random.flip() { Match::Group } else { Match::Attribute(key(random).into()) };
-    let column =
-        if random.flip() { MatchColumn::Named(column(random).into()) } else { MatchColumn::Tagged(tag(random).into()) };
-    Action::ShowRows(RowCondition::Match { user, column })
 }
 
 fn columns(random: &mut Random) -> Columns {
@@ -246,7 +297,7 @@ fn columns(random: &mut Random) -> Columns {
 }
 
 fn method(random: &mut Random) -> Method {
-    match random.below(6) {
+    match random.below(12) {
         0 => Method::Null,
         1 => Method::Constant(value(random)),
         2 => Method::Round(RoundTo::Number((*random.pick(&["100", "0.25", "1.0", "007"])).to_owned())),
@@ -257,6 +308,18 @@ fn method(random: &mut Random) -> Method {
             case_insensitive: random.flip(),
             global: random.flip(),
         },
+        5 => Method::Reversible,
+        6 => Method::FormatPreserving,
+        7 => Method::KAnonymous(*random.pick(&[2, 5, u32::MAX])),
+        8 | 9 => Method::Randomized(match random.below(3) {
+            0 => Randomized::Within((*random.pick(&["5", "0.25", "007.0"])).to_owned()),
+            1 => Randomized::WithinDays(*random.pick(&[1, 7, u32::MAX])),
+            _ => Randomized::Replaced {
+                percent: (*random.pick(&["20", "0.5", "100", "100.00", "007"])).to_owned(),
+                by: random.several(1, value),
+            },
+        }),
+        10 => Method::Custom(Box::new(predicate(random, 3))),
         _ => Method::Hash,
     }
 }
@@ -264,10 +327,11 @@ fn method(random: &mut Random) -> Method {
 fn condition(random: &mut Random, depth: usize) -> Condition {
     let kind = if depth == 0 { 2 } else { random.below(4) };
     if kind >= 2 {
-        return Condition::Test(match random.below(4) {
+        return Condition::Test(match random.below(5) {
             0 => Test::HasAttribute { key: key(random).into(), value: text(random) },
             1 => Test::Owner,
-            2 => Test::UnderPurpose(PurposeName::new(dotted(random)).unwrap().into()),
+            2 => Test::UnderPurpose(purpose(random).into()),
+            3 => Test::Permitted(*random.pick(&Permission::ALL)),
             _ => Test::MemberOf(group(random).into()),
         });
     }
@@ -294,9 +358,15 @@ fn circumstances(random: &mut Random) -> Circumstances {
 }
 
 fn circumstance(random: &mut Random) -> Circumstance {
-    match random.below(3) {
+    match random.below(9) {
         0 => Circumstance::SourceTagged(tag(random).into()),
         1 => Circumstance::ColumnTagged(tag(random).into()),
+        2 => Circumstance::NoTags,
+        3 => Circumstance::AnyTag,
+        4 => Circumstance::InSchema(part(random).into()),
+        5 => Circumstance::OwnedBy(PrincipalSet::User(person(random))),
+        6 => Circumstance::OwnedBy(PrincipalSet::Group(group(random))),
+        7 => Circumstance::ChosenByOwner,
         _ => Circumstance::ColumnNamedLike { pattern: regex(random).into(), case_insensitive: random.flip() },
     }
 }
@@ -355,17 +425,13 @@ fn lookup(random: &mut Random, key: Option<Predicate>, depth: usize) -> LookupQu
 
 fn call(random: &mut Random, depth: usize) -> Predicate {
     let function = *random.pick(&Function::ALL);
-    let count = match function {
-        Function::Lower | Function::Upper | Function::Length => 1,
-        Function::StartsWith => 2,
-        Function::Substring => 3,
-        Function::Coalesce => 1 + random.below(3),
-    };
+    // How many each takes is not for the reader to judge.
+    let count = 1 + random.below(3);
     Predicate::Call { function, args: (0..count).map(|_| predicate(random, depth - 1)).collect() }
 }
 
 fn user_call(random: &mut Random, depth: usize) -> UserCall {
-    match random.below(8) {
+    match random.below(12) {
         0 => UserCall::Username,
         1 => UserCall::Iam,
         2 => UserCall::HasAttribute(key(random), text(random)),
@@ -373,6 +439,9 @@ fn user_call(random: &mut Random, depth: usize) -> UserCall {
         4 => UserCall::GroupsContains(Box::new(predicate(random, depth - 1))),
         5 => UserCall::ColumnTagged(tag(random)),
         6 => UserCall::ColumnReference(column(random)),
+        7 => UserCall::PurposesContains(Box::new(predicate(random, depth - 1))),
+        8 => UserCall::IsUsingPurpose(purpose(random)),
+        9 | 10 => UserCall::MaskedColumn,
         _ => UserCall::IsInGroups(random.several(1, group)),
     }
 }
@@ -438,6 +507,17 @@ pub(crate) fn tokens(random: &mut Random) -> String {
         "tagged",
         "regex",
         "replaced",
+        "custom",
+        "function",
+        "within",
+        "days",
+        "limit",
+        "usage",
+        "to",
+        "purpose(s)",
+        "owned",
+        "by",
+        "priority",
         "with",
         "mask:",
         "- ",

@@ -1,0 +1,163 @@
+//! Row keys, event times, choices of policies and leave to act as others.
+
+use std::collections::BTreeSet;
+
+use weir_model::{ColumnId, ColumnName, DataType, Epoch, Impersonation, PrincipalSet};
+use weir_policy::ast::Subscribers;
+use weir_store::{Change, NewColumn, NewSource, Store};
+
+use crate::{group, open, person, policy_key, refused, source, source_id, subscription, table, user};
+
+fn column(name: &str) -> ColumnName {
+    ColumnName::new(name).unwrap()
+}
+
+/// With columns a bigint, b text, d date, t timestamp.
+fn wide(name: &str) -> NewSource {
+    let Change::AddSource(bare) = source(name, &[]) else { panic!() };
+    let types = [
+        ("a", DataType::Int64),
+        ("b", DataType::Text),
+        ("d", DataType::Date),
+        ("t", DataType::Timestamp { zoned: true }),
+    ];
+    let columns = types.map(|(name, data_type)| NewColumn {
+        name: column(name),
+        data_type,
+        nullable: true,
+        tags: BTreeSet::new(),
+    });
+    NewSource { columns: columns.into(), ..bare }
+}
+
+async fn keyed(store: &Store) -> (Vec<u32>, Option<u32>) {
+    let facts = store.facts().await.unwrap();
+    (facts.sources[0].row_key.iter().map(|c| c.0).collect(), facts.sources[0].event_time.map(|c| c.0))
+}
+
+#[tokio::test]
+async fn a_source_has_a_row_key_and_an_event_time() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let new = NewSource { row_key: vec![column("b"), column("a")], event_time: Some(column("t")), ..wide("s.t") };
+    store.apply("local", vec![Change::AddSource(new)]).await.unwrap();
+    assert_eq!(keyed(&store).await, (vec![2, 1], Some(4)));
+
+    let row_key = |columns: &[&str]| {
+        vec![Change::SetRowKey { source: table("s.t"), columns: columns.iter().map(|c| column(c)).collect() }]
+    };
+    let event_time = |name: Option<&str>| vec![Change::SetEventTime { source: table("s.t"), column: name.map(column) }];
+    assert_eq!(store.apply("local", row_key(&["a"])).await.unwrap(), Epoch(2));
+    assert_eq!(store.apply("local", event_time(Some("d"))).await.unwrap(), Epoch(3));
+    assert_eq!(keyed(&store).await, (vec![1], Some(3)));
+    assert_eq!(store.current_source().await, (vec![ColumnId(1)], Some(ColumnId(3))));
+    // The same again is no change.
+    assert_eq!(store.apply("local", row_key(&["a"])).await.unwrap(), Epoch(3));
+    assert_eq!(store.apply("local", event_time(Some("d"))).await.unwrap(), Epoch(3));
+    store.apply("local", row_key(&[])).await.unwrap();
+    store.apply("local", event_time(None)).await.unwrap();
+    assert_eq!(keyed(&store).await, (vec![], None));
+
+    assert_eq!(refused(&store, row_key(&["a", "x"])).await, "column `s.t.x` does not exist");
+    assert_eq!(
+        refused(&store, row_key(&["a", "a"])).await,
+        "the row key of data source `s.t` cannot be set: column `a` is in it twice"
+    );
+    assert_eq!(refused(&store, event_time(Some("x"))).await, "column `s.t.x` does not exist");
+    assert_eq!(
+        refused(&store, event_time(Some("b"))).await,
+        "column `s.t.b` cannot be the event time: it is of type text, not a date or timestamp"
+    );
+    let new = NewSource { event_time: Some(column("a")), ..wide("s.u") };
+    assert!(refused(&store, vec![Change::AddSource(new)]).await.contains("cannot be the event time"));
+    let new = NewSource { row_key: vec![column("z")], ..wide("s.u") };
+    assert_eq!(refused(&store, vec![Change::AddSource(new)]).await, "column `s.u.z` does not exist");
+    let gone = Change::SetEventTime { source: table("s.gone"), column: None };
+    assert_eq!(refused(&store, vec![gone]).await, "data source `s.gone` does not exist");
+}
+
+trait CurrentSource {
+    async fn current_source(&self) -> (Vec<ColumnId>, Option<ColumnId>);
+}
+
+impl CurrentSource for Store {
+    /// As decisions see it.
+    async fn current_source(&self) -> (Vec<ColumnId>, Option<ColumnId>) {
+        let snapshot = weir_guard::SnapshotFeed::current(self).await.unwrap();
+        let source = snapshot.source_by_name(&table("s.t")).unwrap();
+        (source.row_key.clone(), source.event_time)
+    }
+}
+
+#[tokio::test]
+async fn an_owners_choice_goes_with_the_policy_and_the_source() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let policy = |key| Change::PutPolicy(subscription(key, "s.t", Subscribers::Anyone));
+    store.apply("local", vec![source("s.t", &[]), source("s.u", &[]), policy("p"), policy("q")]).await.unwrap();
+    let choose = |key, name| Change::ChoosePolicy { policy: policy_key(key), source: table(name) };
+    store.apply("local", vec![choose("p", "s.t"), choose("p", "s.u"), choose("q", "s.t")]).await.unwrap();
+    assert_eq!(store.apply("local", vec![choose("p", "s.t")]).await.unwrap(), Epoch(2));
+    let (t, u) = (source_id(&store, "s.t").await, source_id(&store, "s.u").await);
+    let (p, q) = (policy_key("p"), policy_key("q"));
+    let chosen = async || store.facts().await.unwrap().chosen.into_iter().collect::<Vec<_>>();
+    assert_eq!(chosen().await, [(p.clone(), t), (p.clone(), u), (q.clone(), t)]);
+    // Replaced, a policy stays chosen.
+    let replaced = Change::PutPolicy(subscription("q", "s.u", Subscribers::Selected));
+    store.apply("local", vec![replaced]).await.unwrap();
+    assert_eq!(chosen().await.len(), 3);
+
+    let unchoose = Change::UnchoosePolicy { policy: p.clone(), source: table("s.t") };
+    store.apply("local", vec![unchoose.clone()]).await.unwrap();
+    assert_eq!(chosen().await, [(p.clone(), u), (q, t)]);
+    assert_eq!(refused(&store, vec![unchoose]).await, "choice `p for s.t` does not exist");
+    store.apply("local", vec![Change::RemovePolicy(policy_key("q"))]).await.unwrap();
+    assert_eq!(chosen().await, [(p, u)]);
+    store.apply("local", vec![Change::RemoveSource(table("s.u")), source("s.u", &[]), policy("q")]).await.unwrap();
+    assert_eq!(chosen().await, []);
+    assert_eq!(refused(&store, vec![choose("gone", "s.t")]).await, "policy `gone` does not exist");
+    assert_eq!(refused(&store, vec![choose("p", "s.gone")]).await, "data source `s.gone` does not exist");
+}
+
+#[tokio::test]
+async fn leave_to_act_as_others_goes_with_the_people() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    store.apply("local", vec![user("bot", &[]), user("tara", &["Toys"]), user("garth", &[])]).await.unwrap();
+    let as_user = |name| PrincipalSet::User(person(name));
+    let as_group = |name| PrincipalSet::Group(group(name));
+    let grant = |target: &PrincipalSet| Impersonation { actor: person("bot"), target: target.clone() };
+    let allow = |target: &PrincipalSet| Change::AllowImpersonation(grant(target));
+    let targets = async || {
+        let grants = store.facts().await.unwrap().impersonations;
+        assert!(grants.iter().all(|grant| grant.actor == person("bot")));
+        grants.into_iter().map(|grant| grant.target).collect::<Vec<_>>()
+    };
+    let (tara, garth, toys) = (as_user("tara"), as_user("garth"), as_group("Toys"));
+    store.apply("local", vec![allow(&tara), allow(&garth), allow(&toys)]).await.unwrap();
+    for again in [&tara, &toys] {
+        assert_eq!(store.apply("local", vec![allow(again)]).await.unwrap(), Epoch(2));
+    }
+    assert_eq!(targets().await, [garth.clone(), tara.clone(), toys.clone()]);
+    store.apply("local", vec![Change::DenyImpersonation(grant(&garth))]).await.unwrap();
+    assert_eq!(targets().await, [tara, toys.clone()]);
+    assert_eq!(
+        refused(&store, vec![Change::DenyImpersonation(grant(&garth))]).await,
+        "impersonation `bot as user `garth`` does not exist"
+    );
+    assert_eq!(refused(&store, vec![allow(&as_user("nora"))]).await, "user `nora` does not exist");
+    assert_eq!(refused(&store, vec![allow(&as_group("Tyos"))]).await, "group `Tyos` does not exist");
+    assert_eq!(
+        refused(&store, vec![allow(&as_user("bot"))]).await,
+        "user `bot` cannot be let act as user `bot`: everybody acts as oneself already"
+    );
+
+    // As with every right, whoever gets the name later does not get the leave.
+    store.apply("local", vec![Change::RemoveUser(person("tara")), user("tara", &[])]).await.unwrap();
+    assert_eq!(targets().await, [toys]);
+    store.apply("local", vec![Change::DeleteGroup(group("Toys")), user("tara", &["Toys"])]).await.unwrap();
+    assert_eq!(targets().await, []);
+    store.apply("local", vec![allow(&garth)]).await.unwrap();
+    store.apply("local", vec![Change::RemoveUser(person("bot")), user("bot", &[])]).await.unwrap();
+    assert_eq!(targets().await, []);
+}

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{AttributeKey, GroupName, InvalidName};
+use crate::names::{AttributeKey, GroupName, InvalidName, ProjectName};
 
 /// An identity manager. The same user name in two of them is two principals.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,7 +15,13 @@ impl IamId {
     pub fn new(id: impl Into<String>) -> Result<Self, InvalidName> {
         // Same rules as for a group, and no colon: that is what parts it from the name.
         let id: String = GroupName::new(id)?.into();
-        if id.contains(':') { Err(InvalidName::new("identity manager", id, "has a colon")) } else { Ok(Self(id)) }
+        if id.contains(':') {
+            Err(InvalidName::new("identity manager", id, "has a colon"))
+        } else if id.starts_with('(') {
+            Err(InvalidName::new("identity manager", id, "starts with a parenthesis"))
+        } else {
+            Ok(Self(id))
+        }
     }
 
     /// The identity manager that is part of Weir.
@@ -63,6 +69,11 @@ impl PrincipalId {
     /// A user of the built-in identity manager.
     pub fn builtin(name: impl Into<String>) -> Result<Self, InvalidName> {
         Self::new(IamId::builtin(), name)
+    }
+
+    /// Who stands for all members of a project: nobody, of an identity manager that no name can be of.
+    pub fn stand_in(project: &ProjectName) -> Self {
+        Self { iam: IamId("(project)".to_owned()), name: project.as_str().to_owned() }
     }
 
     pub fn iam(&self) -> &IamId {
@@ -213,5 +224,18 @@ pub struct Actor {
 impl Actor {
     pub fn itself(id: PrincipalId) -> Self {
         Self { authenticated: id.clone(), effective: id }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_the_name_of_a_stand_in() {
+        let stand_in = PrincipalId::stand_in(&ProjectName::new("study").unwrap());
+        assert_eq!((stand_in.iam().as_str(), stand_in.name()), ("(project)", "study"));
+        assert!(IamId::new("(project)").is_err());
+        assert!(stand_in.to_string().parse::<PrincipalId>().is_err());
     }
 }

@@ -49,26 +49,25 @@ pub(crate) enum Need<'a> {
 
 /// What the residual needs, in the order in which lowering meets it. What a lookup needs inside belongs to the lookup.
 pub(crate) fn needs<'a>(expr: &'a Residual, found: &mut Vec<Need<'a>>) {
-    let lookups = needs;
     match expr {
         Residual::Literal(_) | Residual::Column(_) | Residual::Sampled { .. } => {}
         Residual::Frequent { columns, at_least } => found.push(Need::Frequent { columns, at_least: *at_least }),
         Residual::Compare { left, right, .. } => {
-            lookups(left, found);
-            lookups(right, found);
+            needs(left, found);
+            needs(right, found);
         }
         Residual::InList { value, .. }
         | Residual::InValues { value, .. }
         | Residual::Like { value, .. }
         | Residual::IsNull(value)
-        | Residual::Not(value) => lookups(value, found),
-        Residual::Keyed { arms, .. } => arms.iter().for_each(|arm| lookups(&arm.rest, found)),
+        | Residual::Not(value) => needs(value, found),
+        Residual::Keyed { arms, .. } => arms.iter().for_each(|arm| needs(&arm.rest, found)),
         Residual::InLookup(lookup) => {
-            lookup.keys.iter().for_each(|key| lookups(&key.outer, found));
+            lookup.keys.iter().for_each(|key| needs(&key.outer, found));
             found.push(Need::Lookup(lookup));
         }
         Residual::And(parts) | Residual::Or(parts) | Residual::Call { args: parts, .. } => {
-            parts.iter().for_each(|part| lookups(part, found));
+            parts.iter().for_each(|part| needs(part, found));
         }
         Residual::User(never) => match *never {},
     }

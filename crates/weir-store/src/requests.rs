@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, SqliteConnection, query, query_as, query_scalar};
 use weir_model::{
-    DataSource, IamId, Permission, PolicyId, PolicyKey, Principal, PrincipalId, SourceId, SourceName, Surroundings,
+    DataSource, Permission, PolicyId, PolicyKey, Principal, PrincipalId, ProjectName, SourceId, SourceName,
+    Surroundings,
 };
 use weir_policy::ast::{Approver, Body, Merge, Policy, Subscribe, Subscribers};
 use weir_policy::{Facts, Snapshot, StoredPolicy};
@@ -408,7 +409,7 @@ fn asking<'f>(facts: &'f Facts, source: &SourceName, named: Option<&PolicyKey>) 
 /// Whether a subscription policy is about the source: somebody without any rights could subscribe if it, alone, took in
 /// anyone.
 fn reaches(facts: &Facts, stored: &StoredPolicy, source: &DataSource) -> bool {
-    let Ok(nobody) = IamId::new("(nobody)").and_then(|iam| PrincipalId::new(iam, "(nobody)")) else { return false };
+    let Ok(nobody) = ProjectName::new("nobody").map(|name| PrincipalId::stand_in(&name)) else { return false };
     let mut open = stored.clone();
     open.policy.statement.body = Body::Subscribe(Subscribe { who: Subscribers::Anyone, merge: Merge::Share });
     let owners = facts.principals.iter().filter(|principal| source.owners.contains(&principal.id));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{DataSource, IamId, Principal, PrincipalId, Project, ProjectName, PurposeName, SourceId};
+use weir_model::{DataSource, Principal, PrincipalId, Project, ProjectName, PurposeName, SourceId};
 
 use super::person::{Bits, Person, Values};
 use super::vocabulary::Vocabulary;
@@ -83,7 +83,8 @@ fn equalize(
     vocabulary: &Vocabulary,
 ) -> Equalized {
     let mut members_known = members.keys().filter_map(|member| people.get(member)).map(|person| &person.principal);
-    let mut common = members_known.next().cloned().map(|first| Principal { id: stand_in(project), ..first });
+    let mut common =
+        members_known.next().cloned().map(|first| Principal { id: PrincipalId::stand_in(&project.name), ..first });
     if let Some(common) = &mut common {
         for other in members_known {
             common.groups.retain(|group| other.groups.contains(group));
@@ -97,12 +98,9 @@ fn equalize(
     let owned_by_all = |source: &&DataSource| members.keys().all(|member| source.owners.contains(member));
     Equalized {
         owns: sources.iter().filter(owned_by_all).map(|source| source.id).collect(),
-        person: Person::new(common.unwrap_or_else(|| Principal::bare(stand_in(project))), vocabulary),
+        person: Person::new(
+            common.unwrap_or_else(|| Principal::bare(PrincipalId::stand_in(&project.name))),
+            vocabulary,
+        ),
     }
-}
-
-/// Nobody's name: members must not differ in what policies ask of it. No identity manager is called so.
-fn stand_in(project: &Project) -> PrincipalId {
-    let named = IamId::new("(project)").and_then(|iam| PrincipalId::new(iam, project.name.as_str()));
-    named.unwrap_or_else(|_| unreachable!("a project's name is a valid name"))
 }

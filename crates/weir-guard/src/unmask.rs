@@ -133,7 +133,7 @@ fn allowed(request: &Request, what: &Unmasking) -> Result<SourceId, Refusal> {
 }
 
 fn find(request: &Request, source: SourceId, what: &Unmasking) -> Result<Found, Refusal> {
-    let found = request.snapshot().source(source).and_then(|source| source.column(what.column.as_str()));
+    let found = request.snapshot().source(source).and_then(|source| source.place(what.column.as_str()));
     let Some(column) = found else {
         let text = format!("data source `{}` has no column `{}`", what.source, what.column);
         return Err(Refusal::new(Outside::NotFound { text: text.clone() }, Truth::Missing, text));
@@ -141,7 +141,7 @@ fn find(request: &Request, source: SourceId, what: &Unmasking) -> Result<Found, 
     Ok(Found {
         source,
         column: column.id,
-        data_type: column.data_type.clone(),
+        data_type: column.data_type.element().clone(),
         keeps_format: request.snapshot().is_masked_by(source, column.id, &Mask::FormatPreserving),
     })
 }

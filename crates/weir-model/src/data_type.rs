@@ -61,7 +61,82 @@ pub enum TypeClass {
     Nested,
 }
 
+/// A value inside values of a nested type, and the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nested<'a> {
+    /// Fields of structs from the outside in. Lists and maps on the way have no name: the way leads to every element,
+    /// and to every value of a map.
+    pub path: Vec<&'a str>,
+    pub data_type: &'a DataType,
+    /// One value of the outer type may hold several.
+    pub repeated: bool,
+}
+
 impl DataType {
+    /// Every field of every struct inside, outer ones first. Keys of maps are no values of their own.
+    pub fn nested(&self) -> Vec<Nested<'_>> {
+        let mut found = Vec::new();
+        self.collect_nested(&[], false, &mut found);
+        found
+    }
+
+    fn collect_nested<'a>(&'a self, path: &[&'a str], repeated: bool, found: &mut Vec<Nested<'a>>) {
+        match self {
+            DataType::Struct(fields) => {
+                for Field { name, data_type } in fields {
+                    let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+                    found.push(Nested { path: path.clone(), data_type, repeated });
+                    data_type.collect_nested(&path, repeated, found);
+                }
+            }
+            DataType::List(item) => item.collect_nested(path, true, found),
+            DataType::Map { key: _, value } => value.collect_nested(path, true, found),
+            DataType::Boolean
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal { .. }
+            | DataType::Text
+            | DataType::Binary
+            | DataType::Date
+            | DataType::Time
+            | DataType::Timestamp { .. } => {}
+        }
+    }
+
+    /// What masks of single values act on: the elements of a list, however deep.
+    pub fn element(&self) -> &DataType {
+        match self {
+            DataType::List(item) => item.element(),
+            DataType::Boolean
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal { .. }
+            | DataType::Text
+            | DataType::Binary
+            | DataType::Date
+            | DataType::Time
+            | DataType::Timestamp { .. }
+            | DataType::Struct(_)
+            | DataType::Map { .. } => self,
+        }
+    }
+
     pub fn class(&self) -> TypeClass {
         match self {
             DataType::Boolean => TypeClass::Boolean,
@@ -118,5 +193,40 @@ impl fmt::Display for DataType {
             }
             DataType::Map { key, value } => write!(f, "map<{key}, {value}>"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str, data_type: DataType) -> Field {
+        Field { name: name.to_owned(), data_type }
+    }
+
+    #[test]
+    fn every_field_has_its_path() {
+        let price = DataType::Struct(vec![field("net", DataType::Float64)]);
+        let line = DataType::Struct(vec![field("item", DataType::Text), field("price", price)]);
+        let order = DataType::Struct(vec![
+            field("lines", DataType::List(Box::new(line))),
+            field("notes", DataType::Map { key: Box::new(DataType::Text), value: Box::new(DataType::Text) }),
+        ]);
+        let found: Vec<(String, bool)> = order.nested().iter().map(|n| (n.path.join("."), n.repeated)).collect();
+        let expected = [
+            ("lines", false),
+            ("lines.item", true),
+            ("lines.price", true),
+            ("lines.price.net", true),
+            ("notes", false),
+        ];
+        assert_eq!(found, expected.map(|(path, repeated)| (path.to_owned(), repeated)));
+    }
+
+    #[test]
+    fn elements_are_found_through_lists() {
+        let texts = DataType::List(Box::new(DataType::Text));
+        assert_eq!(DataType::List(Box::new(texts)).element(), &DataType::Text);
+        assert_eq!(DataType::Date.element(), &DataType::Date);
     }
 }

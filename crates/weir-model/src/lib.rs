@@ -12,12 +12,12 @@ mod source;
 mod tag;
 mod value;
 
-pub use data_type::{DataType, Field, TypeClass};
+pub use data_type::{DataType, Field, Nested, TypeClass};
 pub use ids::{ColumnId, Epoch, PolicyId, RequestId, SourceId};
 pub use names::{AttributeKey, ColumnName, GroupName, InvalidName, PolicyKey, ProjectName, PurposeName, SourceName};
 pub use principal::{Actor, IamId, Impersonation, Permission, Principal, PrincipalId, PrincipalSet};
 pub use project::{Project, Surroundings};
 pub use secret::Secret;
-pub use source::{Column, DataSource, FileFormat, Location, PartitionColumn};
+pub use source::{Column, DataSource, FileFormat, Location, Part, PartitionColumn};
 pub use tag::Tag;
 pub use value::{Value, ValueSet};

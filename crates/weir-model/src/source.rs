@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data_type::DataType;
+use crate::data_type::{DataType, Nested};
 use crate::ids::{ColumnId, SourceId};
-use crate::names::{ColumnName, SourceName};
+use crate::names::{ColumnName, InvalidName, SourceName};
 use crate::principal::PrincipalId;
 use crate::tag::Tag;
 
@@ -21,6 +21,9 @@ pub struct DataSource {
     pub owners: BTreeSet<PrincipalId>,
     /// In the order in which queries see them. Columns left out at registration are absent.
     pub columns: Vec<Column>,
+    /// Values inside of nested columns, outer ones first.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// Columns whose values together tell rows apart; what is done to a row once and for all is keyed by them. Empty
     /// when there are none.
     #[serde(default)]
@@ -39,6 +42,24 @@ impl DataSource {
     pub fn column_by_id(&self, id: ColumnId) -> Option<&Column> {
         self.columns.iter().find(|c| c.id == id)
     }
+
+    /// What policies name and tag: columns, and parts of nested columns.
+    pub fn places(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().chain(self.parts.iter().map(|part| &part.column))
+    }
+
+    /// The column or part of that name.
+    pub fn place(&self, name: &str) -> Option<&Column> {
+        self.places().find(|place| place.name.as_str() == name)
+    }
+
+    pub fn place_by_id(&self, id: ColumnId) -> Option<&Column> {
+        self.places().find(|place| place.id == id)
+    }
+
+    pub fn part(&self, id: ColumnId) -> Option<&Part> {
+        self.parts.iter().find(|part| part.column.id == id)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +71,34 @@ pub struct Column {
     pub nullable: bool,
     #[serde(default)]
     pub tags: BTreeSet<Tag>,
+}
+
+/// A value inside of a nested column that policies name like a column: a field of a struct, also of those in a list or
+/// in the values of a map.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its name is that of the column and the fields on the way, with dots between: `address.city`.
+    pub column: Column,
+    /// The column that it is in.
+    pub within: ColumnId,
+    /// The names of the fields from the column inwards.
+    pub path: Vec<String>,
+    /// One row may have several.
+    pub repeated: bool,
+}
+
+impl Part {
+    /// The parts of a column, outer ones first, without tags. `id` gives each its own.
+    pub fn of(column: &Column, mut id: impl FnMut() -> ColumnId) -> Result<Vec<Self>, InvalidName> {
+        let part = |nested: Nested<'_>| {
+            let path: Vec<String> = nested.path.iter().map(|&name| name.to_owned()).collect();
+            let name = ColumnName::new(format!("{}.{}", column.name, path.join(".")))?;
+            let data_type = nested.data_type.clone();
+            let place = Column { id: id(), name, data_type, nullable: true, tags: BTreeSet::new() };
+            Ok(Self { column: place, within: column.id, path, repeated: nested.repeated })
+        };
+        column.data_type.nested().into_iter().map(part).collect()
+    }
 }
 
 /// Where the rows of a source are.

@@ -109,6 +109,7 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
         tags: BTreeSet::from([Tag::new(format!("Domain.T{n}"))?]),
         owners: BTreeSet::new(),
         columns: (0..COLUMNS).map(column).collect::<Result<_, _>>()?,
+        parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },

@@ -410,7 +410,8 @@ pub enum Predicate {
     User(At<UserCall>),
 }
 
-/// `column`, `alias.column` or `schema.table.column`.
+/// `column`, `alias.column` or `schema.table.column`; for a part of a nested column, what is before the last dot is in
+/// the qualifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnRef {
     pub qualifier: Option<String>,

@@ -250,7 +250,7 @@ fn idle(columns: &Columns, bound: &[&MaskRule], sources: &[&DataSource]) -> Vec<
 
 /// No source has a column that the rule picks.
 fn no_column(columns: &Columns, sources: &[&DataSource]) -> Diagnostic {
-    let all = || sources.iter().flat_map(|source| &source.columns);
+    let all = || sources.iter().flat_map(|source| source.places());
     let none = |what: String| Diagnostic::error("policy::never-matches", format!("the policy can never match: {what}"));
     match columns {
         Columns::Tagged(tag) => {

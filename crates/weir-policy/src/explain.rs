@@ -214,7 +214,13 @@ impl Teller<'_> {
             SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
         };
         let chosen = self.governed.chosen_masks(&self.reader, self.owner).unwrap_or_default();
-        let columns = self.governed.source.columns.iter();
+        // What is inside of a column is told of where a policy speaks of it.
+        let spoken_of = |id| self.governed.columns.iter().any(|masked| masked.column == id);
+        let source = &self.governed.source;
+        let columns = source.columns.iter().flat_map(|column| {
+            let inside = source.parts.iter().filter(|part| part.within == column.id && spoken_of(part.column.id));
+            std::iter::once(column).chain(inside.map(|part| &part.column))
+        });
         columns
             .map(|column| {
                 let applied = masks.and_then(|masks| masks.get(&column.id));

@@ -104,7 +104,7 @@ impl Absence {
             [source] => format!("`{}`", source.name),
             _ => "any data source that the policy reaches".to_owned(),
         };
-        let columns = || sources.iter().flat_map(|source| &source.columns);
+        let columns = || sources.iter().flat_map(|source| source.places());
         let diagnostic = match &self.what {
             Lacking::Column(name) => {
                 let diagnostic =
@@ -236,10 +236,10 @@ fn row_condition(
         RowCondition::Match { user, column } => {
             let (column, span) = match column {
                 MatchColumn::Named(name) => {
-                    let Some(column) = source.column(name.node.as_str()) else {
+                    let Some(column) = source.place(name.node.as_str()) else {
                         return Err(Misfit::Absent(Absence::column(name.node.as_str(), name.span)));
                     };
-                    (column, name.span)
+                    (one_value(column, source, name.span)?, name.span)
                 }
                 MatchColumn::Tagged(tag) => (tagged_column(&tag.node, tag.span, source)?, tag.span),
             };
@@ -310,14 +310,24 @@ fn row_key(source: &DataSource) -> Result<Vec<weir_model::ColumnId>, Diagnostic>
     Ok(source.row_key.clone())
 }
 
+/// A condition on a row needs what the row has one value of.
+fn one_value<'s>(column: &'s Column, source: &DataSource, span: Option<Span>) -> Result<&'s Column, Misfit> {
+    if !source.part(column.id).is_some_and(|part| part.repeated) {
+        return Ok(column);
+    }
+    let message = format!("a row of `{}` may have several values of `{}`", source.name, column.name);
+    let diagnostic = Diagnostic::error("policy::several-values", message).help("conditions are about single values");
+    Err(Misfit::Wrong(placed(diagnostic, span)))
+}
+
 /// The one column of the source that carries the tag or one below it.
 fn tagged_column<'s>(tag: &Tag, span: Option<Span>, source: &'s DataSource) -> Result<&'s Column, Misfit> {
-    let mut carriers = source.columns.iter().filter(|column| carries(column, tag));
+    let mut carriers = source.places().filter(|column| carries(column, tag));
     let Some(first) = carriers.next() else {
         return Err(Misfit::Absent(Absence { what: Lacking::ColumnTagged(tag.clone()), span }));
     };
     match carriers.next() {
-        None => Ok(first),
+        None => one_value(first, source, span),
         Some(second) => {
             let message = format!(
                 "several columns of `{}` are tagged `{tag}`: `{}` and `{}`",

@@ -4,6 +4,7 @@
 //! masks; above it the user's plan. What may pass it downwards is decided here and in [`crate::leakproof`]: nothing
 //! else does, because a node that does not take part in push-down is where push-down ends.
 
+mod parts;
 mod stream;
 
 use std::collections::{BTreeSet, HashSet};
@@ -26,6 +27,7 @@ use weir_model::{SourceId, SourceName};
 
 use crate::leakproof::is_leakproof_physical;
 use crate::mask::CompiledMask;
+pub(crate) use parts::{OutputPart, part_type};
 use stream::BarrierStream;
 
 /// One column that leaves the barrier.
@@ -36,6 +38,8 @@ pub(crate) struct Output {
     pub(crate) column: Option<usize>,
     /// The first whose condition holds masks the value; without one it is clear.
     pub(crate) masks: Vec<OutputMask>,
+    /// What is inside of it and has masks of its own.
+    pub(crate) parts: Vec<OutputPart>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ impl Output {
     /// Columns of the raw scan that this output is computed from.
     pub(crate) fn needs(&self) -> Result<BTreeSet<usize>> {
         let mut needed: BTreeSet<usize> = self.column.into_iter().collect();
-        for mask in &self.masks {
+        for mask in self.masks.iter().chain(self.parts.iter().flat_map(|part| &part.masks)) {
             if let Some(when) = &mask.when {
                 columns_of(when, &mut needed)?;
             }
@@ -92,7 +96,12 @@ impl Output {
             Ok::<_, DataFusionError>(OutputMask { value: value.over(scanned, &place)?, when })
         };
         let masks = self.masks.iter().map(mask).collect::<Result<_>>()?;
-        Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, masks })
+        let part = |part: &OutputPart| {
+            let masks = part.masks.iter().map(mask).collect::<Result<_>>()?;
+            Ok::<_, DataFusionError>(OutputPart { path: part.path.clone(), masks })
+        };
+        let parts = self.parts.iter().map(part).collect::<Result<_>>()?;
+        Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, masks, parts })
     }
 }
 
@@ -146,7 +155,8 @@ impl BarrierExec {
 
     /// Positions of the outputs whose values are the original ones.
     fn clear_outputs(&self) -> HashSet<usize> {
-        self.outputs.iter().enumerate().filter(|(_, o)| o.masks.is_empty()).map(|(i, _)| i).collect()
+        let clear = |output: &Output| output.masks.is_empty() && output.parts.is_empty();
+        self.outputs.iter().enumerate().filter(|(_, output)| clear(output)).map(|(i, _)| i).collect()
     }
 }
 
@@ -247,6 +257,7 @@ impl ExecutionPlan for BarrierExec {
                 kept: o.column,
                 data_type: o.field.data_type().clone(),
                 masks: o.masks,
+                parts: o.parts,
             })
         };
         let outputs = self.outputs.iter().map(column).collect::<Result<_>>()?;

@@ -180,7 +180,9 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
         .set_bool("datafusion.catalog.create_default_catalog_and_schema", true)
         // The engine pushes the bound of one `min` below another aggregate that needs the rows which it drops.
-        .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false);
+        .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
+        // Moving the fields of structs out of join keys loses track of their names.
+        .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
     let context = SessionContext::new_with_config_rt(config, runtime);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
     Ok(context.state())

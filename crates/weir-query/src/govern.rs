@@ -21,12 +21,12 @@ use weir_model::{ColumnId, DataSource, RequestId, SourceId};
 use weir_policy::{AppliedMask, KeyScope, Mask, Obligations, Residual, Snapshot};
 use weir_sources::RawTable;
 
-use crate::barrier::{BarrierExec, MaskValue, Output, OutputMask, columns_of};
+use crate::barrier::{BarrierExec, MaskValue, Output, OutputMask, OutputPart, columns_of, part_type};
 use crate::fault::SourceFault;
 use crate::leakproof::is_leakproof;
 use crate::lookup::{Lookups, Own};
 use crate::lower::{Lowering, Unlowerable, coerced};
-use crate::mask::{CompiledMask, MaskKeys};
+use crate::mask::{CompiledMask, MaskKeys, relaxed_type};
 
 /// A mask and those behind it.
 fn chain(first: &AppliedMask) -> impl Iterator<Item = &AppliedMask> {
@@ -75,10 +75,18 @@ pub(crate) struct GovernedTable {
 
 struct Obliged {
     obligations: Arc<Obligations>,
-    /// For each masked column its masks, each for the rows that those before it leave.
+    /// For each masked column or part its masks, each for the rows that those before it leave.
     masks: BTreeMap<ColumnId, Vec<Prepared>>,
     keys: MaskKeys,
     resolver: Resolver,
+}
+
+impl Obliged {
+    /// Whether the column or something inside of it is masked.
+    fn masks_of(&self, column: ColumnId, source: &DataSource) -> bool {
+        let inside = |id: &ColumnId| source.part(*id).is_some_and(|part| part.within == column);
+        self.masks.keys().any(|id| *id == column || inside(id))
+    }
 }
 
 /// A mask as far as it can be prepared before the scan.
@@ -122,9 +130,19 @@ impl GovernedTable {
             let place = raw.columns.iter().find(|(id, _)| *id == column).map(|(_, place)| *place);
             place.ok_or_else(|| Refusal::bug("a mask names a column that the source does not have"))
         };
+        let type_of = |id: ColumnId| {
+            let part = raw.parts.iter().find(|part| part.id == id);
+            let (place, path) = match part {
+                Some(part) => (part.place, part.path.as_slice()),
+                None => (place(id)?, &[] as &[String]),
+            };
+            let outer = schema.fields().get(place).ok_or_else(|| Refusal::bug("a column without a place"))?;
+            let found = part_type(outer.data_type(), path);
+            found.map(relaxed_type).ok_or_else(|| Refusal::bug("a mask names a part that its column does not have"))
+        };
         let mut masks = BTreeMap::new();
         for (column, applied) in &obligations.masks {
-            let field = schema.fields().get(place(*column)?).ok_or_else(|| Refusal::bug("a column without a place"))?;
+            let data_type = type_of(*column)?;
             let prepare = |applied: &AppliedMask| -> Result<Prepared, Refusal> {
                 let value = if let Mask::Computed(computed) = &applied.mask {
                     PreparedValue::Computed(computed.clone())
@@ -132,7 +150,7 @@ impl GovernedTable {
                     let keyed =
                         if let Mask::Randomized { row_key, .. } = &applied.mask { row_key.as_slice() } else { &[] };
                     let row_key = keyed.iter().map(|id| place(*id)).collect::<Result<_, _>>()?;
-                    let mask = CompiledMask::new(&applied.mask, *column, field.data_type(), &keys);
+                    let mask = CompiledMask::new(&applied.mask, *column, &data_type, &keys);
                     PreparedValue::Kernel { mask: Arc::new(mask.map_err(|e| Refusal::bug(e.to_string()))?), row_key }
                 };
                 Ok(Prepared { value, when: applied.when.clone() })
@@ -150,10 +168,14 @@ impl GovernedTable {
         for (id, place) in raw.columns.iter() {
             let field =
                 raw_schema.fields().get(*place).ok_or_else(|| internal_datafusion_err!("a column without a place"))?;
-            let masked = obliged.as_ref().is_some_and(|obliged| obliged.masks.contains_key(id));
             // Without metadata: what a file says of its columns may tell of values.
             let field = field.as_ref().clone().with_metadata(Default::default());
-            fields.push(if masked { field.with_nullable(true) } else { field });
+            fields.push(if obliged.as_ref().is_some_and(|obliged| obliged.masks_of(*id, &source)) {
+                let data_type = relaxed_type(field.data_type());
+                field.with_nullable(true).with_data_type(data_type)
+            } else {
+                field
+            });
             places.push(*place);
         }
         Ok(Self { request, source: Arc::new(source), raw, schema: Arc::new(Schema::new(fields)), places, obliged })
@@ -174,7 +196,7 @@ impl GovernedTable {
 
     fn is_clear(&self, column: &str) -> bool {
         let id = self.source.column(column).map(|c| c.id);
-        let masked = |id| self.obliged.as_ref().is_some_and(|obliged| obliged.masks.contains_key(&id));
+        let masked = |id| self.obliged.as_ref().is_some_and(|obliged| obliged.masks_of(id, &self.source));
         id.is_some_and(|id| !masked(id))
     }
 
@@ -194,23 +216,14 @@ impl GovernedTable {
             let mut lowering = Lowering {
                 schema: &raw_schema,
                 columns: &self.raw.columns,
+                parts: &self.raw.parts,
                 key_sets: sets.into_iter(),
                 keys: obliged.keys.own.as_deref(),
             };
             lowering.lower(residual).map_err(|e: Unlowerable| SourceFault::new(self.source.name.clone(), &e).into())
         };
-        let row_filter = match &obliged.obligations.row_filter {
-            Some(residual) => Some(coerced(lowered(residual).await?, &named)?),
-            None => None,
-        };
-        let mut outputs = Vec::with_capacity(projection.len());
-        for index in projection {
-            let (Some((id, place)), Some(field)) = (self.raw.columns.get(*index), self.schema.fields().get(*index))
-            else {
-                return Err(internal_datafusion_err!("a projection beyond the schema"));
-            };
-            let mut masks = Vec::new();
-            let prepared = obliged.masks.get(id).map_or(&[] as &[Prepared], Vec::as_slice);
+        let output_masks = async |prepared: &[Prepared]| -> Result<Vec<OutputMask>> {
+            let mut masks = Vec::with_capacity(prepared.len());
             for Prepared { value, when } in prepared {
                 let when = match when {
                     Some(when) => Some(state.create_physical_expr(lowered(when).await?, &named)?),
@@ -226,9 +239,30 @@ impl GovernedTable {
                 };
                 masks.push(OutputMask { value, when });
             }
+            Ok(masks)
+        };
+        let row_filter = match &obliged.obligations.row_filter {
+            Some(residual) => Some(coerced(lowered(residual).await?, &named)?),
+            None => None,
+        };
+        let mut outputs = Vec::with_capacity(projection.len());
+        for index in projection {
+            let (Some((id, place)), Some(field)) = (self.raw.columns.get(*index), self.schema.fields().get(*index))
+            else {
+                return Err(internal_datafusion_err!("a projection beyond the schema"));
+            };
+            let prepared = obliged.masks.get(id).map_or(&[] as &[Prepared], Vec::as_slice);
+            let masks = output_masks(prepared).await?;
+            let mut parts = Vec::new();
+            // Outer ones first, so that what is inside of them is masked in what they leave.
+            for part in self.source.parts.iter().filter(|part| part.within == *id) {
+                if let Some(prepared) = obliged.masks.get(&part.column.id) {
+                    parts.push(OutputPart { path: part.path.clone(), masks: output_masks(prepared).await? });
+                }
+            }
             let reads = prepared.iter().any(|mask| mask.value.reads_values())
                 || prepared.last().is_none_or(|mask| mask.when.is_some());
-            outputs.push(Output { field: field.as_ref().clone(), column: reads.then_some(*place), masks });
+            outputs.push(Output { field: field.as_ref().clone(), column: reads.then_some(*place), masks, parts });
         }
 
         // Only leakproof conditions of the statement come here: they cannot fail, so the usually more selective ones

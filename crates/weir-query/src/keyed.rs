@@ -25,11 +25,16 @@ use crate::lower::{Unlowerable, scalar};
 
 /// The `OR` of the arms; `rests` are what is left of each, in the same order.
 pub(crate) fn lower(
-    columns: &[(String, DataType)],
+    columns: &[(Expr, DataType)],
     arms: &[KeyedArm<Nothing>],
     rests: Vec<Expr>,
 ) -> Result<Expr, Unlowerable> {
-    let column = |name: &str| Expr::Column(Column::new_unqualified(name));
+    let named = |(column, data_type): &(Expr, DataType)| match column {
+        Expr::Column(column) => Some((column.name.clone(), data_type.clone())),
+        _ => None,
+    };
+    // What is inside of a nested column is compared one by one.
+    let plain: Option<Vec<(String, DataType)>> = columns.iter().map(named).collect();
     let mut ranged = Vec::new();
     let mut others: Vec<Expr> = Vec::new();
     for (arm, rest) in arms.iter().zip(rests) {
@@ -37,17 +42,19 @@ pub(crate) fn lower(
             arm.key.iter().zip(columns).map(|(value, (_, data_type))| scalar(value, data_type)).collect();
         // A key that the column's type cannot hold equals no row's.
         let Some(key) = key else { continue };
-        match ranges(&rest) {
+        match ranges(&rest).filter(|_| plain.is_some()) {
             Some(ranges) => ranged.push((key, ranges)),
             None => {
-                let equals =
-                    key.into_iter().zip(columns).map(|(value, (name, _))| column(name).eq(Expr::Literal(value, None)));
+                let equals = key
+                    .into_iter()
+                    .zip(columns)
+                    .map(|(value, (column, _))| column.clone().eq(Expr::Literal(value, None)));
                 others.push(equals.fold(rest, |all, one| one.and(all)));
             }
         }
     }
-    if !ranged.is_empty() {
-        others.push(Grants::expression(columns, ranged).map_err(|e| Unlowerable(e.to_string()))?);
+    if let Some(columns) = plain.filter(|_| !ranged.is_empty()) {
+        others.push(Grants::expression(&columns, ranged).map_err(|e| Unlowerable(e.to_string()))?);
     }
     let or = |a, b| Expr::BinaryExpr(BinaryExpr::new(Box::new(a), Operator::Or, Box::new(b)));
     Ok(others.into_iter().reduce(or).unwrap_or_else(|| lit(false)))

@@ -3,7 +3,7 @@
 //! What was found is kept by what it depends on: the lookup itself with every value of the person in it, the epoch,
 //! and the state of the files that were read. A change of any of them is a new key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::catalog::default_table_source::DefaultTableSource;
@@ -174,8 +174,13 @@ fn fault_without_source(why: &str) -> datafusion::common::DataFusionError {
 /// the inner side.
 async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested: Vec<KeySet>) -> Result<KeySet> {
     let schema = raw.provider.schema();
-    let mut lowering =
-        Lowering { schema: schema.as_ref(), columns: &raw.columns, key_sets: nested.into_iter(), keys: None };
+    let mut lowering = Lowering {
+        schema: schema.as_ref(),
+        columns: &raw.columns,
+        parts: &raw.parts,
+        key_sets: nested.into_iter(),
+        keys: None,
+    };
     let unlowerable = |e: Unlowerable| datafusion::common::internal_datafusion_err!("{e}");
     let filter = lowering.lower(&lookup.filter).map_err(unlowerable)?;
     let keys =
@@ -185,7 +190,7 @@ async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested:
     let filter_expr = state.create_physical_expr(filter.clone(), &named)?;
     let key_exprs = keys.into_iter().map(|key| state.create_physical_expr(key, &named)).collect::<Result<Vec<_>>>()?;
 
-    let mut needed = std::collections::BTreeSet::new();
+    let mut needed = BTreeSet::new();
     for expr in key_exprs.iter().chain([&filter_expr]) {
         crate::barrier::columns_of(expr, &mut needed)?;
     }
@@ -208,19 +213,30 @@ async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested:
 /// Groups the raw rows by the columns and keeps the groups that are large enough; spills like every other aggregation.
 async fn count_values(state: &SessionState, raw: &RawTable, columns: &[ColumnId], at_least: u32) -> Result<KeySet> {
     let schema = raw.provider.schema();
-    let place = |id: &ColumnId| {
-        let place = raw.columns.iter().find(|(known, _)| known == id).map(|(_, place)| *place);
-        place.ok_or_else(|| internal_datafusion_err!("a column to count is not there"))
+    let lowering = Lowering {
+        schema: schema.as_ref(),
+        columns: &raw.columns,
+        parts: &raw.parts,
+        key_sets: Vec::new().into_iter(),
+        keys: None,
     };
-    let places = columns.iter().map(place).collect::<Result<Vec<_>>>()?;
-    let projected = schema.project(&places)?;
-    let named = |name: &str| Expr::Column(Column::new_unqualified(name));
-    let keys: Vec<Expr> = projected.fields().iter().map(|field| named(field.name())).collect();
+    let unlowerable = |e: Unlowerable| internal_datafusion_err!("{e}");
+    let named = |name: String| Expr::Column(Column::new_unqualified(name));
+    let (mut values, mut keys, mut places) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (number, id) in columns.iter().enumerate() {
+        let (value, _) = lowering.column(*id).map_err(unlowerable)?;
+        for column in value.column_refs() {
+            places.insert(schema.index_of(column.name())?);
+        }
+        values.push(value.alias(format!("k{number}")));
+        keys.push(named(format!("k{number}")));
+    }
+    let places: Vec<usize> = places.into_iter().collect();
     let rows = "rows of the group";
     let source = Arc::new(DefaultTableSource::new(Arc::clone(&raw.provider)));
     let plan = LogicalPlanBuilder::scan("raw", source, Some(places))?
-        .aggregate(keys.clone(), vec![count(lit(1_i64)).alias(rows)])?
-        .filter(named(rows).gt_eq(lit(i64::from(at_least))))?
+        .aggregate(values, vec![count(lit(1_i64)).alias(rows)])?
+        .filter(named(rows.to_owned()).gt_eq(lit(i64::from(at_least))))?
         .project(keys)?
         .build()?;
     let physical = state.create_physical_plan(&plan).await?;

@@ -9,6 +9,7 @@ use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions::expr_fn;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -36,6 +37,7 @@ pub(crate) struct Unlowerable(pub(crate) String);
 pub(crate) struct Lowering<'a> {
     pub(crate) schema: &'a Schema,
     pub(crate) columns: &'a [(ColumnId, usize)],
+    pub(crate) parts: &'a [weir_sources::RawPart],
     pub(crate) key_sets: std::vec::IntoIter<KeySet>,
     /// Those of the source, where something of it is sampled.
     pub(crate) keys: Option<&'a Keys>,
@@ -77,10 +79,7 @@ impl Lowering<'_> {
     pub(crate) fn lower(&mut self, expr: &Residual) -> Result<Expr, Unlowerable> {
         Ok(match expr {
             Residual::Literal(value) => Expr::Literal(untyped(value)?, None),
-            Residual::Column(id) => {
-                let (field, _) = self.column(*id)?;
-                Expr::Column(Column::new_unqualified(field))
-            }
+            Residual::Column(id) => self.column(*id)?.0,
             Residual::Compare { op, left, right } => {
                 let (left, right) = self.comparands(left, right)?;
                 Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator(*op), Box::new(right)))
@@ -124,11 +123,26 @@ impl Lowering<'_> {
         })
     }
 
-    fn column(&self, id: ColumnId) -> Result<(String, DataType), Unlowerable> {
-        let index = self.columns.iter().find(|(known, _)| *known == id).map(|(_, index)| *index);
-        let field = index.and_then(|index| self.schema.fields().get(index));
-        let field = field.ok_or_else(|| Unlowerable(format!("it has no column with id {id}")))?;
-        Ok((field.name().clone(), field.data_type().clone()))
+    /// A column, or what is inside of one.
+    pub(crate) fn column(&self, id: ColumnId) -> Result<(Expr, DataType), Unlowerable> {
+        let missing = || Unlowerable(format!("it has no column with id {id}"));
+        let field = |place: usize| self.schema.fields().get(place).ok_or_else(missing);
+        if let Some((_, place)) = self.columns.iter().find(|(known, _)| *known == id) {
+            let field = field(*place)?;
+            return Ok((Expr::Column(Column::new_unqualified(field.name())), field.data_type().clone()));
+        }
+        let part = self.parts.iter().find(|part| part.id == id).ok_or_else(missing)?;
+        let outer = field(part.place)?;
+        let mut value = Expr::Column(Column::new_unqualified(outer.name()));
+        let mut data_type = outer.data_type();
+        for name in &part.path {
+            let DataType::Struct(fields) = data_type else {
+                return Err(Unlowerable(format!("a row has no single value with id {id}")));
+            };
+            data_type = fields.find(name).ok_or_else(missing)?.1.data_type();
+            value = get_field(value, name.as_str());
+        }
+        Ok((value, data_type.clone()))
     }
 
     /// The type of a plain column; other expressions leave their literals to type coercion.
@@ -201,7 +215,7 @@ impl Lowering<'_> {
             Ok(Arc::new(kept.collect::<BooleanArray>()) as ArrayRef)
         };
         let function = kernel("sampled", types, DataType::Boolean, keeps);
-        Ok(function.call(columns.into_iter().map(|(name, _)| Expr::Column(Column::new_unqualified(name))).collect()))
+        Ok(function.call(columns.into_iter().map(|(column, _)| column).collect()))
     }
 
     /// Down to a multiple or to the start of a calendar unit, as the rounding mask does.

@@ -2,6 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "closed lists of types: every other one is refused")]
 
 mod calendar;
+mod elements;
 mod hash;
 mod randomized;
 mod round;
@@ -28,6 +29,7 @@ use weir_policy::ast::RoundTo;
 
 use crate::lower::scalar;
 use crate::row_key::RowKeys;
+pub(crate) use elements::{Elements, relaxed, relaxed_type};
 use hash::Hasher;
 use randomized::RandomizedMask;
 use round::NumberRounding;
@@ -54,10 +56,16 @@ enum Kind {
     Constant(ScalarValue),
     RoundNumber(NumberRounding),
     RoundCalendar(weir_policy::ast::CalendarUnit),
-    Regex { pattern: Arc<Regex>, replacement: Arc<str>, global: bool },
+    Regex {
+        pattern: Arc<Regex>,
+        replacement: Arc<str>,
+        global: bool,
+    },
     Reversible(Reversible),
     FormatPreserving(Arc<FormatPreserving>),
     Randomized(RandomizedMask),
+    /// Each element of a list by itself.
+    Elements(Box<CompiledMask>),
 }
 
 /// The keys that the masks of a source need; those that none of them needs are absent.
@@ -75,6 +83,12 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 impl CompiledMask {
     /// `data_type` is that of `column` in the raw scan. A computed mask is none of these.
     pub(crate) fn new(mask: &Mask, column: ColumnId, data_type: &DataType, keys: &MaskKeys) -> Result<Self, UnfitMask> {
+        if let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) = data_type
+            && *mask != Mask::Null
+        {
+            let elements = Self::new(mask, column, item.data_type(), keys)?;
+            return Ok(Self { kind: Kind::Elements(Box::new(elements)), data_type: data_type.clone() });
+        }
         let unfit = |mask| move || UnfitMask { mask, data_type: data_type.to_string() };
         let text = is_text(data_type);
         let own = |mask| keys.own.as_deref().ok_or_else(unfit(mask));
@@ -157,6 +171,13 @@ impl CompiledMask {
                 _ => map_text(values, &mut |array| replace_text(array, |text| encrypt.mask(text).map(Cow::Owned))),
             },
             Kind::Randomized(mask) => mask.apply(values, &RowKeys::new(row_key)?),
+            Kind::Elements(mask) => match Elements::of(values)? {
+                Some(elements) => {
+                    let masked = mask.apply(&elements.values, &elements.row_key(row_key)?)?;
+                    Elements::back(values, masked)
+                }
+                None => Err(ArrowError::InvalidArgumentError(format!("elements of {}", values.data_type()))),
+            },
             Kind::Null | Kind::Constant(_) => self.without_values(values.len()),
             Kind::Hash(hasher) => map_text(values, &mut |array| hasher.apply(array)),
             Kind::RoundNumber(rounding) => rounding.apply(values),

@@ -72,10 +72,10 @@ async fn change_as(store: &Store, by: &PrincipalId, change: Change, done: &str) 
 }
 
 fn find_column(source: &DataSource, column: &ColumnName) -> anyhow::Result<()> {
-    if source.column(column.as_str()).is_some() {
+    if source.place(column.as_str()).is_some() {
         return Ok(());
     }
-    let names = source.columns.iter().map(|column| column.name.to_string());
+    let names = source.places().map(|column| column.name.to_string());
     bail!("data source `{}` has no column `{column}`{}", source.name, did_you_mean(column.as_str(), names))
 }
 

@@ -13,7 +13,7 @@ use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use weir_model::{ColumnId, DataSource, DataType, FileFormat, Location, SourceId};
+use weir_model::{ColumnId, DataSource, DataType, FileFormat, Location, Part, SourceId};
 
 use crate::error::SourceError;
 use crate::types::{arrow_type, model_type};
@@ -21,14 +21,26 @@ use crate::types::{arrow_type, model_type};
 /// A source opened as it is.
 #[derive(Clone, Debug)]
 pub struct RawTable {
-    /// Scans every column of the files, those left out at registration too.
+    /// Scans every column of the files, of text and columnar ones those left out at registration too.
     pub provider: Arc<dyn TableProvider>,
     /// Where in the provider's schema each registered column is, in the order of registration.
     pub columns: Arc<[(ColumnId, usize)]>,
+    /// Where what is inside of nested columns is.
+    pub parts: Arc<[RawPart]>,
     /// Changes whenever a file is added, removed or rewritten.
     pub version: u64,
     /// What every file of the table lies under, or is.
     pub root: PathBuf,
+}
+
+/// A value inside of a nested column.
+#[derive(Clone, Debug)]
+pub struct RawPart {
+    pub id: ColumnId,
+    /// Where in the provider's schema the column is.
+    pub place: usize,
+    /// The names of the fields from the column inwards, through lists and values of maps.
+    pub path: Vec<String>,
 }
 
 /// Opens sources; keeps what it learnt of their files for as long as the files stay the same.
@@ -50,6 +62,7 @@ impl Sources {
         if let Some((known, table)) = self.lock().get(&source.id)
             && table.version == version
             && known.columns == source.columns
+            && known.parts == source.parts
             && known.location == source.location
         {
             return Ok(table.clone());
@@ -178,19 +191,27 @@ async fn open(state: &dyn Session, source: &DataSource, version: u64) -> Result<
         format: format.as_str(),
         why: e.to_string(),
     };
-    let found = options.infer_schema(state, &table_url).await.map_err(malformed)?;
     let schema = match format {
-        FileFormat::Parquet => found,
+        FileFormat::Parquet => options.infer_schema(state, &table_url).await.map_err(malformed)?,
         // What was registered counts, not what the first rows look like today.
-        FileFormat::Csv { .. } | FileFormat::Json => registered_schema(source, &found),
+        FileFormat::Csv { .. } => {
+            registered_schema(source, &options.infer_schema(state, &table_url).await.map_err(malformed)?)
+        }
+        // Objects are read by name, so that nothing has to be known of what is left out.
+        FileFormat::Json => {
+            let in_files = |c: &&weir_model::Column| !partitions.iter().any(|partition| partition.name == c.name);
+            let field = |c: &weir_model::Column| Field::new(c.name.as_str(), arrow_type(&c.data_type), true);
+            Arc::new(Schema::new(source.columns.iter().filter(in_files).map(field).collect::<Vec<_>>()))
+        }
     };
     let config = ListingTableConfig::new(table_url).with_listing_options(options).with_schema(schema);
     let provider = ListingTable::try_new(config)
         .map_err(malformed)?
         .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache());
     let columns = locate_columns(source, path, &provider.schema())?;
+    let parts = locate_parts(source, &columns);
     let root = path.clone();
-    Ok(RawTable { provider: Arc::new(provider), columns, version, root })
+    Ok(RawTable { provider: Arc::new(provider), columns, parts, version, root })
 }
 
 /// Columns that were left out are read as text, so that no value of theirs can fail.
@@ -218,6 +239,15 @@ fn locate_columns(source: &DataSource, path: &Path, schema: &Schema) -> Result<A
         Ok((column.id, index))
     };
     source.columns.iter().map(locate).collect()
+}
+
+/// The types of the columns are those that were registered, so every part is where it was.
+fn locate_parts(source: &DataSource, columns: &[(ColumnId, usize)]) -> Arc<[RawPart]> {
+    let locate = |part: &Part| {
+        let (_, place) = columns.iter().find(|(id, _)| *id == part.within)?;
+        Some(RawPart { id: part.column.id, place: *place, path: part.path.clone() })
+    };
+    source.parts.iter().filter_map(locate).collect()
 }
 
 fn same_type(registered: &DataType, found: &Arrow) -> bool {

@@ -7,6 +7,6 @@ mod infer;
 mod types;
 
 pub use error::SourceError;
-pub use files::{RawTable, Sources};
+pub use files::{RawPart, RawTable, Sources};
 pub use infer::{Inferred, InferredColumn, infer};
 pub use types::{arrow_type, model_type};

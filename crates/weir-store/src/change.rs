@@ -7,8 +7,8 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection, SqliteConnection, query, query_scalar};
 use weir_model::{
-    AttributeKey, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Location, PolicyKey, Principal,
-    PrincipalId, PrincipalSet, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
+    AttributeKey, Column, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Location, Part, PolicyKey,
+    Principal, PrincipalId, PrincipalSet, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
@@ -439,9 +439,15 @@ impl Change {
                 Ok(())
             }
             Change::SetColumnTags { source, column, tags } => {
-                let id = column_row(tx, source, column).await?;
-                let update = query("UPDATE source_column SET tags = ?1 WHERE source = ?2 AND id = ?3 AND tags <> ?1");
-                update.bind(json(tags)?).bind(id.0).bind(id.1.0).execute(tx).await?;
+                let id = source_row(tx, source).await?;
+                let part = query("UPDATE source_part SET tags = ?1 WHERE source = ?2 AND name = ?3 AND tags <> ?1");
+                part.bind(json(tags)?).bind(id).bind(column.as_str()).execute(&mut *tx).await?;
+                if !has_part(tx, id, column).await? {
+                    let id = column_row(tx, source, column).await?;
+                    let update =
+                        query("UPDATE source_column SET tags = ?1 WHERE source = ?2 AND id = ?3 AND tags <> ?1");
+                    update.bind(json(tags)?).bind(id.0).bind(id.1.0).execute(tx).await?;
+                }
                 Ok(())
             }
             Change::AddOwner { source, user } => relate(tx, ADD_OWNER, source, user).await.map(drop),
@@ -585,7 +591,7 @@ async fn delete_group(tx: &mut SqliteConnection, group: &GroupName) -> Result<()
 async fn add_source(tx: &mut SqliteConnection, making: &Making<'_>, source: &NewSource) -> Result<(), Failure> {
     let insert = "INSERT INTO source (schema_name, table_name, location, tags, next_column) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (schema_name, table_name) DO NOTHING RETURNING id";
-    let next_column = u32::try_from(source.columns.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let (parts, next_column) = new_parts(source)?;
     let id: Option<i64> = query_scalar(insert)
         .bind(source.name.schema())
         .bind(source.name.table())
@@ -606,12 +612,50 @@ async fn add_source(tx: &mut SqliteConnection, making: &Making<'_>, source: &New
             return Err(StoreError::Exists { kind: "column", name: format!("{}.{}", source.name, column.name) }.into());
         }
     }
+    for part in parts {
+        let name = part.column.name.as_str();
+        if source.columns.iter().any(|column| column.name.as_str() == name) {
+            return Err(StoreError::Exists { kind: "column", name: format!("{}.{name}", source.name) }.into());
+        }
+        let insert = query("INSERT INTO source_part (source, id, within, name, tags) VALUES (?, ?, ?, ?, '[]')");
+        insert.bind(id).bind(part.column.id.0).bind(part.within.0).bind(name).execute(&mut *tx).await?;
+    }
     for owner in &source.owners {
         relate(tx, ADD_OWNER, &source.name, owner).await?;
     }
     set_row_key(tx, &source.name, &source.row_key).await?;
     set_event_time(tx, &source.name, source.event_time.as_ref()).await?;
     keys::make(tx, making.vault, Of::Source(id), making.at()).await
+}
+
+/// What is inside of the columns, whose own ids are counted from 1; and the first id that nothing has.
+fn new_parts(source: &NewSource) -> Result<(Vec<Part>, u32), Failure> {
+    let mut next = u32::try_from(source.columns.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let mut parts = Vec::new();
+    for (number, column) in (1u32..).zip(&source.columns) {
+        let NewColumn { name, data_type, nullable, tags } = column.clone();
+        let column = Column { id: ColumnId(number), name, data_type, nullable, tags };
+        let mut id = || {
+            let id = ColumnId(next);
+            next = next.saturating_add(1);
+            id
+        };
+        let found = Part::of(&column, &mut id).map_err(|e| {
+            StoreError::refused(format!("data source `{}` cannot be registered", source.name), e.to_string())
+        })?;
+        parts.extend(found);
+    }
+    let mut names: Vec<&str> = parts.iter().map(|part| part.column.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first()) {
+        None => Ok((parts, next)),
+        Some(twice) => Err(StoreError::Exists { kind: "column", name: format!("{}.{twice}", source.name) }.into()),
+    }
+}
+
+async fn has_part(tx: &mut SqliteConnection, source: i64, name: &ColumnName) -> Result<bool, Failure> {
+    let select = query_scalar("SELECT EXISTS (SELECT 1 FROM source_part WHERE source = ? AND name = ?)");
+    Ok(select.bind(source).bind(name.as_str()).fetch_one(tx).await?)
 }
 
 async fn set_row_key(tx: &mut SqliteConnection, source: &SourceName, columns: &[ColumnName]) -> Result<(), Failure> {

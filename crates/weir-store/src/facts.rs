@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use sqlx::{Connection, SqliteConnection, query_as, query_scalar};
 use weir_model::{
-    Column, ColumnId, ColumnName, DataSource, Epoch, GroupName, IamId, Impersonation, PolicyId, PolicyKey, Principal,
-    PrincipalId, PrincipalSet, SourceId, SourceName,
+    Column, ColumnId, ColumnName, DataSource, Epoch, GroupName, IamId, Impersonation, Part, PolicyId, PolicyKey,
+    Principal, PrincipalId, PrincipalSet, SourceId, SourceName,
 };
 use weir_policy::ast::Policy;
 use weir_policy::{Facts, StoredPolicy, language};
@@ -20,6 +20,7 @@ pub(crate) struct Rows {
     principals: Vec<PrincipalRow>,
     sources: Vec<SourceRow>,
     columns: Vec<ColumnRow>,
+    parts: Vec<PartRow>,
     owners: Vec<PersonRow>,
     selected: Vec<PersonRow>,
     policies: Vec<(u32, String, String)>,
@@ -35,6 +36,8 @@ type PrincipalRow = (String, String, String, String, String);
 type SourceRow = (u32, String, String, String, String, String, Option<u32>);
 /// Source, id, name, type, nullable, tags.
 type ColumnRow = (u32, u32, String, String, bool, String);
+/// Source, id, column that it is in, name, tags.
+type PartRow = (u32, u32, u32, String, String);
 /// A source, and the identity manager and name of whom it has something to do with.
 type PersonRow = (u32, String, String);
 /// Identity manager and name of the actor, then of the target, or its group.
@@ -67,6 +70,7 @@ pub(crate) async fn read(conn: &mut SqliteConnection) -> Result<Rows, sqlx::Erro
         columns: query_as("SELECT source, id, name, type, nullable, tags FROM source_column ORDER BY source, position")
             .fetch_all(&mut *tx)
             .await?,
+        parts: query_as("SELECT source, id, within, name, tags FROM source_part").fetch_all(&mut *tx).await?,
         owners: query_as("SELECT o.source, p.iam, p.name FROM source_owner o JOIN principal p ON p.id = o.principal")
             .fetch_all(&mut *tx)
             .await?,
@@ -101,10 +105,15 @@ impl Rows {
         for row in self.columns {
             columns.entry(row.0).or_default().push(column(row)?);
         }
+        let mut parts: BTreeMap<u32, Vec<PartRow>> = BTreeMap::new();
+        for row in self.parts {
+            parts.entry(row.0).or_default().push(row);
+        }
         let mut sources = Vec::with_capacity(self.sources.len());
         for row in self.sources {
-            let (owners, columns) = (owners.remove(&row.0), columns.remove(&row.0));
-            sources.push(source(row, owners.unwrap_or_default(), columns.unwrap_or_default())?);
+            let (owners, columns) = (owners.remove(&row.0), columns.remove(&row.0).unwrap_or_default());
+            let parts = self::parts(&columns, parts.remove(&row.0).unwrap_or_default())?;
+            sources.push(source(row, owners.unwrap_or_default(), columns, parts)?);
         }
         let selected =
             self.selected.into_iter().map(|(source, iam, name)| Ok((SourceId(source), principal_id(&iam, &name)?)));
@@ -146,7 +155,12 @@ fn understood((iam, name, groups, attributes, permissions): PrincipalRow) -> Res
     })
 }
 
-fn source(row: SourceRow, owners: BTreeSet<PrincipalId>, columns: Vec<Column>) -> Result<DataSource, StoreError> {
+fn source(
+    row: SourceRow,
+    owners: BTreeSet<PrincipalId>,
+    columns: Vec<Column>,
+    parts: Vec<Part>,
+) -> Result<DataSource, StoreError> {
     let (id, schema, table, location, tags, row_key, event_time) = row;
     let name = SourceName::new(schema, table).map_err(|e| StoreError::corrupt("data source", e))?;
     let what = || format!("data source `{name}`");
@@ -155,6 +169,7 @@ fn source(row: SourceRow, owners: BTreeSet<PrincipalId>, columns: Vec<Column>) -
         tags: json(what, &tags)?,
         owners,
         columns,
+        parts,
         row_key: json(what, &row_key)?,
         event_time: event_time.map(ColumnId),
         location: json(what, &location)?,
@@ -176,6 +191,27 @@ fn column((source, id, name, data_type, nullable, tags): ColumnRow) -> Result<Co
         tags: json(what, &tags)?,
         name: ColumnName::new(name.clone()).map_err(|e| StoreError::corrupt(what(), e))?,
     })
+}
+
+/// What the types of the columns say is in them, with the ids and tags of the rows; every part has a row.
+fn parts(columns: &[Column], rows: Vec<PartRow>) -> Result<Vec<Part>, StoreError> {
+    let mut rows: BTreeMap<(u32, String), (u32, String)> =
+        rows.into_iter().map(|(_, id, within, name, tags)| ((within, name), (id, tags))).collect();
+    let mut parts = Vec::with_capacity(rows.len());
+    for column in columns {
+        let what = || format!("column `{}`", column.name);
+        for mut part in Part::of(column, || column.id).map_err(|e| StoreError::corrupt(what(), e))? {
+            let row = rows.remove(&(column.id.0, part.column.name.to_string()));
+            let (id, tags) =
+                row.ok_or_else(|| StoreError::corrupt(what(), format!("`{}` has no id", part.column.name)))?;
+            (part.column.id, part.column.tags) = (ColumnId(id), json(what, &tags)?);
+            parts.push(part);
+        }
+    }
+    match rows.into_keys().next() {
+        None => Ok(parts),
+        Some((_, name)) => Err(StoreError::corrupt(format!("part `{name}`"), "no column has it")),
+    }
 }
 
 fn impersonation((iam, name, target_iam, target_name, group): ImpersonationRow) -> Result<Impersonation, StoreError> {

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, TimestampMicrosecondArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes as arrow_types;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use weir_model::{Column, DataSource, DataType, SourceId, Value};
+use weir_model::{DataSource, DataType, SourceId, Value};
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,9 @@ pub enum Cell {
     Date(i32),
     /// Microseconds since 1970-01-01T00:00:00.
     Timestamp(i64),
+    List(Vec<Cell>),
+    /// In the order of the type's fields.
+    Struct(Vec<Cell>),
 }
 
 /// One value for each column of the source, in its order.
@@ -61,6 +65,7 @@ impl Cell {
                 Cell::rescaled(unscaled, scale, u32::try_from(*to).ok()?)?
             }
             (Cell::Null, _) => Cell::Null,
+            (cell @ Cell::List(_), DataType::List(_)) | (cell @ Cell::Struct(_), DataType::Struct(_)) => cell,
             (cell @ Cell::Int(_), DataType::Int32 | DataType::Int64)
             | (cell @ Cell::Float(_), DataType::Float64)
             | (cell @ Cell::Boolean(_), DataType::Boolean)
@@ -113,8 +118,14 @@ impl fmt::Display for Cell {
             Cell::Text(t) => write!(f, "{t:?}"),
             Cell::Date(d) => Value::Date(*d).fmt(f),
             Cell::Timestamp(us) => Value::Timestamp(*us).fmt(f),
+            Cell::List(cells) => write!(f, "[{}]", joined(cells)),
+            Cell::Struct(cells) => write!(f, "{{{}}}", joined(cells)),
         }
     }
+}
+
+fn joined(cells: &[Cell]) -> String {
+    cells.iter().map(Cell::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `-12.50` as -1250 and 2. No exponents.
@@ -155,8 +166,18 @@ pub fn arrow_type(data_type: &DataType) -> arrow_types::DataType {
         DataType::Timestamp { zoned: false } => {
             arrow_types::DataType::Timestamp(arrow_types::TimeUnit::Microsecond, None)
         }
+        DataType::List(item) => arrow_types::DataType::List(list_field(item)),
+        DataType::Struct(fields) => arrow_types::DataType::Struct(struct_fields(fields)),
         other => panic!("the kit makes no columns of type {other}"),
     }
+}
+
+fn list_field(item: &DataType) -> arrow_types::FieldRef {
+    Arc::new(arrow_types::Field::new_list_field(arrow_type(item), true))
+}
+
+fn struct_fields(fields: &[weir_model::Field]) -> arrow_types::Fields {
+    fields.iter().map(|f| arrow_types::Field::new(&f.name, arrow_type(&f.data_type), true)).collect()
 }
 
 /// The rows of `source` as one batch. Every column may be NULL, whatever the source says.
@@ -166,23 +187,29 @@ pub fn to_batch(source: &DataSource, rows: &[Row]) -> RecordBatch {
         .iter()
         .map(|c| arrow_types::Field::new(c.name.as_str(), arrow_type(&c.data_type), true))
         .collect();
-    let arrays = source.columns.iter().enumerate().map(|(i, c)| to_array(c, rows.iter().map(|r| &r[i]))).collect();
+    let arrays = source
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, c)| to_array(&c.data_type, &rows.iter().map(|r| &r[i]).collect::<Vec<_>>()))
+        .collect();
     RecordBatch::try_new(Arc::new(arrow_types::Schema::new(fields)), arrays).expect("a batch of equal columns")
 }
 
-fn to_array<'a>(column: &Column, cells: impl Iterator<Item = &'a Cell>) -> ArrayRef {
+fn to_array(data_type: &DataType, cells: &[&Cell]) -> ArrayRef {
     macro_rules! gather {
         ($array:ty, $pattern:pat => $value:expr) => {
             cells
+                .iter()
                 .map(|c| match c {
                     Cell::Null => None,
                     $pattern => Some($value),
-                    other => panic!("{other} is no {}", column.data_type),
+                    other => panic!("{other} is no {data_type}"),
                 })
                 .collect::<$array>()
         };
     }
-    match &column.data_type {
+    match data_type {
         DataType::Boolean => Arc::new(gather!(BooleanArray, Cell::Boolean(b) => *b)),
         DataType::Int32 => Arc::new(gather!(Int32Array, Cell::Int(n) => i32::try_from(*n).expect("an int"))),
         DataType::Int64 => Arc::new(gather!(Int64Array, Cell::Int(n) => *n)),
@@ -197,8 +224,35 @@ fn to_array<'a>(column: &Column, cells: impl Iterator<Item = &'a Cell>) -> Array
         DataType::Timestamp { zoned: false } => {
             Arc::new(gather!(TimestampMicrosecondArray, Cell::Timestamp(us) => *us))
         }
+        DataType::List(item) => {
+            let lists: Vec<Option<&[Cell]>> = inside(cells, data_type).collect();
+            let lengths = lists.iter().map(|list| list.map_or(0, <[Cell]>::len));
+            let items: Vec<&Cell> = lists.iter().flatten().flat_map(|list| list.iter()).collect();
+            let items = to_array(item, &items);
+            let nulls = lists.iter().map(Option::is_some).collect();
+            Arc::new(ListArray::new(list_field(item), OffsetBuffer::from_lengths(lengths), items, Some(nulls)))
+        }
+        DataType::Struct(fields) => {
+            let structs: Vec<Option<&[Cell]>> = inside(cells, data_type).collect();
+            let child = |(i, field): (usize, &weir_model::Field)| {
+                let cells = structs.iter().map(|cells| cells.map_or(&Cell::Null, |cells| &cells[i]));
+                to_array(&field.data_type, &cells.collect::<Vec<_>>())
+            };
+            let children = fields.iter().enumerate().map(child).collect();
+            let nulls = structs.iter().map(Option::is_some).collect();
+            Arc::new(StructArray::new(struct_fields(fields), children, Some(nulls)))
+        }
         other => panic!("the kit makes no columns of type {other}"),
     }
+}
+
+/// What is in lists or structs.
+fn inside<'a>(cells: &[&'a Cell], data_type: &DataType) -> impl Iterator<Item = Option<&'a [Cell]>> {
+    cells.iter().map(move |cell| match cell {
+        Cell::Null => None,
+        Cell::List(cells) | Cell::Struct(cells) => Some(cells.as_slice()),
+        other => panic!("{other} is no {data_type}"),
+    })
 }
 
 /// What a client reads: every value as text, NULL as `None`.

@@ -11,6 +11,7 @@
 pub mod cell;
 pub mod dice;
 pub mod generate;
+mod nested;
 pub mod oracle;
 pub mod portable;
 pub mod ports;

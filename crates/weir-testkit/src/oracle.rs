@@ -20,6 +20,7 @@ use weir_policy::ast::{
 use weir_policy::{Facts, KeyScope, StoredPolicy};
 
 use crate::cell::{Cell, Row, Tables};
+use crate::nested;
 use mask::Masking;
 use people::Me;
 use predicate::Scope;
@@ -184,11 +185,12 @@ impl<'a> View<'a> {
             }
             true
         };
-        self.row_conditions().into_iter().all(rows) && self.source.columns.iter().all(masks)
+        self.row_conditions().into_iter().all(rows) && self.source.places().all(masks)
     }
 
     fn copy(&self) -> Result<Vec<(usize, Row)>, Misfit> {
         let masks: Vec<_> = self.source.columns.iter().map(|column| (column, self.masks_of(column))).collect();
+        let parts: Vec<_> = self.source.parts.iter().map(|part| (part, self.masks_of(&part.column))).collect();
         let conditions = self.row_conditions();
         let mut copy = Vec::new();
         for (place, row) in self.rows().iter().enumerate() {
@@ -197,7 +199,19 @@ impl<'a> View<'a> {
                 shown &= self.shows_row(condition, row)?;
             }
             if shown {
-                let cells = masks.iter().map(|(column, masks)| self.cell(column, masks, row));
+                let cells = masks.iter().zip(row).map(|((column, masks), original)| {
+                    let mut cell = self.seen(column, masks, (original, &[]), row)?;
+                    // Outer ones come first.
+                    for (part, masks) in
+                        parts.iter().filter(|(part, masks)| part.within == column.id && !masks.is_empty())
+                    {
+                        cell =
+                            nested::change_at(&cell, &column.data_type, &part.path, &[], &mut |inside, positions| {
+                                self.seen(&part.column, masks, (inside, positions), row)
+                            })?;
+                    }
+                    Ok(cell)
+                });
                 copy.push((place, cells.collect::<Result<_, _>>()?));
             }
         }
@@ -269,7 +283,7 @@ impl<'a> View<'a> {
             if absent && !names_sources(&stored.policy) {
                 continue;
             }
-            if let Some(closeness) = closeness(&mask.columns, column) {
+            if let Some(closeness) = closeness(&mask.columns, self.source, column) {
                 let priority = Reverse(stored.policy.priority);
                 masks.push((Rank { closeness: Reverse(closeness), priority, id: stored.id }, mask));
             }
@@ -278,8 +292,14 @@ impl<'a> View<'a> {
         masks.into_iter().map(|(_, mask)| mask).collect()
     }
 
-    /// The value of one column as she sees it: the first of its masks, the closest first, that holds for the row.
-    fn cell(&self, column: &Column, masks: &[&MaskAction], row: &Row) -> Result<Cell, Misfit> {
+    /// A value of a column or part as she sees it: the first of its masks, the closest first, that holds for the row.
+    fn seen(
+        &self,
+        column: &Column,
+        masks: &[&MaskAction],
+        (original, positions): (&Cell, &[usize]),
+        row: &Row,
+    ) -> Result<Cell, Misfit> {
         for mask in masks {
             let mut holds = match &mask.when {
                 Some(when) => self.value(when, &Scope::row(self.source, row))? == Cell::Boolean(true),
@@ -289,21 +309,18 @@ impl<'a> View<'a> {
                 holds &= self.alike(&mask.columns, row) < at_least as usize;
             }
             if holds {
-                return self.masked(&mask.method.node, column, row);
+                return self.masked(&mask.method.node, column, (original, positions), row);
             }
         }
-        Ok(row[self.place(column)].clone())
+        Ok(original.clone())
     }
 
     /// How many rows, seen or not, have the same values in these columns; NULL is a value.
     fn alike(&self, columns: &Columns, row: &Row) -> usize {
-        let all = self.source.columns.iter().enumerate();
-        let places: Vec<usize> = all.filter(|(_, c)| closeness(columns, c).is_some()).map(|(i, _)| i).collect();
-        self.rows().iter().filter(|other| places.iter().all(|i| other[*i] == row[*i])).count()
-    }
-
-    fn place(&self, column: &Column) -> usize {
-        self.source.columns.iter().position(|c| c.id == column.id).expect("a column of the source")
+        let picked: Vec<&Column> =
+            self.source.places().filter(|place| closeness(columns, self.source, place).is_some()).collect();
+        let same = |other: &Row, id| nested::cell(self.source, other, id) == nested::cell(self.source, row, id);
+        self.rows().iter().filter(|other| picked.iter().all(|column| same(other, column.id))).count()
     }
 }
 
@@ -328,8 +345,9 @@ pub(crate) enum Closeness {
     Named,
 }
 
-/// How closely the columns of a mask speak of this one; `None` when they do not.
-pub(crate) fn closeness(columns: &Columns, column: &Column) -> Option<Closeness> {
+/// How closely the columns of a mask speak of this column or part of the source; `None` when they do not.
+pub(crate) fn closeness(columns: &Columns, source: &DataSource, column: &Column) -> Option<Closeness> {
+    let is_part = source.part(column.id).is_some();
     match columns {
         Columns::Named(names) => names.iter().any(|n| n.node == column.name).then_some(Closeness::Named),
         Columns::Tagged(tag) => {
@@ -340,8 +358,9 @@ pub(crate) fn closeness(columns: &Columns, column: &Column) -> Option<Closeness>
             found(&pattern.node, *case_insensitive, column.name.as_str()).then_some(Closeness::NamedLike)
         }
         Columns::AnyTag => (!column.tags.is_empty()).then_some(Closeness::Sweeping),
-        Columns::NoTags => column.tags.is_empty().then_some(Closeness::Sweeping),
-        Columns::All => Some(Closeness::Sweeping),
+        // Whole columns, with what is in them.
+        Columns::NoTags => (!is_part && column.tags.is_empty()).then_some(Closeness::Sweeping),
+        Columns::All => (!is_part).then_some(Closeness::Sweeping),
     }
 }
 
@@ -358,12 +377,12 @@ pub(crate) fn applies(
     source: &DataSource,
     chosen: impl Fn(&DataSource) -> bool,
 ) -> bool {
-    let tagged = !source.tags.is_empty() || source.columns.iter().any(|c| !c.tags.is_empty());
+    let tagged = !source.tags.is_empty() || source.places().any(|c| !c.tags.is_empty());
     let one = |c: &Circumstance| match c {
         Circumstance::SourceTagged(tag) => source.tags.iter().any(|t| tag.node.covers(t)),
-        Circumstance::ColumnTagged(tag) => source.columns.iter().flat_map(|c| &c.tags).any(|t| tag.node.covers(t)),
+        Circumstance::ColumnTagged(tag) => source.places().flat_map(|c| &c.tags).any(|t| tag.node.covers(t)),
         Circumstance::ColumnNamedLike { pattern, case_insensitive } => {
-            source.columns.iter().any(|c| found(&pattern.node, *case_insensitive, c.name.as_str()))
+            source.places().any(|c| found(&pattern.node, *case_insensitive, c.name.as_str()))
         }
         Circumstance::NoTags => !tagged,
         Circumstance::AnyTag => tagged,

@@ -7,6 +7,7 @@ use weir_policy::{AppliedMask, Compare, Expr, Lookup, Mask, Nothing, Obligations
 
 use crate::cell::{Cell, Row};
 use crate::generate::World;
+use crate::nested;
 use crate::oracle::Misfit;
 use crate::oracle::mask::{Masking, row_key};
 use crate::oracle::predicate::{all, call, compare, equals_one, is_in, like, not, truth};
@@ -41,10 +42,20 @@ pub fn carry_out(world: &World, source: &DataSource, decision: &SourceDecision) 
             continue;
         }
         let cells = source.columns.iter().zip(row).map(|(column, original)| {
-            match obligations.masks.get(&column.id).and_then(|mask| door.mask(mask, row)) {
-                Some(mask) => (door.masked(mask, column, original, row), false),
+            let mask = |id| obligations.masks.get(&id).and_then(|mask| door.mask(mask, row));
+            let (mut cell, mut clear) = match mask(column.id) {
+                Some(mask) => (door.masked(mask, column, (original, &[]), row), false),
                 None => (original.clone(), true),
+            };
+            for part in source.parts.iter().filter(|part| part.within == column.id) {
+                let Some(mask) = mask(part.column.id) else { continue };
+                clear = false;
+                let changed = nested::change_at(&cell, &column.data_type, &part.path, &[], &mut |inside, positions| {
+                    Ok(door.masked(mask, &part.column, (inside, positions), row))
+                });
+                cell = changed.expect("a part of the column");
             }
+            (cell, clear)
         });
         let (row, clear) = cells.unzip();
         seen.push(SeenRow { place, row, clear });
@@ -79,7 +90,7 @@ impl<'a> Door<'a> {
         }
     }
 
-    fn masked(&self, mask: &Mask, column: &Column, original: &Cell, row: &Row) -> Cell {
+    fn masked(&self, mask: &Mask, column: &Column, original: (&Cell, &[usize]), row: &Row) -> Cell {
         let mut key = self.source.row_key.as_slice();
         let method = match mask {
             Mask::Hash => Method::Hash,
@@ -103,16 +114,22 @@ impl<'a> Door<'a> {
                 return value.coerced(&column.data_type).expect("a value of the column's type");
             }
         };
-        let row_key = || row_key(self.source, key, row);
-        self.masking.masked(&method, column, original, row_key).expect("a mask that fits")
+        let row_key = |positions: &[usize]| {
+            let mut key = row_key(self.source, key, row)?;
+            for position in positions {
+                key.int(*position as i128);
+            }
+            Ok(key)
+        };
+        self.masking.replaced(&method, column, original, row_key).expect("a mask that fits")
     }
 
     fn value(&self, expr: &Residual, source: &DataSource, row: &Row) -> Result<Cell, Misfit> {
         let value = |expr: &Residual| self.value(expr, source, row);
-        let place = |id: &ColumnId| source.columns.iter().position(|c| c.id == *id).expect("a column of the source");
+        let cell = |row: &Row, id: &ColumnId| nested::cell(source, row, *id).expect("a column of the source").clone();
         match expr {
             Expr::Literal(literal) => Cell::literal(literal).ok_or(Misfit::Broken),
-            Expr::Column(id) => Ok(row[place(id)].clone()),
+            Expr::Column(id) => Ok(cell(row, id)),
             Expr::Compare { op, left, right } => Ok(truth(compare(*op, &value(left)?, &value(right)?)?)),
             Expr::InList { value: v, list } => {
                 let list: Option<Vec<Cell>> = list.iter().map(Cell::literal).collect();
@@ -123,7 +140,7 @@ impl<'a> Door<'a> {
                 let found = arms.iter().any(|arm| {
                     let equal = |(id, key): (&ColumnId, &Value)| {
                         let key = Cell::literal(key).expect("a literal");
-                        compare(Compare::Equal, &row[place(id)], &key) == Ok(Some(true))
+                        compare(Compare::Equal, &cell(row, id), &key) == Ok(Some(true))
                     };
                     columns.iter().zip(&arm.key).all(equal) && value(&arm.rest) == Ok(Cell::Boolean(true))
                 });
@@ -131,7 +148,7 @@ impl<'a> Door<'a> {
             }
             Expr::InLookup(lookup) => self.lookup(lookup, source, row),
             Expr::Frequent { columns, at_least } => {
-                let alike = |other: &&Row| columns.iter().all(|id| other[place(id)] == row[place(id)]);
+                let alike = |other: &&Row| columns.iter().all(|id| cell(other, id) == cell(row, id));
                 Ok(Cell::Boolean(self.world.tables[&source.id].iter().filter(alike).count() >= *at_least as usize))
             }
             Expr::Sampled { columns, per_ten_thousand } => {
@@ -183,7 +200,7 @@ impl<'a> Door<'a> {
 /// As which the values of a person are read to be compared with it.
 fn type_of(expr: &Residual, source: &DataSource) -> DataType {
     match expr {
-        Expr::Column(id) => source.columns.iter().find(|c| c.id == *id).map(|c| c.data_type.clone()),
+        Expr::Column(id) => source.place_by_id(*id).map(|place| place.data_type.clone()),
         Expr::Call { returns, .. } => Some(returns.clone()),
         _ => None,
     }

@@ -83,6 +83,7 @@ fn add(world: &mut World, name: &str, owners: &[&str], columns: &[(&str, DataTyp
         tags: BTreeSet::new(),
         owners: owners.iter().map(|o| id(o)).collect(),
         columns: columns.collect(),
+        parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },

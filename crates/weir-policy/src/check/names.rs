@@ -56,7 +56,7 @@ impl<'a> Known<'a> {
             column_tags: facts
                 .sources
                 .iter()
-                .flat_map(|source| &source.columns)
+                .flat_map(|source| source.places())
                 .flat_map(|column| &column.tags)
                 .collect(),
             schemas: facts.sources.iter().map(|source| source.name.schema()).collect(),

@@ -69,7 +69,7 @@ impl Writer<'_> {
     }
 
     fn column(&self, id: ColumnId) -> String {
-        self.source.column_by_id(id).map_or_else(|| format!("column {id}"), |column| column.name.to_string())
+        self.source.place_by_id(id).map_or_else(|| format!("column {id}"), |column| column.name.to_string())
     }
 
     fn row(&self, columns: &[ColumnId]) -> String {

@@ -223,13 +223,6 @@ impl Cursor {
         Ok(word)
     }
 
-    /// A name without dots, unless they are in quotes.
-    pub(super) fn simple<T: FromStr<Err = InvalidName>>(&mut self, what: &str) -> Read<At<T>> {
-        let span = self.here();
-        let name = self.name(what)?;
-        Ok(At::new(valid(name.parse(), span)?, span))
-    }
-
     pub(super) fn source_name(&mut self) -> Read<At<SourceName>> {
         let start = self.here();
         let schema = self.name("a data source name such as `schema.table`")?;

@@ -354,7 +354,7 @@ fn rows(cursor: &mut Cursor) -> Read<RowCondition> {
     let column = if cursor.eat("tagged") {
         MatchColumn::Tagged(tag(cursor)?)
     } else {
-        MatchColumn::Named(cursor.simple("a column name")?)
+        MatchColumn::Named(cursor.dotted("a column name")?)
     };
     Ok(RowCondition::Match { user, column })
 }

@@ -234,15 +234,7 @@ fn column_or_call(cursor: &mut Cursor) -> Read<Predicate> {
     }
     let span = cursor.since(start);
     let name = parts.pop().unwrap_or_default();
-    let qualifier = match parts.len() {
-        0 => None,
-        1 | 2 => Some(parts.join(".")),
-        _ => {
-            let error =
-                Diagnostic::error("policy::invalid-name", "a column has at most a schema and a table before it");
-            return Err(Box::new(error.at(span).help("write `column`, `alias.column` or `schema.table.column`")));
-        }
-    };
+    let qualifier = if parts.is_empty() { None } else { Some(parts.join(".")) };
     Ok(Predicate::Column(At::new(ColumnRef { qualifier, name: valid(ColumnName::new(name), span)? }, span)))
 }
 

@@ -4,7 +4,7 @@ use regex::Regex;
 use weir_model::{Column, ColumnId, DataSource, DataType, TypeClass, Value};
 
 use super::literal::{constant, whole_range};
-use super::{Absence, Catalog, Misfit, carries, placed, predicate, reach, row_key};
+use super::{Absence, Catalog, Misfit, carries, one_value, placed, predicate, reach, row_key};
 use crate::ast::{CalendarUnit, Columns, MaskAction, Method, Predicate, Randomized, RoundTo};
 use crate::decision::Mask;
 use crate::diagnostic::Diagnostic;
@@ -62,7 +62,7 @@ pub(super) fn bind(
         (Columns::Named(names), _) => {
             let mut picked = Vec::new();
             for name in names {
-                match source.column(name.node.as_str()) {
+                match source.place(name.node.as_str()) {
                     Some(column) => picked.push(column),
                     None => rule.passed_over.push(Absence::column(name.node.as_str(), name.span)),
                 }
@@ -70,12 +70,13 @@ pub(super) fn bind(
             picked
         }
         (Columns::NamedLike { .. }, Some(Ok(regex))) => {
-            source.columns.iter().filter(|column| regex.is_match(column.name.as_str())).collect()
+            source.places().filter(|column| regex.is_match(column.name.as_str())).collect()
         }
         (Columns::NamedLike { .. }, Some(Err(why))) => return MaskRule::broken(why.clone()),
         (Columns::NamedLike { .. }, None) => Vec::new(),
-        (Columns::Tagged(tag), _) => source.columns.iter().filter(|column| carries(column, &tag.node)).collect(),
-        (Columns::AnyTag, _) => source.columns.iter().filter(|column| !column.tags.is_empty()).collect(),
+        (Columns::Tagged(tag), _) => source.places().filter(|column| carries(column, &tag.node)).collect(),
+        (Columns::AnyTag, _) => source.places().filter(|column| !column.tags.is_empty()).collect(),
+        // A column with all that is in it.
         (Columns::NoTags, _) => source.columns.iter().filter(|column| column.tags.is_empty()).collect(),
         (Columns::All, _) => source.columns.iter().collect(),
     };
@@ -98,6 +99,14 @@ pub(super) fn bind(
         }
     }
     if let Method::KAnonymous(at_least) = &action.method.node {
+        if let Some(several) = picked.iter().find(|column| holds_several(column, source)) {
+            let message = format!(
+                "k-anonymization counts single values, and `{}` of `{}` is {}",
+                several.name, source.name, several.data_type
+            );
+            rule.broken = Some(placed(Diagnostic::error("policy::mask-type", message), action.method.span));
+            return rule;
+        }
         let columns = picked.iter().map(|column| column.id).collect();
         let rare = Expr::Not(Box::new(Expr::Frequent { columns, at_least: *at_least }));
         rule.when = Some(match rule.when.take() {
@@ -125,6 +134,11 @@ pub(super) fn bind(
     rule
 }
 
+/// Whether it is a nested column, or a part of which one row may have several.
+fn holds_several(column: &Column, source: &DataSource) -> bool {
+    column.data_type.class() == TypeClass::Nested || source.part(column.id).is_some_and(|part| part.repeated)
+}
+
 /// The expression over the row, which gives a value of the column's type.
 fn custom(
     expression: &Predicate,
@@ -132,6 +146,7 @@ fn custom(
     source: &DataSource,
     catalog: &Catalog<'_>,
 ) -> Result<Mask, Diagnostic> {
+    one_value(column, source, None).map_err(|misfit| misfit.on(source))?;
     let bound = predicate::value_for(expression, column, source, catalog).map_err(|misfit| misfit.on(source))?;
     let computed = bound.without_questions().filter(|expr| !expr.looks_up()).ok_or_else(|| {
         let message = "a custom function speaks of the row alone";
@@ -150,12 +165,12 @@ fn closeness(columns: &Columns) -> Closeness {
     }
 }
 
-/// The mask for this column, which keeps its type.
+/// The mask for this column, which keeps its type. A list is masked element by element, but for nulling.
 fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Diagnostic> {
-    let data_type = &column.data_type;
+    let data_type = column.data_type.element();
     let misfit = |what: &str, help: &str| {
-        let message =
-            format!("{what} does not fit column `{}` of `{}`, which is {data_type}", column.name, source.name);
+        let whole = &column.data_type;
+        let message = format!("{what} does not fit column `{}` of `{}`, which is {whole}", column.name, source.name);
         Diagnostic::error("policy::mask-type", message).help(help)
     };
     match method {

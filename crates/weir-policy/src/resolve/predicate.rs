@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_model::{Column, DataSource, DataType, TypeClass, Value};
 
-use super::{Absence, Catalog, Misfit, literal, lookup_source, mask, placed, tagged_column};
+use super::{Absence, Catalog, Misfit, literal, lookup_source, mask, one_value, placed, tagged_column};
 use crate::ast::{At, CalendarUnit, ColumnRef, LookupQuery, Predicate, RoundTo, UserCall};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::expr::{Compare, Expr, Function, Lookup, LookupKey, UserTerm};
@@ -152,14 +152,27 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// `address.city`, or `alias.address.city` and the like.
+    fn part(&self, qualifier: &str, name: &str) -> Option<&'a Column> {
+        let written = format!("{qualifier}.{name}");
+        let full = self.source.name.to_string();
+        let called = match self.alias {
+            Some(alias) => vec![alias],
+            None => vec![full.as_str(), self.source.name.table()],
+        };
+        let inside = called.into_iter().find_map(|called| written.strip_prefix(called)?.strip_prefix('.'));
+        self.source.place(&written).or_else(|| self.source.place(inside?))
+    }
+
     /// Inner names hide outer ones.
     fn column(&self, column: &At<ColumnRef>) -> Result<Typed, Misfit> {
         let At { node: ColumnRef { qualifier, name }, span } = column;
         let mut scope = Some(self);
         while let Some(here) = scope {
             let named = qualifier.as_deref().is_none_or(|qualifier| here.is_called(qualifier));
-            if named && let Some(found) = here.source.column(name.as_str()) {
-                return Ok(here.column_here(found));
+            let found = if named { here.source.place(name.as_str()) } else { None };
+            if let Some(found) = found.or_else(|| here.part(qualifier.as_deref()?, name.as_str())) {
+                return Ok(here.column_here(one_value(found, here.source, *span)?));
             }
             if named && qualifier.is_some() {
                 break;
@@ -469,8 +482,8 @@ impl<'a> Scope<'a> {
             UserCall::ColumnTagged(tag) => {
                 tagged_column(tag, call.span, outermost.source).map(|column| outermost.column_here(column))
             }
-            UserCall::ColumnReference(name) => match outermost.source.column(name.as_str()) {
-                Some(column) => Ok(outermost.column_here(column)),
+            UserCall::ColumnReference(name) => match outermost.source.place(name.as_str()) {
+                Some(column) => Ok(outermost.column_here(one_value(column, outermost.source, call.span)?)),
                 None => Err(Misfit::Absent(Absence::column(name.as_str(), call.span))),
             },
         }

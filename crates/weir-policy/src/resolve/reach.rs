@@ -88,8 +88,8 @@ impl Test {
     fn holds(&self, source: &DataSource, catalog: &Catalog<'_>) -> bool {
         match self {
             Test::SourceTagged(tag) => source.tags.iter().any(|carried| tag.covers(carried)),
-            Test::ColumnTagged(tag) => source.columns.iter().any(|column| carries(column, tag)),
-            Test::ColumnNamedLike(regex) => source.columns.iter().any(|column| regex.is_match(column.name.as_str())),
+            Test::ColumnTagged(tag) => source.places().any(|column| carries(column, tag)),
+            Test::ColumnNamedLike(regex) => source.places().any(|column| regex.is_match(column.name.as_str())),
             Test::NoTags => !has_tags(source),
             Test::AnyTag => has_tags(source),
             Test::InSchema(schema) => source.name.schema() == schema,
@@ -100,5 +100,5 @@ impl Test {
 }
 
 fn has_tags(source: &DataSource) -> bool {
-    !source.tags.is_empty() || source.columns.iter().any(|column| !column.tags.is_empty())
+    !source.tags.is_empty() || source.places().any(|column| !column.tags.is_empty())
 }

@@ -51,7 +51,7 @@ pub(super) fn compile(facts: Facts) -> Snapshot {
 /// Puts columns and their masks in order.
 fn finish(governed: &mut Governed) {
     let Governed { source, columns, .. } = governed;
-    columns.sort_by_key(|masked| source.columns.iter().position(|column| column.id == masked.column));
+    columns.sort_by_key(|masked| source.places().position(|place| place.id == masked.column));
     for column in columns {
         // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
         column.candidates.sort_by_key(|candidate| Reverse((candidate.closeness, candidate.priority)));
@@ -66,7 +66,7 @@ fn governed(
 ) -> Governed {
     let mut digest = Digest::writer("source");
     digest.number(source.id.0);
-    for column in &source.columns {
+    for column in source.places() {
         digest.number(column.id.0);
         digest.text(column.name.as_str());
         digest.text(&column.data_type.to_string());
@@ -242,7 +242,7 @@ impl Compiler {
         let Some(governed) = self.governed.get_mut(&source.id) else { return };
         if let Some(column) = governed.columns.iter_mut().find(|column| column.column == id) {
             column.candidates.push(candidate);
-        } else if let Some(column) = source.column_by_id(id) {
+        } else if let Some(column) = source.place_by_id(id) {
             let effect = Effect::Mask { column: column.name.clone() };
             governed.columns.push(MaskedColumn { column: id, effect, candidates: vec![candidate] });
         }

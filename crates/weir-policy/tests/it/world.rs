@@ -188,6 +188,7 @@ fn source(given: Source, id: u32) -> DataSource {
         owners: given.owners,
         row_key: given.row_key.iter().map(named).collect(),
         event_time: given.event_time.as_ref().map(named),
+        parts: Vec::new(),
         columns,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     }

@@ -12,8 +12,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use futures::{Stream, StreamExt};
 use weir_model::SourceName;
 
+use super::parts::{Inner, OutputPart, Rows, mask_parts};
 use super::{MaskValue, OutputMask};
 use crate::fault::SourceFault;
+use crate::mask::relaxed;
 
 /// What the stream does with each batch.
 pub(super) struct Shape {
@@ -33,6 +35,7 @@ pub(super) struct Column {
     /// Of what leaves.
     pub(super) data_type: DataType,
     pub(super) masks: Vec<OutputMask>,
+    pub(super) parts: Vec<OutputPart>,
 }
 
 /// Filters, gathers the rows that stay into full batches, then masks those.
@@ -110,43 +113,64 @@ impl BarrierStream {
 
 impl Column {
     fn value(&self, kept: &RecordBatch) -> Result<ArrayRef> {
-        let original = || -> Result<&ArrayRef> {
-            let at = self.kept.ok_or_else(|| internal_datafusion_err!("a column of a governed scan was not read"))?;
-            kept.columns().get(at).ok_or_else(|| internal_datafusion_err!("a column of a governed scan is missing"))
+        let original = match self.kept {
+            None => None,
+            Some(at) => {
+                let missing = || internal_datafusion_err!("a column of a governed scan is missing");
+                let read = kept.columns().get(at).ok_or_else(missing)?;
+                Some(if self.is_masked() { relaxed(read)? } else { Arc::clone(read) })
+            }
         };
-        let mut value: Option<ArrayRef> = None;
-        for OutputMask { value: mask, when } in self.masks.iter().rev() {
-            let masked = match mask {
-                MaskValue::Kernel { mask, row_key } if mask.reads_values() => {
-                    let keys: Option<Vec<ArrayRef>> =
-                        row_key.iter().map(|column| kept.columns().get(*column).cloned()).collect();
-                    let keys = keys.ok_or_else(|| internal_datafusion_err!("a row key was not read"))?;
-                    mask.apply(original()?, &keys)?
-                }
-                MaskValue::Kernel { mask, .. } => mask.without_values(kept.num_rows())?,
-                MaskValue::Computed(expr) => {
-                    let computed = expr.evaluate(kept)?.into_array(kept.num_rows())?;
-                    if computed.data_type() == &self.data_type { computed } else { cast(&computed, &self.data_type)? }
-                }
-            };
-            value = Some(match when {
-                None => masked,
-                Some(when) => {
-                    let rows = when.evaluate(kept)?.into_array(kept.num_rows())?;
-                    let behind = value.take().map_or_else(|| original().cloned(), Ok)?;
-                    zip(&null_as_false(boolean(&rows)?), &masked, &behind)?
-                }
-            });
+        let rows = Rows::Each(kept);
+        let value = masked(&self.masks, original.as_ref(), &self.data_type, &rows)?;
+        if self.parts.is_empty() {
+            return Ok(value);
         }
-        value.map_or_else(|| original().cloned(), Ok)
+        let parts: Vec<Inner<'_>> = self.parts.iter().map(Inner::from).collect();
+        mask_parts(&value, &parts, &rows)
     }
+
+    fn is_masked(&self) -> bool {
+        !self.masks.is_empty() || !self.parts.is_empty()
+    }
+}
+
+/// What the first mask whose condition holds gives for each value; the original where none does.
+pub(super) fn masked(
+    masks: &[OutputMask],
+    original: Option<&ArrayRef>,
+    data_type: &DataType,
+    rows: &Rows<'_>,
+) -> Result<ArrayRef> {
+    let original = || original.ok_or_else(|| internal_datafusion_err!("a column of a governed scan was not read"));
+    let mut value: Option<ArrayRef> = None;
+    for OutputMask { value: mask, when } in masks.iter().rev() {
+        let masked = match mask {
+            MaskValue::Kernel { mask, row_key } if mask.reads_values() => {
+                mask.apply(original()?, &rows.row_key(row_key)?)?
+            }
+            MaskValue::Kernel { mask, .. } => mask.without_values(rows.count())?,
+            MaskValue::Computed(expr) => {
+                let computed = relaxed(&rows.computed(expr)?)?;
+                if computed.data_type() == data_type { computed } else { cast(&computed, data_type)? }
+            }
+        };
+        value = Some(match when {
+            None => masked,
+            Some(when) => {
+                let behind = value.take().map_or_else(|| original().cloned(), Ok)?;
+                zip(&null_as_false(&rows.hold(when)?), &masked, &behind)?
+            }
+        });
+    }
+    value.map_or_else(|| original().cloned(), Ok)
 }
 
 fn null_as_false(mask: &BooleanArray) -> BooleanArray {
     if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) }
 }
 
-fn boolean(array: &ArrayRef) -> Result<&BooleanArray> {
+pub(super) fn boolean(array: &ArrayRef) -> Result<&BooleanArray> {
     array.as_boolean_opt().ok_or_else(|| internal_datafusion_err!("a condition of a governed scan is not boolean"))
 }
 

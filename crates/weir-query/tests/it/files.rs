@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
-use weir_model::{DataSource, FileFormat, Location, PartitionColumn, Value};
+use weir_model::{DataSource, DataType, FileFormat, Location, PartitionColumn, Value};
 use weir_testkit::cell::{decimal_text, to_batch};
 use weir_testkit::generate::World;
 use weir_testkit::{Cell, Dice, Row};
@@ -95,7 +95,11 @@ fn write_parquet(path: &Path, batch: &RecordBatch, rows_in_group: usize) {
 
 /// CSV cannot tell NULL from an empty text.
 fn survives_csv(rows: &[Row]) -> bool {
-    !rows.is_empty() && rows.iter().flatten().all(|cell| !matches!(cell, Cell::Text(t) if t.is_empty()))
+    let survives = |cell: &Cell| match cell {
+        Cell::Text(text) => !text.is_empty(),
+        cell => !matches!(cell, Cell::List(_) | Cell::Struct(_)),
+    };
+    !rows.is_empty() && rows.iter().flatten().all(survives)
 }
 
 fn csv(source: &DataSource, rows: &[Row], path: PathBuf) -> Location {
@@ -115,18 +119,33 @@ fn csv(source: &DataSource, rows: &[Row], path: PathBuf) -> Location {
 fn json(source: &DataSource, rows: &[Row], path: PathBuf) -> Location {
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(&source.columns).map(|(cell, column)| {
-            let value = match cell {
-                Cell::Null => "null".to_owned(),
-                Cell::Text(_) | Cell::Date(_) | Cell::Timestamp(_) => format!("{:?}", bare(cell)),
-                other => bare(other),
-            };
-            format!("{:?}: {value}", column.name.as_str())
-        });
+        let cells = row
+            .iter()
+            .zip(&source.columns)
+            .map(|(cell, column)| format!("{:?}: {}", column.name.as_str(), json_value(cell, &column.data_type)));
         writeln!(text, "{{{}}}", cells.collect::<Vec<_>>().join(", ")).unwrap();
     }
     fs::write(&path, text).unwrap();
     at(FileFormat::Json, path)
+}
+
+fn json_value(cell: &Cell, data_type: &DataType) -> String {
+    match (cell, data_type) {
+        (Cell::Null, _) => "null".to_owned(),
+        (Cell::Text(_) | Cell::Date(_) | Cell::Timestamp(_), _) => format!("{:?}", bare(cell)),
+        (Cell::List(cells), DataType::List(item)) => {
+            let values: Vec<String> = cells.iter().map(|cell| json_value(cell, item)).collect();
+            format!("[{}]", values.join(", "))
+        }
+        (Cell::Struct(cells), DataType::Struct(fields)) => {
+            let values = cells.iter().zip(fields);
+            let values: Vec<String> = values
+                .map(|(cell, field)| format!("{:?}: {}", field.name, json_value(cell, &field.data_type)))
+                .collect();
+            format!("{{{}}}", values.join(", "))
+        }
+        (other, _) => bare(other),
+    }
 }
 
 /// The value as text without quotes; nothing for NULL.
@@ -140,6 +159,7 @@ fn bare(cell: &Cell) -> String {
         Cell::Text(t) => t.clone(),
         Cell::Date(d) => stripped(&Value::Date(*d)),
         Cell::Timestamp(us) => stripped(&Value::Timestamp(*us)).replace(' ', "T"),
+        Cell::List(_) | Cell::Struct(_) => unreachable!("values with others inside have no bare form"),
     }
 }
 

@@ -172,6 +172,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             tags: BTreeSet::new(),
             owners: BTreeSet::new(),
             columns: columns.collect(),
+            parts: Vec::new(),
             row_key: Vec::new(),
             event_time: None,
             location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },

@@ -173,7 +173,16 @@ impl Worker<'_> {
                 let governed = self.asking().ask(&speaker, &query.sql).await;
                 add(&self.tally.triples);
                 match self.judged(&mut world, &speaker, query, &governed, &plain, &canaries).await {
-                    Ok(outcome) => self.tally.count(outcome),
+                    Ok(outcome) => {
+                        if self.loud && matches!(outcome, Outcome::PlainWrong) {
+                            let expected = plain.ask(&query.sql).await;
+                            eprintln!(
+                                "{}",
+                                report("the plain engine is wrong", &world, &speaker, query, &governed, &expected)
+                            );
+                        }
+                        self.tally.count(outcome)
+                    }
                     Err((why, expected)) => {
                         let first = report(&why, &world, &speaker, query, &governed, &expected);
                         return Err(self.smallest(world, &speaker, query, first).await);

@@ -62,7 +62,8 @@ fn session(catalog: Arc<MemoryCatalogProvider>) -> SessionContext {
     let config = SessionConfig::new()
         .with_target_partitions(2)
         .with_default_catalog_and_schema("weir", "public")
-        .set_str("datafusion.sql_parser.dialect", "PostgreSQL");
+        .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
+        .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
     let session = SessionContext::new_with_config(config);
     session.register_catalog("weir", catalog);
     session

@@ -95,6 +95,7 @@ pub(crate) async fn engine(
             tags: BTreeSet::new(),
             owners: BTreeSet::from([clear.clone()]),
             columns: columns.collect(),
+            parts: Vec::new(),
             row_key: Vec::new(),
             event_time: None,
             location: found.location,

@@ -372,7 +372,11 @@ fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
     for (label, value) in lines {
         writeln!(out, "{label:12}  {}", table::printable(&value))?;
     }
-    let rows = source.columns.iter().map(|column| {
+    let rows = source.columns.iter().flat_map(|column| {
+        let inside = source.parts.iter().filter(|part| part.within == column.id).map(|part| &part.column);
+        std::iter::once(column).chain(inside)
+    });
+    let rows = rows.map(|column| {
         let null = if column.nullable { "null" } else { "not null" };
         vec![column.name.to_string(), column.data_type.to_string(), null.to_owned(), table::joined(&column.tags)]
     });

@@ -100,3 +100,55 @@ fn files_that_change_their_schema_close_the_source() {
     assert!(changed.err.contains("a.t") && !changed.err.contains("t.csv"), "{changed:?}");
     assert!(weir.ok(&["audit", "--user", "ann", "--json"]).contains("column `name` is not in the files"));
 }
+
+#[test]
+fn what_is_inside_of_nested_columns() {
+    let weir = people();
+    let lines = "[{\"item\": \"pills\", \"price\": 12.5}, {\"item\": \"drip\", \"price\": 40.0}]";
+    weir.file(
+        "visits.json",
+        format!(
+            "{{\"id\": 1, \"address\": {{\"city\": \"Bonn\", \"zip\": \"53111\"}}, \"phones\": [\"0228-1\", \"0228-2\"], \"lines\": {lines}}}\n\
+             {{\"id\": 2, \"address\": {{\"city\": \"Ulm\", \"zip\": null}}, \"phones\": [], \"lines\": null}}\n"
+        ),
+    );
+    weir.ok(&["source", "add", "clinic.visits", "visits.json", "--owner", "own"]);
+    weir.ok(&["source", "tag", "clinic.visits", "--column", "lines.price", "--set", "Money"]);
+    assert!(weir.ok(&["source", "show", "clinic.visits"]).contains("address.city"));
+    for (key, text) in [
+        (
+            "zip",
+            "Mask using the constant 'x' the column address.zip for everyone except when user is an owner of the data source on data source clinic.visits",
+        ),
+        (
+            "phones",
+            "Mask using the regex '[0-9]' replaced with '#' global the column phones for everyone except when user is an owner of the data source on data source clinic.visits",
+        ),
+        (
+            "money",
+            "Mask by making null values in columns tagged Money for everyone except when user is an owner of the data source",
+        ),
+        (
+            "bonn",
+            "Only show rows where address.city = 'Bonn' for everyone except when user is an owner of the data source on data source clinic.visits",
+        ),
+    ] {
+        weir.ok(&["policy", "add", "--key", key, "--text", text]);
+    }
+    let explained = weir.ok(&["policy", "explain", "--user", "ann", "clinic.visits"]);
+    assert!(!explained.contains("lines.price"), "nobody who does not subscribe is told of columns: {explained}");
+    let server = open_to_all(&weir);
+    let explained = weir.ok(&["policy", "explain", "--user", "ann", "clinic.visits"]);
+    assert!(explained.contains("lines.price") && explained.contains("address.city = 'Bonn'"), "{explained}");
+    let all = "select id, address['city'], address['zip'], phones[2], lines[1]['item'], lines[1]['price'] from clinic.visits order by id";
+    assert_eq!(rows(&server.sql(&weir, "ann", all).out), ["1,Bonn,x,####-#,pills,"]);
+    assert_eq!(rows(&server.sql(&weir, "own", all).out), ["1,Bonn,53111,0228-2,pills,12.5", "2,Ulm,,,,"]);
+    // The mask is below the condition.
+    let guess = "select count(*) from clinic.visits where address['zip'] = '53111' or lines[2]['price'] > 1";
+    assert_eq!(rows(&server.sql(&weir, "ann", guess).out), ["0"]);
+    assert_eq!(rows(&server.sql(&weir, "own", guess).out), ["1"]);
+}
+
+fn rows(out: &str) -> Vec<&str> {
+    out.lines().skip(1).collect()
+}

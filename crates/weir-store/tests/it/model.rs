@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use weir_guard::SnapshotFeed;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId,
-    Impersonation, Location, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId, PrincipalSet,
-    Project, ProjectName, PurposeName, SourceId, SourceName, Tag,
+    Impersonation, Location, Part, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId,
+    PrincipalSet, Project, ProjectName, PurposeName, SourceId, SourceName, Tag,
 };
 use weir_policy::ast::{
     Action, Approver, Body, Cascade, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule, Scope, Statement,
@@ -140,7 +140,9 @@ impl Model {
                 Ok(())
             }
             Change::SetColumnTags { source, column, tags } => {
-                let found = self.source(source)?.columns.iter_mut().find(|c| c.name == *column);
+                let source = self.source(source)?;
+                let mut places = source.columns.iter_mut().chain(source.parts.iter_mut().map(|part| &mut part.column));
+                let found = places.find(|c| c.name == *column);
                 found.ok_or("column")?.tags = tags.clone();
                 Ok(())
             }
@@ -444,12 +446,21 @@ impl Model {
             nullable: c.nullable,
             tags: c.tags.clone(),
         });
+        let columns: Vec<Column> = columns.collect();
+        let mut ids = (columns.len() as u32 + 1..).map(ColumnId);
+        let parts = columns.iter().flat_map(|column| Part::of(column, || ids.next().unwrap()).unwrap());
+        let parts: Vec<Part> = parts.collect();
+        let mut names = BTreeSet::new();
+        if !columns.iter().chain(parts.iter().map(|part| &part.column)).all(|place| names.insert(&place.name)) {
+            return Err("column exists");
+        }
         let source = DataSource {
             id: SourceId(0),
             name: new.name.clone(),
             tags: new.tags.clone(),
             owners: new.owners.clone(),
-            columns: columns.collect(),
+            parts,
+            columns,
             row_key: Vec::new(),
             event_time: None,
             location: new.location.clone(),

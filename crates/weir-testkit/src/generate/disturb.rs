@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{Column, DataType, SourceId};
+use weir_model::{DataType, SourceId};
 
 use super::{CANARY, Speaker, World};
 use crate::cell::{Cell, Row};
@@ -32,7 +32,7 @@ impl World {
                 world.try_change(speaker, &before, source.id, |rows| {
                     for (place, i) in hidden.iter().filter(|(_, i)| columns.contains(i)) {
                         if dice.chance(percent) {
-                            rows[*place][*i] = odd_value(&source.columns[*i], &rows[*place][*i], dice);
+                            rows[*place][*i] = odd_value(&source.columns[*i].data_type, &rows[*place][*i], dice);
                         }
                     }
                 })
@@ -92,8 +92,8 @@ impl World {
 }
 
 /// A value that would be noticed: a canary, or a number that makes a query's expression fail.
-fn odd_value(column: &Column, old: &Cell, dice: &mut Dice) -> Cell {
-    match column.data_type {
+fn odd_value(data_type: &DataType, old: &Cell, dice: &mut Dice) -> Cell {
+    match data_type {
         DataType::Text => Cell::Text(format!("{CANARY}{:x}", dice.roll() >> 40)),
         DataType::Int32 | DataType::Int64 => Cell::Int(*dice.pick(&[100, 100, 77_001, -77_002])),
         DataType::Float64 => Cell::Float(*dice.pick(&[100.0, 77_003.5])),
@@ -101,6 +101,20 @@ fn odd_value(column: &Column, old: &Cell, dice: &mut Dice) -> Cell {
         DataType::Boolean => Cell::Boolean(*old == Cell::Boolean(false)),
         DataType::Date => Cell::Date(*dice.pick(&[-3_000, 30_000])),
         DataType::Timestamp { .. } => Cell::Timestamp(*dice.pick(&[-3_000_000_000, 3_000_000_000_000_000])),
+        // One field of all, so that what is seen of the others may stay.
+        DataType::Struct(fields) => match old {
+            Cell::Struct(cells) => {
+                let at = dice.below(fields.len());
+                let mut cells = cells.clone();
+                cells[at] = odd_value(&fields[at].data_type, &cells[at], dice);
+                Cell::Struct(cells)
+            }
+            other => other.clone(),
+        },
+        DataType::List(item) => match old {
+            Cell::List(cells) => Cell::List(cells.iter().map(|cell| odd_value(item, cell, dice)).collect()),
+            other => other.clone(),
+        },
         _ => old.clone(),
     }
 }

@@ -16,7 +16,8 @@ use super::predicate::{Frame, literal, text};
 use super::{Sizes, Speaker, World};
 use crate::cell::{Cell, Tables};
 use crate::dice::Dice;
-use crate::oracle::{Keys, Oracle, applies};
+use crate::nested::{self, singles};
+use crate::oracle::{Keys, Oracle, applies, closeness};
 
 /// Writes policies against facts that do not change meanwhile.
 pub(super) struct Author<'a> {
@@ -298,12 +299,12 @@ impl<'a> Author<'a> {
     /// The columns, by name or by a tag that only one of them has, whose values can be a group's or an attribute's.
     fn match_columns(&self, source: &DataSource) -> Vec<MatchColumn> {
         let mut columns = Vec::new();
-        let texts =
-            source.columns.iter().filter(|c| matches!(c.data_type, DataType::Text | DataType::Int32 | DataType::Int64));
+        let texts = singles(source).into_iter();
+        let texts = texts.filter(|c| matches!(c.data_type, DataType::Text | DataType::Int32 | DataType::Int64));
         for column in texts {
             columns.push(MatchColumn::Named(column.name.clone().into()));
             for tag in &column.tags {
-                let count = source.columns.iter().flat_map(|c| &c.tags).filter(|t| tag.covers(t)).count();
+                let count = source.places().flat_map(|c| &c.tags).filter(|t| tag.covers(t)).count();
                 if count == 1 {
                     columns.push(MatchColumn::Tagged(tag.clone().into()));
                 }
@@ -340,7 +341,12 @@ impl<'a> Author<'a> {
         // Whatever the policy masks anywhere must take the method.
         let reached: Vec<&DataSource> =
             self.facts.sources.iter().filter(|s| applies(self.facts, &on, s, |_| true)).collect();
-        let masked: Vec<&Column> = reached.iter().flat_map(|s| &s.columns).filter(|c| speaks_of(&columns, c)).collect();
+        let spoken_of =
+            |s: &'a DataSource| s.places().filter(|c| closeness(&columns, s, c).is_some()).collect::<Vec<_>>();
+        let masked: Vec<&Column> = reached.iter().flat_map(|s| spoken_of(s)).collect();
+        let single = reached
+            .iter()
+            .all(|s| spoken_of(s).into_iter().all(|column| singles(s).iter().any(|single| single.id == column.id)));
         if masked.is_empty() {
             return None;
         }
@@ -349,18 +355,19 @@ impl<'a> Author<'a> {
         let keyed = reached.iter().all(|s| !s.row_key.is_empty());
         let rules = self.rules(|author| {
             let when = conditional.then(|| author.predicate(&Frame { source, qualifier: None }, 1));
-            let method = author.method(&masked, keyed, here.then_some(source));
+            let method = author.method(&masked, single, keyed, here.then_some(source));
             Action::Mask(MaskAction { columns: columns.clone(), method: method.into(), when })
         });
         Some(Statement { body: Body::Data(Cascade { rules }), on })
     }
 
     fn columns(&mut self, source: &DataSource) -> Columns {
-        let column = self.dice.pick(&source.columns);
+        let places: Vec<&Column> = source.places().collect();
+        let column = *self.dice.pick(&places);
         match self.dice.below(10) {
             0..=4 => Columns::Named(vec![column.name.clone().into()]),
             5 => {
-                let alike: Vec<_> = source.columns.iter().filter(|c| c.data_type == column.data_type).collect();
+                let alike: Vec<_> = source.places().filter(|c| c.data_type == column.data_type).collect();
                 Columns::Named(self.dice.some(&alike, 60).into_iter().map(|c| c.name.clone().into()).collect())
             }
             6 | 7 => match column.tags.first() {
@@ -379,20 +386,21 @@ impl<'a> Author<'a> {
         }
     }
 
-    /// A mask that all the columns can take. They are of `here` when all of them are of one source.
-    fn method(&mut self, columns: &[&Column], keyed: bool, here: Option<&'a DataSource>) -> Method {
-        let data_type = &columns[0].data_type;
+    /// A mask that all the columns can take. They are of `here` when all of them are of one source; `single` says that
+    /// each has one plain value a row.
+    fn method(&mut self, columns: &[&Column], single: bool, keyed: bool, here: Option<&'a DataSource>) -> Method {
+        let data_type = columns[0].data_type.element();
         let class = data_type.class();
-        let of_one_class = columns.iter().all(|c| c.data_type.class() == class);
-        let of_one_type = columns.iter().all(|c| c.data_type == *data_type);
-        let whole = |c: &&Column| matches!(c.data_type, DataType::Int32 | DataType::Int64);
+        let of_one_class = columns.iter().all(|c| c.data_type.element().class() == class);
+        let of_one_type = columns.iter().all(|c| c.data_type.element() == data_type);
+        let whole = |c: &&Column| matches!(c.data_type.element(), DataType::Int32 | DataType::Int64);
         match (self.dice.below(20), class) {
             (0, _) => Method::Null,
-            (1 | 2, _) => Method::KAnonymous(u32::try_from(self.dice.between(2, 4)).unwrap()),
-            (3, _) => Method::Custom(Box::new(Predicate::User(UserCall::MaskedColumn.into()))),
-            _ if !of_one_class => Method::Null,
+            (1 | 2, _) if single => Method::KAnonymous(u32::try_from(self.dice.between(2, 4)).unwrap()),
+            (3, _) if single => Method::Custom(Box::new(Predicate::User(UserCall::MaskedColumn.into()))),
+            _ if !of_one_class || class == TypeClass::Nested => Method::Null,
             (4 | 5, _) => Method::Constant(constant(class)),
-            (6..=8, _) if of_one_type => Method::Custom(Box::new(self.custom(data_type, here))),
+            (6..=8, _) if of_one_type && single => Method::Custom(Box::new(self.custom(data_type, here))),
             (9..=11, _) if keyed && of_one_type => self.randomized(columns[0], here),
             (12 | 13, TypeClass::Text) => self.regex(),
             (14 | 15, TypeClass::Text) => Method::Reversible,
@@ -414,9 +422,10 @@ impl<'a> Author<'a> {
     }
 
     fn randomized(&mut self, column: &Column, here: Option<&DataSource>) -> Method {
-        let moved = match column.data_type.class() {
+        let data_type = column.data_type.element();
+        let moved = match data_type.class() {
             TypeClass::Number => {
-                let whole = matches!(column.data_type, DataType::Int32 | DataType::Int64);
+                let whole = matches!(data_type, DataType::Int32 | DataType::Int64);
                 let most: &[&str] = if whole { &["1", "5", "1000"] } else { &["1", "0.5", "250"] };
                 Some(Randomized::Within((*self.dice.pick(most)).to_owned()))
             }
@@ -426,11 +435,12 @@ impl<'a> Author<'a> {
         Method::Randomized(match moved {
             Some(moved) if self.dice.chance(70) => moved,
             _ => {
-                let mut by = vec![constant(column.data_type.class())];
+                let mut by = vec![constant(data_type.class())];
                 // A value that others have, so that nobody can tell.
-                let rows = here.filter(|here| here.column(column.name.as_str()).is_some()).map(|here| {
-                    let place = here.columns.iter().position(|c| c.name == column.name).unwrap();
-                    self.tables[&here.id].iter().map(move |row| literal(&row[place]))
+                let here = here.filter(|here| singles(here).iter().any(|single| single.name == column.name));
+                let rows = here.map(|here| {
+                    let id = here.place(column.name.as_str()).unwrap().id;
+                    self.tables[&here.id].iter().map(move |row| literal(nested::cell(here, row, id).unwrap()))
                 });
                 by.extend(rows.into_iter().flatten().filter(|value| *value != Value::Null).take(2));
                 let percent = (*self.dice.pick(&["20", "50", "99.5", "100"])).to_owned();
@@ -567,7 +577,8 @@ impl<'a> Author<'a> {
         if let Some(tag) = source.tags.first() {
             list.push(Circumstance::SourceTagged(tag.clone().into()));
         }
-        let column = self.dice.pick(&source.columns);
+        let places: Vec<&Column> = source.places().collect();
+        let column = *self.dice.pick(&places);
         if let Some(tag) = column.tags.first() {
             list.push(Circumstance::ColumnTagged(tag.clone().into()));
         }
@@ -577,7 +588,7 @@ impl<'a> Author<'a> {
             list.push(Circumstance::InSchema(source.name.schema().to_owned().into()));
         }
         if self.dice.chance(30) {
-            let tagged = !source.tags.is_empty() || source.columns.iter().any(|c| !c.tags.is_empty());
+            let tagged = !source.tags.is_empty() || source.places().any(|c| !c.tags.is_empty());
             list.push(if tagged { Circumstance::AnyTag } else { Circumstance::NoTags });
         }
         let owners: Vec<_> = self.facts.principals.iter().filter(|p| source.owners.contains(&p.id)).collect();
@@ -603,10 +614,6 @@ impl<'a> Author<'a> {
 
 fn named(source: &DataSource) -> Circumstances {
     Circumstances::Named(vec![source.name.clone().into()])
-}
-
-fn speaks_of(columns: &Columns, column: &Column) -> bool {
-    crate::oracle::closeness(columns, column).is_some()
 }
 
 /// A value that no generated column has.

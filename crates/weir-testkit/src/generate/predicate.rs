@@ -6,6 +6,7 @@ use weir_policy::{Compare, Function};
 
 use super::policy::Author;
 use crate::cell::{Cell, decimal_text};
+use crate::nested::{self, singles};
 
 /// A source whose columns a condition may name, and how.
 #[derive(Clone)]
@@ -42,6 +43,7 @@ pub(super) fn literal(cell: &Cell) -> Value {
         Cell::Text(t) => Value::Text(t.clone()),
         Cell::Date(d) => Value::Date(*d),
         Cell::Timestamp(us) => Value::Timestamp(*us),
+        Cell::List(_) | Cell::Struct(_) => panic!("there is no literal of {cell}"),
     }
 }
 
@@ -63,7 +65,8 @@ impl<'a> Author<'a> {
 
     /// One of many values of a column, each with conditions of its own: what a long list of grants looks like.
     fn grants(&mut self, frame: &Frame<'a>) -> Predicate {
-        let (first, second) = (self.dice.pick(&frame.source.columns), self.dice.pick(&frame.source.columns));
+        let columns = singles(frame.source);
+        let (first, second) = (*self.dice.pick(&columns), *self.dice.pick(&columns));
         let two = self.dice.chance(40);
         let arm = |author: &mut Self| {
             let mut equal = |column: &Column| {
@@ -104,7 +107,7 @@ impl<'a> Author<'a> {
     }
 
     fn atom(&mut self, frame: &Frame<'a>) -> Predicate {
-        let column = self.dice.pick(&frame.source.columns);
+        let column = *self.dice.pick(&singles(frame.source));
         let value = Box::new(self.called(frame, column));
         let negated = self.dice.chance(25);
         match (self.dice.below(10), &column.data_type) {
@@ -138,8 +141,8 @@ impl<'a> Author<'a> {
                 Predicate::Between { value, low: Box::new(low), high: Box::new(high), negated }
             }
             (6, _) => {
-                let alike: Vec<&Column> =
-                    frame.source.columns.iter().filter(|c| c.data_type == column.data_type).collect();
+                let mut alike = singles(frame.source);
+                alike.retain(|c| c.data_type == column.data_type);
                 let other = *self.dice.pick(&alike);
                 self.compared(column, *value, frame.column(other))
             }
@@ -152,7 +155,7 @@ impl<'a> Author<'a> {
 
     /// Any column with one of its literals.
     fn comparison(&mut self, frame: &Frame<'a>) -> Predicate {
-        let column = self.dice.pick(&frame.source.columns);
+        let column = *self.dice.pick(&singles(frame.source));
         let literal = self.literal_of(frame.source, column);
         self.compared(column, frame.column(column), literal)
     }
@@ -220,7 +223,7 @@ impl<'a> Author<'a> {
         let only_tag = column
             .tags
             .iter()
-            .find(|tag| frame.source.columns.iter().flat_map(|c| &c.tags).filter(|t| tag.covers(t)).count() == 1);
+            .find(|tag| frame.source.places().flat_map(|c| &c.tags).filter(|t| tag.covers(t)).count() == 1);
         match (frame.qualifier.is_none(), self.dice.below(10), only_tag) {
             (true, 0, _) => Predicate::User(UserCall::ColumnReference(column.name.clone()).into()),
             (true, 1..=3, Some(tag)) => Predicate::User(UserCall::ColumnTagged(tag.clone()).into()),
@@ -250,8 +253,8 @@ impl<'a> Author<'a> {
         let others: Vec<&DataSource> = facts.sources.iter().filter(|s| s.id != outer_source.id).collect();
         let pairs: Vec<(&DataSource, &Column, &Column)> = others
             .iter()
-            .flat_map(|s| s.columns.iter().map(move |inner| (*s, inner)))
-            .flat_map(|(s, inner)| outer_source.columns.iter().map(move |outer| (s, inner, outer)))
+            .flat_map(|s| singles(s).into_iter().map(move |inner| (*s, inner)))
+            .flat_map(|(s, inner)| singles(outer_source).into_iter().map(move |outer| (s, inner, outer)))
             .filter(|(_, inner, outer)| inner.data_type == outer.data_type)
             .filter(|(_, inner, _)| !matches!(inner.data_type, DataType::Boolean | DataType::Float64))
             .collect();
@@ -295,8 +298,9 @@ impl<'a> Author<'a> {
 
     /// A literal that is often in the column.
     fn literal_of(&mut self, source: &DataSource, column: &Column) -> Predicate {
-        let place = source.columns.iter().position(|c| c.id == column.id).expect("a column of the source");
-        let values: Vec<&Cell> = self.tables[&source.id].iter().map(|r| &r[place]).filter(|c| !c.is_null()).collect();
+        let rows = self.tables[&source.id].iter();
+        let values = rows.map(|row| nested::cell(source, row, column.id).expect("a column of the source"));
+        let values: Vec<&Cell> = values.filter(|cell| !cell.is_null()).collect();
         if values.is_empty() {
             return Predicate::Literal(some_value(&column.data_type));
         }

@@ -61,29 +61,82 @@ pub struct Readable {
 
 impl Readable {
     fn new(source: &DataSource, visible: &[Row], original: &[Row]) -> Self {
-        let column = |(i, c): (usize, &weir_model::Column)| {
-            let seen = || visible.iter().map(move |row| &row[i]).filter(|cell| !cell.is_null());
-            let mut literals: Vec<String> = seen().filter_map(sql_literal).collect();
+        let column = |place: Reach| {
+            let seen = || visible.iter().filter_map(|row| place.value(row)).filter(|cell| !cell.is_null());
+            let mut literals: Vec<String> = seen().filter_map(|cell| sql_literal(&cell)).collect();
             literals.sort();
             literals.dedup();
             literals.truncate(6);
-            let is_seen = |n: i64| seen().any(|cell| is_number(cell, n));
+            let is_seen = |n: i64| seen().any(|cell| is_number(&cell, n));
             let wanted: BTreeSet<i64> =
-                original.iter().filter_map(|row| whole(&row[i])).chain([100, 100_000]).collect();
-            let kind = Kind::of(&c.data_type);
+                original.iter().filter_map(|row| whole(&place.value(row)?)).chain([100, 100_000]).collect();
+            let kind = place.kind;
             let number = matches!(kind, Kind::Int | Kind::Float | Kind::Decimal);
-            Column {
-                sql: quoted(c.name.as_str()),
-                kind,
-                literals,
-                absent: if number { wanted.into_iter().rev().find(|n| !is_seen(*n)) } else { None },
-                digits: kind == Kind::Text
-                    && seen().all(|cell| matches!(cell, Cell::Text(t) if t.parse::<i32>().is_ok())),
-            }
+            let digits =
+                kind == Kind::Text && seen().all(|cell| matches!(cell, Cell::Text(t) if t.parse::<i32>().is_ok()));
+            let absent = if number { wanted.into_iter().rev().find(|n| !is_seen(*n)) } else { None };
+            Column { sql: place.sql, kind, literals, absent, digits }
         };
+        let places = source.columns.iter().enumerate().flat_map(|(i, c)| reach(i, c));
         let name = format!("{}.{}", quoted(source.name.schema()), quoted(source.name.table()));
-        Self { name, columns: source.columns.iter().enumerate().map(column).collect(), rows_max: visible.len() }
+        Self { name, columns: places.map(column).collect(), rows_max: visible.len() }
     }
+}
+
+/// A plain value that a query can get at, in a column or inside of one.
+struct Reach {
+    sql: String,
+    kind: Kind,
+    column: usize,
+    /// From the column inwards.
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Field(usize),
+    /// From 0 on.
+    Element(usize),
+    Length,
+}
+
+impl Reach {
+    fn value(&self, row: &Row) -> Option<Cell> {
+        let mut value = row[self.column].clone();
+        for step in &self.steps {
+            value = match (step, value) {
+                (_, Cell::Null) => return None,
+                (Step::Field(n), Cell::Struct(cells)) => cells[*n].clone(),
+                (Step::Element(n), Cell::List(cells)) => cells.get(*n)?.clone(),
+                (Step::Length, Cell::List(cells)) => Cell::Int(i64::try_from(cells.len()).ok()?),
+                (_, other) => panic!("there is nothing in {other}"),
+            };
+        }
+        Some(value)
+    }
+}
+
+fn reach(column: usize, of: &weir_model::Column) -> Vec<Reach> {
+    let mut found = Vec::new();
+    let mut open = vec![(quoted(of.name.as_str()), Vec::new(), &of.data_type)];
+    while let Some((sql, steps, data_type)) = open.pop() {
+        let further = |step| [steps.as_slice(), &[step]].concat();
+        match data_type {
+            DataType::Struct(fields) => {
+                for (n, field) in fields.iter().enumerate() {
+                    open.push((format!("{sql}['{}']", field.name), further(Step::Field(n)), &field.data_type));
+                }
+            }
+            DataType::List(item) => {
+                open.push((format!("{sql}[1]"), further(Step::Element(0)), item));
+                let (sql, steps) = (format!("CAST(array_length({sql}) AS INT)"), further(Step::Length));
+                found.push(Reach { sql, kind: Kind::Int, column, steps });
+            }
+            _ => found.push(Reach { sql, kind: Kind::of(data_type), column, steps }),
+        }
+    }
+    found.reverse();
+    found
 }
 
 /// Queries over the sources in `visible`, which is what the principal sees of the world; none when that is nothing.
@@ -211,6 +264,7 @@ fn sql_literal(cell: &Cell) -> Option<String> {
     match cell {
         Cell::Text(text) if text.contains(CANARY) => None,
         Cell::Float(n) if n.fract() == 0.0 => Some(format!("{n:.1}")),
+        Cell::List(_) | Cell::Struct(_) => None,
         _ => Some(super::predicate::literal(cell).to_string()),
     }
 }

@@ -3,9 +3,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use weir_model::{
-    Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName,
-    Impersonation, Location, Permission, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName,
-    SourceId, SourceName, Surroundings, Tag,
+    Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, Field, FileFormat, GroupName,
+    Impersonation, Location, Part, Permission, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName,
+    SourceId, SourceName, Surroundings, Tag, TypeClass,
 };
 use weir_policy::Facts;
 use weir_policy::ast::Policy;
@@ -13,6 +13,7 @@ use weir_policy::ast::Policy;
 use super::{AT_UNIX_MS, CANARY, Sizes, policy};
 use crate::cell::{Cell, Row, Tables};
 use crate::dice::Dice;
+use crate::nested;
 use crate::oracle::{self, Keys, Oracle};
 
 /// Data sources with their rows, people, and policies over both.
@@ -204,6 +205,7 @@ impl World {
             let id = SourceId(u32::try_from(self.seed % (1 << 24) * 16 + 10).unwrap() - u32::try_from(i).unwrap());
             let name: SourceName = SOURCES[(first + i) % SOURCES.len()].parse().unwrap();
             let columns = self.make_columns(dice, sizes);
+            let parts = parts(&columns, dice);
             let owners: BTreeSet<_> =
                 self.facts.principals.iter().filter(|_| dice.chance(12)).map(|p| p.id.clone()).collect();
             let (row_key, event_time) = (row_key(&columns, dice), event_time(&columns, dice));
@@ -213,6 +215,7 @@ impl World {
                 tags: tags(dice, &SOURCE_TAGS, 40),
                 owners,
                 columns,
+                parts,
                 row_key,
                 event_time,
                 location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
@@ -314,7 +317,12 @@ impl World {
         let mut columns: Vec<Column> = Vec::new();
         for i in 0..count {
             // Text is what policies speak of most.
-            let data_type = if dice.chance(30) { DataType::Text } else { dice.pick(&KINDS).clone() };
+            let data_type = match dice.below(100) {
+                0..30 => DataType::Text,
+                // Something plain is in every source.
+                30..45 if i > 0 => nested_type(dice),
+                _ => dice.pick(&KINDS).clone(),
+            };
             let names = column_names(&data_type);
             let mut name = (*dice.pick(names)).to_owned();
             if columns.iter().any(|c| c.name.as_str() == name) {
@@ -333,7 +341,7 @@ impl World {
 }
 
 fn texts<'a>(tables: impl Iterator<Item = &'a Vec<Row>>) -> BTreeSet<String> {
-    tables.flatten().flatten().filter_map(|c| if let Cell::Text(t) = c { Some(t.clone()) } else { None }).collect()
+    tables.flatten().flat_map(nested::texts).map(str::to_owned).collect()
 }
 
 fn column_names(data_type: &DataType) -> &'static [&'static str] {
@@ -346,13 +354,43 @@ fn column_names(data_type: &DataType) -> &'static [&'static str] {
         DataType::Boolean => &["active", "vip"],
         DataType::Date => &["born", "day"],
         DataType::Timestamp { .. } => &["seen_at", "made_at"],
+        DataType::Struct(_) => &["address", "person"],
+        DataType::List(_) => &["phones", "lines"],
         other => panic!("no columns of type {other} are made"),
     }
 }
 
+/// A few shapes of what is inside of values.
+fn nested_type(dice: &mut Dice) -> DataType {
+    let mut plain = || if dice.chance(50) { DataType::Text } else { dice.pick(&KINDS).clone() };
+    let (first, second) = (plain(), plain());
+    let field = |name: &str, data_type| Field { name: name.to_owned(), data_type };
+    let list = |item| DataType::List(Box::new(item));
+    match dice.below(5) {
+        0 | 1 => DataType::Struct(vec![field("city", first), field("Post Code", second)]),
+        2 => list(first),
+        3 => list(DataType::Struct(vec![field("item", first), field("n", second)])),
+        _ => {
+            let inner = DataType::Struct(vec![field("city", first), field("x", DataType::Int32)]);
+            DataType::Struct(vec![field("home", inner), field("tags", list(second))])
+        }
+    }
+}
+
+fn parts(columns: &[Column], dice: &mut Dice) -> Vec<Part> {
+    let mut ids = 200..;
+    let mut id = || ColumnId(ids.next().expect("a number"));
+    let mut parts: Vec<Part> = columns.iter().flat_map(|column| Part::of(column, &mut id).unwrap()).collect();
+    for part in &mut parts {
+        part.column.tags = tags(dice, &COLUMN_TAGS, 35);
+    }
+    parts
+}
+
 /// Mostly something that says what a row is.
 fn row_key(columns: &[Column], dice: &mut Dice) -> Vec<ColumnId> {
-    let ids: Vec<ColumnId> = columns.iter().map(|c| c.id).collect();
+    let plain = columns.iter().filter(|c| c.data_type.class() != TypeClass::Nested);
+    let ids: Vec<ColumnId> = plain.map(|c| c.id).collect();
     if dice.chance(30) { Vec::new() } else { dice.some(&ids, 25) }
 }
 
@@ -394,6 +432,10 @@ fn domain(data_type: &DataType, dice: &mut Dice) -> Vec<Cell> {
     (0..dice.between(2, 6)).map(|_| any_value(data_type, texts, dice)).collect()
 }
 
+fn or_null(cell: Cell, dice: &mut Dice) -> Cell {
+    if dice.chance(12) { Cell::Null } else { cell }
+}
+
 fn any_value(data_type: &DataType, texts: &[&str], dice: &mut Dice) -> Cell {
     let small = i64::try_from(dice.below(9)).unwrap() - 3;
     match data_type {
@@ -409,6 +451,13 @@ fn any_value(data_type: &DataType, texts: &[&str], dice: &mut Dice) -> Cell {
         DataType::Date => Cell::Date(i32::try_from(small * 40).unwrap() + *dice.pick(&[0, 19_723])),
         DataType::Timestamp { .. } => {
             Cell::Timestamp((small * 40 * 86_400 + 5_025 * small) * 1_000_000 + *dice.pick(&[0, 1_704_067_200_123_000]))
+        }
+        DataType::List(item) => {
+            Cell::List((0..dice.below(4)).map(|_| or_null(any_value(item, texts, dice), dice)).collect())
+        }
+        DataType::Struct(fields) => {
+            let cells = fields.iter().map(|field| or_null(any_value(&field.data_type, texts, dice), dice));
+            Cell::Struct(cells.collect())
         }
         other => panic!("no columns of type {other} are made"),
     }
@@ -461,6 +510,9 @@ impl World {
         for Column { id, name, data_type, nullable, tags } in &source.columns {
             let null = if *nullable { "" } else { " not null" };
             writeln!(f, "  column {id} {:?} {data_type}{null} tags={tags:?}", name.as_str())?;
+        }
+        for Part { column: Column { id, name, data_type, tags, .. }, .. } in &source.parts {
+            writeln!(f, "  part {id} {:?} {data_type} tags={tags:?}", name.as_str())?;
         }
         for row in &self.tables[id] {
             let cells: Vec<_> = row.iter().map(Cell::to_string).collect();

@@ -11,6 +11,7 @@ use weir_policy::ast::{CalendarUnit, Method, Randomized, RoundTo};
 use super::predicate::Scope;
 use super::{KEY_ID, Misfit, View};
 use crate::cell::{Cell, Row, parse_decimal};
+use crate::nested;
 
 /// The keys of masks on one source.
 pub(crate) struct Masking {
@@ -30,8 +31,8 @@ impl Masking {
         Sampler::new(&self.own, per_ten_thousand).keeps(row_key.as_bytes())
     }
 
-    /// What is seen in the place of the value, by any method but a custom function.
-    pub(crate) fn masked(
+    /// What is seen in the place of a plain value, by any method but a custom function.
+    fn masked(
         &self,
         method: &Method,
         column: &Column,
@@ -73,14 +74,44 @@ impl Masking {
 }
 
 impl View<'_> {
-    /// What is seen in the place of the row's value in the column.
-    pub(super) fn masked(&self, method: &Method, column: &Column, row: &Row) -> Result<Cell, Misfit> {
+    /// What is seen in the place of a value in the column or part; `positions` are those in the lists that it is in.
+    pub(super) fn masked(
+        &self,
+        method: &Method,
+        column: &Column,
+        (original, positions): (&Cell, &[usize]),
+        row: &Row,
+    ) -> Result<Cell, Misfit> {
         if let Method::Custom(expression) = method {
             let value = self.value(expression, &Scope::masking(self.source, row, column))?;
             return value.coerced(&column.data_type).ok_or(Misfit::Broken);
         }
-        let row_key = || row_key(self.source, &self.source.row_key, row);
-        self.masking()?.masked(method, column, &row[self.place(column)], row_key)
+        self.masking()?.replaced(method, column, (original, positions), |positions| {
+            let mut key = row_key(self.source, &self.source.row_key, row)?;
+            for position in positions {
+                key.int(*position as i128);
+            }
+            Ok(key)
+        })
+    }
+}
+
+impl Masking {
+    /// As [`Self::masked`], lists element by element where that makes a difference.
+    pub(crate) fn replaced(
+        &self,
+        method: &Method,
+        column: &Column,
+        (original, positions): (&Cell, &[usize]),
+        row_key: impl Fn(&[usize]) -> Result<RowKey, Misfit>,
+    ) -> Result<Cell, Misfit> {
+        if matches!(method, Method::Null | Method::KAnonymous(_)) {
+            return Ok(Cell::Null);
+        }
+        let element = Column { data_type: column.data_type.element().clone(), ..column.clone() };
+        nested::each(original, &column.data_type, positions, &mut |original, positions| {
+            self.masked(method, &element, original, || row_key(positions))
+        })
     }
 }
 
@@ -88,8 +119,7 @@ impl View<'_> {
 pub(crate) fn row_key(source: &DataSource, columns: &[ColumnId], row: &Row) -> Result<RowKey, Misfit> {
     let mut key = RowKey::new();
     for id in columns {
-        let place = source.columns.iter().position(|c| c.id == *id).ok_or(Misfit::Broken)?;
-        match &row[place] {
+        match nested::cell(source, row, *id).ok_or(Misfit::Broken)? {
             Cell::Null => key.null(),
             Cell::Boolean(b) => key.boolean(*b),
             Cell::Int(n) => key.int(*n),
@@ -98,6 +128,7 @@ pub(crate) fn row_key(source: &DataSource, columns: &[ColumnId], row: &Row) -> R
             Cell::Text(text) => key.text(text),
             Cell::Date(days) => key.int(*days),
             Cell::Timestamp(us) => key.int(*us),
+            Cell::List(_) | Cell::Struct(_) => return Err(Misfit::Broken),
         };
     }
     if columns.is_empty() { Err(Misfit::Broken) } else { Ok(key) }

@@ -13,6 +13,7 @@ use weir_policy::{Compare, Function};
 use super::mask::{rounded, row_key};
 use super::{Misfit, View};
 use crate::cell::{Cell, Row, decimal_text, parse_decimal};
+use crate::nested;
 
 /// The rows that a condition can name columns of, the innermost last, and the column that a custom function masks.
 #[derive(Clone)]
@@ -26,7 +27,7 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn place(&self, wanted: &ColumnRef) -> Option<usize> {
+    fn find(&self, wanted: &ColumnRef) -> Option<&Column> {
         let meant = match (&wanted.qualifier, self.alias) {
             (None, _) => true,
             (Some(qualifier), Some(alias)) => qualifier == alias,
@@ -34,8 +35,15 @@ impl Named<'_> {
                 *qualifier == self.source.name.to_string() || qualifier == self.source.name.table()
             }
         };
-        let place = self.source.columns.iter().position(|c| c.name == wanted.name);
-        place.filter(|_| meant)
+        let found = self.source.place(wanted.name.as_str());
+        found.filter(|_| meant)
+    }
+}
+
+impl Named<'_> {
+    fn value(&self, column: &Column) -> Result<(Cell, DataType), Misfit> {
+        let cell = nested::cell(self.source, self.row, column.id).ok_or(Misfit::Broken)?;
+        Ok((cell.clone(), column.data_type.clone()))
     }
 }
 
@@ -56,23 +64,21 @@ impl<'a> Scope<'a> {
     }
 
     fn column(&self, wanted: &ColumnRef) -> Result<(Cell, DataType), Misfit> {
-        let found = self.0.iter().rev().find_map(|named| {
-            let place = named.place(wanted)?;
-            Some((named.row[place].clone(), named.source.columns[place].data_type.clone()))
-        });
-        found.ok_or_else(|| self.missing())
+        let found = self.0.iter().rev().find_map(|named| Some((named, named.find(wanted)?)));
+        let (named, column) = found.ok_or_else(|| self.missing())?;
+        named.value(column)
     }
 
     fn has(&self, wanted: &ColumnRef) -> bool {
-        self.0.iter().any(|named| named.place(wanted).is_some())
+        self.0.iter().any(|named| named.find(wanted).is_some())
     }
 
     /// The one column of the governed source for which `is` holds.
     fn only(&self, is: impl Fn(&weir_model::Column) -> bool) -> Result<(Cell, DataType), Misfit> {
         let outer = self.0.first().ok_or(Misfit::Broken)?;
-        let places: Vec<usize> = (0..outer.source.columns.len()).filter(|i| is(&outer.source.columns[*i])).collect();
+        let places: Vec<&Column> = outer.source.places().filter(|place| is(place)).collect();
         match places.as_slice() {
-            [place] => Ok((outer.row[*place].clone(), outer.source.columns[*place].data_type.clone())),
+            [place] => outer.value(place),
             [] => Err(Misfit::Absent),
             _ => Err(Misfit::Broken),
         }

@@ -148,13 +148,13 @@ fn columns(cursor: &mut Cursor) -> Read<Columns> {
     }
     let several = cursor.eat("the columns");
     if several || !cursor.at("the column tagged") && cursor.eat("the column") {
-        let mut names = vec![cursor.simple("a column name")?];
+        let mut names = vec![cursor.dotted("a column name")?];
         if !several && cursor.is_symbol(",") {
             let error = Diagnostic::error("policy::unexpected", "`the column` is one column").at(cursor.here());
             return Err(Box::new(error.help("several columns are written `the columns a, b`")));
         }
         while several && (cursor.eat_symbol(",") || cursor.eat("and")) {
-            names.push(cursor.simple("a column name")?);
+            names.push(cursor.dotted("a column name")?);
         }
         return Ok(Columns::Named(names));
     }

@@ -21,6 +21,7 @@ fn source(id: u32, name: &str, columns: &[(&str, DataType)]) -> DataSource {
         tags: BTreeSet::new(),
         owners: BTreeSet::new(),
         columns: columns.collect(),
+        parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/d"), partitions: Vec::new() },

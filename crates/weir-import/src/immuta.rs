@@ -102,14 +102,24 @@ struct Policy {
 fn policy(file: &str, node: &Node, path: &str) -> Result<Policy, Wrong> {
     let mut fields = Fields::new(node, path)?;
     fields.pass_over(&[
-        "id", "description", "createdAt", "updatedAt", "createdBy", "updatedBy", "createdByUser", "systemGenerated",
-        "profile", "version",
+        "id",
+        "description",
+        "createdAt",
+        "updatedAt",
+        "createdBy",
+        "updatedBy",
+        "createdByUser",
+        "systemGenerated",
+        "profile",
+        "version",
     ]);
     let (key, name) = (fields.text("policyKey")?, fields.text("name")?);
     let (key, name) = match (key, name) {
         (Some(key), name) => (key, name.unwrap_or(key)),
         (None, Some(name)) => (name, name),
-        (None, None) => return Err((fields.path_of("policyKey"), "the policy has neither a key nor a name".to_owned())),
+        (None, None) => {
+            return Err((fields.path_of("policyKey"), "the policy has neither a key nor a name".to_owned()));
+        }
     };
     let kind = match fields.text("type")? {
         Some(kind) if kind.eq_ignore_ascii_case("subscription") => Kind::Subscription,

@@ -73,7 +73,7 @@ fn check_names(policies: &[Policy]) -> Result<(), Error> {
 
 /// What of the whole import decides how single policies are carried over.
 struct World {
-    /// Why masks and what is allowed may be meant otherwise in security zones.
+    /// There are security zones, where policies may not hold.
     zones: bool,
     /// Tables of policies of zones, and of the zones.
     zoned: Vec<Place>,
@@ -126,8 +126,8 @@ impl World {
         world
     }
 
-    /// Why something that is allowed on these tables may not be allowed on all of them in Ranger.
-    fn doubts_of_allowed(&self, policy: &Policy, tables: &Tables) -> Option<String> {
+    /// Why a policy for these tables may not hold on all of them in Ranger.
+    fn elsewhere(&self, policy: &Policy, tables: &Tables) -> Option<String> {
         if self.catalogs && tables.catalogs.is_some() {
             return Some("the import has several catalogues, and data sources of Weir have none".to_owned());
         }
@@ -211,7 +211,8 @@ impl Work {
             return self.line(policy, &path("resources"), Outcome::NotCarriedOver, Vec::new(), why);
         }
         for (index, place) in policy.places().iter().enumerate() {
-            let path = if index == 0 { path("resources") } else { path(&format!("additionalResources[{}]", index - 1)) };
+            let path =
+                if index == 0 { path("resources") } else { path(&format!("additionalResources[{}]", index - 1)) };
             if let Place::Elsewhere(levels) = place {
                 let why = format!("it speaks of `{levels}`, which is no table of Weir");
                 self.line(policy, &path, Outcome::NotCarriedOver, Vec::new(), &why);

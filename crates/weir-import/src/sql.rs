@@ -171,9 +171,7 @@ fn same_meaning(predicate: &mut Predicate, dialect: Dialect, reached: Reached) -
             Ok(())
         }
         Predicate::Compare { left, right, .. } => deep(left).and_then(|()| deep(right)),
-        Predicate::Between { value, low, high, .. } => {
-            deep(value).and_then(|()| deep(low)).and_then(|()| deep(high))
-        }
+        Predicate::Between { value, low, high, .. } => deep(value).and_then(|()| deep(low)).and_then(|()| deep(high)),
         Predicate::In { value, list, .. } => {
             if list.iter().any(|item| matches!(item, Predicate::Literal(Value::Null))) {
                 return Err("NULL in a list makes NOT IN never true".to_owned());

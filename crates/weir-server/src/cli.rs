@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, config, demo, impersonation, import, key, policy, project, purpose, serve, source, sql, subscription, unmask, user,
+    audit, config, demo, impersonation, import, key, policy, project, purpose, serve, source, sql, subscription,
+    unmask, user,
 };
 
 /// Weir: data-access governance as one program

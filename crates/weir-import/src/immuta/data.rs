@@ -14,7 +14,11 @@ use crate::tree::{Fields, Node, Wrong};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Deed {
     /// A mask of each of these; an error when columns are not understood.
-    Mask { columns: Result<Vec<Columns>, String>, method: Method, when: Option<weir_policy::ast::Predicate> },
+    Mask {
+        columns: Result<Vec<Columns>, String>,
+        method: Method,
+        when: Option<weir_policy::ast::Predicate>,
+    },
     Rows(RowCondition),
     Purposes(Result<Vec<PurposeName>, String>),
     Unknown,
@@ -59,7 +63,6 @@ pub(super) fn convert(policy: &Policy, work: &mut Work) -> Result<(), Wrong> {
 
 fn action(policy: &Policy, rules: Vec<(String, &Node)>, doubts: &[String], work: &mut Work) -> Result<(), Wrong> {
     let (on, further) = policy.reach.at_least();
-    let strict: Vec<String> = doubts.iter().chain(&further).cloned().collect();
     let mut steps: Vec<Step> = Vec::new();
     for (path, node) in rules {
         if steps.last().is_some_and(|step| matches!(step.whom, For::Everyone { .. })) {
@@ -67,7 +70,15 @@ fn action(policy: &Policy, rules: Vec<(String, &Node)>, doubts: &[String], work:
             work.line(policy, &path, Outcome::CarriedOver, Vec::new(), why);
             continue;
         }
-        steps.extend(rule(node, path, &strict)?);
+        for step in rule(node, path, doubts, &further)? {
+            let same = |before: &Step| matches!((&before.whom, &step.whom), (For::Who(a), For::Who(b)) if a == b);
+            if steps.iter().any(same) {
+                let why = "it is never reached: a rule before it is for the same people";
+                work.line(policy, &step.path, Outcome::CarriedOver, Vec::new(), why);
+            } else {
+                steps.push(step);
+            }
+        }
     }
     if steps.is_empty() {
         return Ok(());
@@ -104,8 +115,9 @@ fn is_mask(body: &Body) -> bool {
     }
 }
 
-/// A rule as one step, or as two where it is not sure for whom it is.
-fn rule(node: &Node, path: String, strict: &[String]) -> Result<Vec<Step>, Wrong> {
+/// A rule as one step, or as two where it is not sure for whom it is. It hides everything from everybody where there
+/// are doubts about it; where it reaches further, a weak mask could take the place of a strong one.
+fn rule(node: &Node, path: String, doubts: &[String], further: &[String]) -> Result<Vec<Step>, Wrong> {
     let mut fields = Fields::new(node, &path)?;
     fields.pass_over(&["description"]);
     let operator = fields.text("operator")?;
@@ -113,7 +125,7 @@ fn rule(node: &Node, path: String, strict: &[String]) -> Result<Vec<Step>, Wrong
     let empty = Node::Map(Vec::new());
     let config = fields.get("config").unwrap_or(&empty);
     let config_path = fields.path_of("config");
-    let mut how: Vec<String> = strict.to_vec();
+    let mut how: Vec<String> = doubts.iter().chain(further).cloned().collect();
     let mut deed = match kind.as_str() {
         "masking" => mask::read(config, &config_path, &mut how)?,
         "purpose restriction" | "prerequisite" => Deed::Purposes(purposes(config, &config_path, &mut how)?),
@@ -127,29 +139,30 @@ fn rule(node: &Node, path: String, strict: &[String]) -> Result<Vec<Step>, Wrong
     let exceptions = read_people(&mut fields, "exceptions", operator)?;
     let unknown: Vec<String> =
         fields.unknown().into_iter().map(|key| format!("the key `{}` is not known", short(key))).collect();
-    let doubtful = !strict.is_empty() || !unknown.is_empty();
+    let doubtful = !doubts.is_empty() || !unknown.is_empty();
     how.extend(unknown);
-    let shows = matches!(&deed, Deed::Mask { method, .. } if *method == make::clear());
-    if doubtful && !matches!(deed, Deed::Rows(_) | Deed::Purposes(_)) {
-        // Where it may reach further, a weak mask could take the place of a strong one.
+    if doubtful {
+        how.push("it hides everything from everybody".to_owned());
+        return Ok(vec![Step { path, deed: hidden(deed), whom: For::Everyone { except: None }, how }]);
+    }
+    if !further.is_empty() && matches!(&deed, Deed::Mask { method, .. } if *method != Method::Null) {
+        how.push("it gives NULL".to_owned());
         deed = hidden(deed);
-        how.push(if shows { "it cannot show the value, so that it gives NULL" } else { "it gives NULL" }.to_owned());
     }
     let whom = match (&inclusions, &exceptions) {
         (None, None) => For::Everyone { except: None },
         (None, Some(people)) => {
             let (except, why) = people.at_most();
             how.extend(why.map(|why| format!("{why}, so it excepts fewer people")));
-            For::Everyone { except: except.filter(|_| !doubtful) }
+            For::Everyone { except }
         }
         (Some(people), _) => {
             if exceptions.is_some() {
                 how.push("it holds for those whom it excepts, too".to_owned());
             }
             match people.at_most() {
-                (Some(who), None) if matches!(deed, Deed::Purposes(_)) => {
+                (Some(_), None) if matches!(deed, Deed::Purposes(_)) => {
                     how.push("in Weir a limit to purposes is for everyone".to_owned());
-                    let _ = who;
                     For::Everyone { except: None }
                 }
                 (Some(who), None) => For::Who(who),

@@ -125,11 +125,7 @@ impl Reach {
 }
 
 /// The tests that are known: all of them have to be where all have to hold.
-fn sure(
-    tests: &[Result<Circumstance, String>],
-    all: bool,
-    how: &mut Vec<String>,
-) -> Result<Vec<Circumstance>, String> {
+fn sure(tests: &[Result<Circumstance, String>], all: bool, how: &mut Vec<String>) -> Result<Vec<Circumstance>, String> {
     let known: Vec<Circumstance> = tests.iter().filter_map(|test| test.clone().ok()).collect();
     match tests.iter().find_map(|test| test.as_ref().err()) {
         Some(why) if all || known.is_empty() => Err(why.clone()),
@@ -157,7 +153,8 @@ fn together(
         (Some(tests), None) if all => vec![joined(tests)],
         (Some(tests), None) => vec![Circumstances::Any(tests)],
         (Some(tests), Some(owners)) => {
-            let sets: Vec<Vec<Circumstance>> = if all { vec![tests] } else { tests.into_iter().map(|t| vec![t]).collect() };
+            let sets: Vec<Vec<Circumstance>> =
+                if all { vec![tests] } else { tests.into_iter().map(|t| vec![t]).collect() };
             if sets.len().saturating_mul(owners.len()) > PAIRS_MAX {
                 return Err(format!("it has more than {PAIRS_MAX} pairs of an owner and a circumstance"));
             }
@@ -169,11 +166,7 @@ fn together(
     })
 }
 
-fn circumstance(
-    node: &Node,
-    path: &str,
-    operators: &mut Vec<String>,
-) -> Result<Result<Circumstance, String>, Wrong> {
+fn circumstance(node: &Node, path: &str, operators: &mut Vec<String>) -> Result<Result<Circumstance, String>, Wrong> {
     let mut fields = Fields::new(node, path)?;
     let kind = fields.text("type")?.unwrap_or("").to_owned();
     operators.extend(fields.text("operator")?.map(str::to_owned));

@@ -1,9 +1,7 @@
 //! Which rows are shown.
 
 use weir_model::AttributeKey;
-use weir_policy::ast::{
-    Ago, At, Match, MatchColumn, Predicate, RowCondition, TimeUnit, TimeWindow, UserCall,
-};
+use weir_policy::ast::{Ago, At, Match, MatchColumn, Predicate, RowCondition, TimeUnit, TimeWindow, UserCall};
 
 use super::DIALECT;
 use crate::error::short;

@@ -14,7 +14,7 @@ use crate::report::Outcome;
 const HIDDEN: i32 = 1_000_000;
 
 /// Services whose tables can be those of Weir.
-const TABLE_SERVICES: [&str; 5] = ["hive", "impala", "presto", "spark", "trino"];
+pub(super) const TABLE_SERVICES: [&str; 5] = ["hive", "impala", "presto", "spark", "trino"];
 
 /// Access types that do not read rows.
 const OTHERS: [&str; 26] = [
@@ -87,27 +87,37 @@ pub(super) fn convert(policy: &Policy, world: &World, work: &mut Work) {
     let heeded = policy.deny_exceptions.iter().filter(|item| excepts(policy, item));
     for item in heeded {
         if policy.deny.is_empty() {
-            work.line(policy, &item.path, Outcome::NotCarriedOver, Vec::new(), "there is nothing that it is excepted from");
+            work.line(
+                policy,
+                &item.path,
+                Outcome::NotCarriedOver,
+                Vec::new(),
+                "there is nothing that it is excepted from",
+            );
         } else {
             work.line(policy, &item.path, Outcome::CarriedOver, Vec::new(), "within the denials of the policy");
         }
     }
     for item in policy.deny_exceptions.iter().filter(|item| !excepts(policy, item)) {
-        let why = match item.doubts.first() {
+        let why = match policy.doubts.iter().chain(&item.doubts).next() {
             Some(doubt) => format!("{doubt}, so nobody is excepted from the denial"),
             None => "it excepts nobody from a denial of reading".to_owned(),
         };
         work.line(policy, &item.path, Outcome::MoreStrictly, Vec::new(), &why);
     }
     if policy.deny_all_else {
-        let path = if policy.path.is_empty() { "isDenyAllElse".to_owned() } else { format!("{}.isDenyAllElse", policy.path) };
+        let path =
+            if policy.path.is_empty() { "isDenyAllElse".to_owned() } else { format!("{}.isDenyAllElse", policy.path) };
         restrict(policy, &path, "all else", (&People::all(), &allowed), None, work);
     }
 }
 
 /// Whether an item of the exceptions surely excepts somebody from a denial of reading.
 fn excepts(policy: &Policy, item: &Item) -> bool {
-    policy.doubts.is_empty() && item.doubts.is_empty() && reads(policy, item) == Reads::Yes && item.people.names_somebody()
+    policy.doubts.is_empty()
+        && item.doubts.is_empty()
+        && reads(policy, item) == Reads::Yes
+        && item.people.names_somebody()
 }
 
 /// What is allowed, and who is surely allowed.
@@ -127,7 +137,7 @@ fn allowed(policy: &Policy, world: &World, work: &mut Work) -> People {
             continue;
         }
         for name in &item.people.unsure {
-            let why = format!("who is meant by the {name} is not known");
+            let why = format!("{name}: it is not known who is meant");
             work.line(policy, &item.path, Outcome::NotCarriedOver, Vec::new(), &why);
         }
         if item.people.names_somebody() {
@@ -140,7 +150,13 @@ fn allowed(policy: &Policy, world: &World, work: &mut Work) -> People {
     let mut except = People::default();
     for item in &policy.allow_exceptions {
         if reads(policy, item) == Reads::No {
-            work.line(policy, &item.path, Outcome::CarriedOver, Vec::new(), "it is not about reading, and Weir only reads");
+            work.line(
+                policy,
+                &item.path,
+                Outcome::CarriedOver,
+                Vec::new(),
+                "it is not about reading, and Weir only reads",
+            );
         } else {
             except.add(&item.people.at_least());
         }
@@ -212,7 +228,8 @@ fn allow_in(
         Place::Tags(names) => {
             let tags = resources::tags(names)?;
             for tag in &tags {
-                let below = |other: &&String| other.strip_prefix(tag.as_str()).is_some_and(|rest| rest.starts_with('.'));
+                let below =
+                    |other: &&String| other.strip_prefix(tag.as_str()).is_some_and(|rest| rest.starts_with('.'));
                 if let Some(other) = world.tags.iter().find(below) {
                     return Err(format!("for Weir the tag `{tag}` takes in `{other}`, too"));
                 }
@@ -225,7 +242,7 @@ fn allow_in(
         }
         Place::Tables(tables) => {
             hidden = hidden_columns(tables)?;
-            if let Some(doubt) = world.doubts_of_allowed(policy, tables) {
+            if let Some(doubt) = world.elsewhere(policy, tables) {
                 return Err(doubt);
             }
             tables.exactly()?
@@ -233,7 +250,8 @@ fn allow_in(
     };
     let mut keys = Vec::new();
     let origin = policy.origin();
-    let who = if people.everyone { Some(Subscribers::Anyone) } else { people.groups_condition().map(Subscribers::When) };
+    let who =
+        if people.everyone { Some(Subscribers::Anyone) } else { people.groups_condition().map(Subscribers::When) };
     if let Some(who) = who {
         keys.extend(work.maker.add(&origin, "", 0, &make::subscribe(who, Merge::Share), &on)?);
     }
@@ -267,7 +285,13 @@ fn hidden_columns(tables: &Tables) -> Result<Vec<String>, String> {
 fn exceptions(policy: &Policy, except: &People, work: &mut Work) {
     if except.everyone {
         for item in policy.allow_exceptions.iter().filter(|item| reads(policy, item) != Reads::No) {
-            work.line(policy, &item.path, Outcome::MoreStrictly, Vec::new(), "nobody is allowed anything by the policy");
+            work.line(
+                policy,
+                &item.path,
+                Outcome::MoreStrictly,
+                Vec::new(),
+                "nobody is allowed anything by the policy",
+            );
         }
         return;
     }
@@ -339,7 +363,7 @@ fn restrict(
                 tables.columns.as_ref().filter(|columns| !columns.is_all())
             }
             Place::Tags(_) => {
-                how.push("whole tables that carry the tag show no rows, also where a column does".to_owned());
+                how.push("whole tables that carry the tag show no rows, also where only a column does".to_owned());
                 None
             }
         };

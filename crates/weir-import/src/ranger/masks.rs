@@ -9,7 +9,7 @@ use weir_policy::ast::{
     At, Body, CalendarUnit, Circumstance, Circumstances, Columns, Method, Predicate, RoundTo, Rule, Scope,
 };
 
-use super::access::{Reads, reads};
+use super::access::{Reads, TABLE_SERVICES, reads};
 use super::people::{People, restricted};
 use super::read::{Item, Kind, Policy};
 use super::resources::{self, Names, Place, Tables};
@@ -31,7 +31,8 @@ type Said<'a> = Vec<(&'a Item, Option<String>)>;
 pub(super) fn convert(policies: &[Policy], world: &World, work: &mut Work) {
     let mut order: Vec<(usize, &Policy)> =
         policies.iter().enumerate().filter(|(_, policy)| policy.kind == Kind::Mask).collect();
-    order.sort_by_key(|(_, policy)| (Reverse(policy.is_tag()), Reverse(policy.overriding), score(policy), &policy.name));
+    order
+        .sort_by_key(|(_, policy)| (Reverse(policy.is_tag()), Reverse(policy.overriding), score(policy), &policy.name));
     let ranks: usize = order.iter().map(|(_, policy)| 2 * policy.masks.len() + 1).sum();
     let mut rank = i32::try_from(ranks).unwrap_or(i32::MAX);
     for (at, policy) in order {
@@ -103,12 +104,12 @@ fn doubt(policy: &Policy, world: &World) -> Option<String> {
     if let Some(doubt) = policy.doubts.first() {
         return Some(doubt.clone());
     }
-    if world.zones {
-        return Some("the import has security zones, which Weir does not have".to_owned());
-    }
     for place in policy.places() {
         match place {
             Place::Elsewhere(_) => {}
+            Place::Tags(_) if world.zones => {
+                return Some("the import has security zones, where tags may be meant otherwise".to_owned());
+            }
             Place::Tags(names) => match resources::tags(&names) {
                 Err(why) => return Some(why),
                 Ok(tags) => {
@@ -121,8 +122,8 @@ fn doubt(policy: &Policy, world: &World) -> Option<String> {
                 if let Err(why) = tables.exactly() {
                     return Some(why);
                 }
-                if world.catalogs && tables.catalogs.is_some() {
-                    return Some("the import has several catalogues, and data sources of Weir have none".to_owned());
+                if let Some(why) = world.elsewhere(policy, &tables) {
+                    return Some(why);
                 }
                 match &tables.columns {
                     None => return Some("it names no columns".to_owned()),
@@ -143,6 +144,7 @@ fn doubt(policy: &Policy, world: &World) -> Option<String> {
 fn steps<'a>(policy: &'a Policy, doubt: Option<&str>, work: &mut Work) -> (Vec<Step>, Said<'a>) {
     let mut steps: Vec<Step> = Vec::new();
     let mut said: Said<'a> = Vec::new();
+    let mut before = People::default();
     for item in &policy.masks {
         if steps.last().is_some_and(|step| step.people.everyone) {
             let why = "it is never reached: an item before it is for everyone";
@@ -151,6 +153,12 @@ fn steps<'a>(policy: &'a Policy, doubt: Option<&str>, work: &mut Work) -> (Vec<S
         }
         if item.people.is_empty() {
             work.line(policy, &item.path, Outcome::CarriedOver, Vec::new(), "it names nobody");
+            continue;
+        }
+        let people = item.people.without(&before);
+        if people.is_empty() {
+            let why = "it is never reached: items before it are for the same people";
+            work.line(policy, &item.path, Outcome::CarriedOver, Vec::new(), why);
             continue;
         }
         let (method, how) = method(policy, item);
@@ -175,8 +183,9 @@ fn steps<'a>(policy: &'a Policy, doubt: Option<&str>, work: &mut Work) -> (Vec<S
             }
             None => method,
         };
-        if item.people.names_somebody() {
-            steps.push(Step { people: item.people.at_most(), method });
+        before.add(&item.people.at_most());
+        if people.names_somebody() {
+            steps.push(Step { people: people.at_most(), method });
         }
         if !item.people.unsure.is_empty() {
             let names = item.people.unsure.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -200,7 +209,12 @@ fn method(policy: &Policy, item: &Item) -> (Method, Option<String>) {
         Ok(expression) => Method::Custom(Box::new(expression)),
         Err(_) => Method::Null,
     };
-    match info.kind.as_str() {
+    // A tag policy says of which service the mask is.
+    let kind = match info.kind.split_once(':') {
+        Some((service, kind)) if policy.is_tag() && TABLE_SERVICES.contains(&service) => kind,
+        Some(_) | None => info.kind.as_str(),
+    };
+    match kind {
         "MASK" => {
             let regex = Method::Regex {
                 pattern: ".".to_owned(),
@@ -218,7 +232,9 @@ fn method(policy: &Policy, item: &Item) -> (Method, Option<String>) {
             let first = "if(length(@column) > 4, concat(left(@column, 4), 'xxxx'), 'xxxx')";
             (built_in(first), Some("the length is hidden, and values of up to 4 characters; for text only".to_owned()))
         }
-        "MASK_HASH" => (Method::Hash, Some("the hash has a key, so that it cannot be guessed; for text only".to_owned())),
+        "MASK_HASH" => {
+            (Method::Hash, Some("the hash has a key, so that it cannot be guessed; for text only".to_owned()))
+        }
         "MASK_NULL" => (Method::Null, None),
         "MASK_NONE" => (make::clear(), None),
         "MASK_DATE_SHOW_YEAR" => (Method::Round(RoundTo::Calendar(CalendarUnit::Year)), None),

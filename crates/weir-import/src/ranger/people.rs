@@ -68,6 +68,14 @@ impl People {
         self.unsure.extend(other.unsure.iter().cloned());
     }
 
+    /// Those who are not surely meant by what comes before.
+    pub(super) fn without(&self, before: &People) -> People {
+        let mut people = self.clone();
+        people.groups.retain(|group| !before.groups.contains(group));
+        people.users.retain(|user| !before.users.contains(user));
+        people
+    }
+
     /// Everybody who may be meant.
     pub(super) fn at_least(&self) -> People {
         People { everyone: self.everyone || !self.unsure.is_empty(), unsure: BTreeSet::new(), ..self.clone() }

@@ -106,7 +106,10 @@ impl Export {
             }
         };
         let is_role = |node: &Node| {
-            node.is_map() && node.at("resources").is_none() && node.at("policyType").is_none() && node.at("name").is_some()
+            node.is_map()
+                && node.at("resources").is_none()
+                && node.at("policyType").is_none()
+                && node.at("name").is_some()
         };
         if !items.is_empty() && items.iter().all(|(_, item)| is_role(item)) {
             return items.into_iter().try_for_each(|(path, item)| self.roles.read(item, &path));
@@ -117,8 +120,20 @@ impl Export {
     fn service_policies(&mut self, place: Place<'_>, tree: &Node, path: &str) -> Result<(), Wrong> {
         let mut fields = Fields::new(tree, path)?;
         fields.pass_over(&[
-            "metaDataInfo", "serviceId", "policyVersion", "policyUpdateTime", "auditMode", "serviceConfig",
-            "roleVersion", "roleUpdateTime", "startIndex", "pageSize", "totalCount", "resultSize", "sortType", "sortBy",
+            "metaDataInfo",
+            "serviceId",
+            "policyVersion",
+            "policyUpdateTime",
+            "auditMode",
+            "serviceConfig",
+            "roleVersion",
+            "roleUpdateTime",
+            "startIndex",
+            "pageSize",
+            "totalCount",
+            "resultSize",
+            "sortType",
+            "sortBy",
             "queryTimeMS",
         ]);
         let service = fields.text("serviceName")?.unwrap_or(place.service);
@@ -170,7 +185,10 @@ impl Export {
         if found {
             return Ok(());
         }
-        Err((path.to_owned(), "this is no export of policies or roles: it has neither `policies` nor `roles`".to_owned()))
+        Err((
+            path.to_owned(),
+            "this is no export of policies or roles: it has neither `policies` nor `roles`".to_owned(),
+        ))
     }
 
     fn zone(&mut self, place: Place<'_>, zone: &Node, path: &str) -> Result<(), Wrong> {
@@ -209,7 +227,14 @@ impl Export {
 fn policy(place: Place<'_>, node: &Node, path: &str) -> Result<Policy, Wrong> {
     let mut fields = Fields::new(node, path)?;
     fields.pass_over(&[
-        "guid", "createdBy", "updatedBy", "createTime", "updateTime", "version", "description", "resourceSignature",
+        "guid",
+        "createdBy",
+        "updatedBy",
+        "createTime",
+        "updateTime",
+        "version",
+        "description",
+        "resourceSignature",
     ]);
     let id = fields.whole("id")?;
     let name = match (fields.text("name")?, id) {
@@ -285,7 +310,9 @@ fn resource(node: &Node, path: &str, doubts: &mut Vec<String>) -> Result<BTreeMa
         let excludes = fields.truth("isExcludes")?.unwrap_or(false);
         // Names of tables and columns have nothing below them.
         fields.truth("isRecursive")?;
-        doubts.extend(fields.unknown().into_iter().map(|key| format!("the key `{}` of a resource is not known", short(key))));
+        doubts.extend(
+            fields.unknown().into_iter().map(|key| format!("the key `{}` of a resource is not known", short(key))),
+        );
         resources.insert(level.to_owned(), Resource { values, excludes });
     }
     Ok(resources)
@@ -316,7 +343,9 @@ fn item(node: &Node, path: String) -> Result<Item, Wrong> {
         if access.truth("isAllowed")?.unwrap_or(true) {
             accesses.push(kind);
         }
-        doubts.extend(access.unknown().into_iter().map(|key| format!("the key `{}` of an access is not known", short(key))));
+        doubts.extend(
+            access.unknown().into_iter().map(|key| format!("the key `{}` of an access is not known", short(key))),
+        );
     }
     let people = People::new(&fields.texts("users")?, &fields.texts("groups")?, &fields.texts("roles")?);
     let mask = match fields.get("dataMaskInfo") {
@@ -328,7 +357,9 @@ fn item(node: &Node, path: String) -> Result<Item, Wrong> {
                 doubts.push("its mask has a condition (`conditionExpr`)".to_owned());
             }
             let expression = mask.text("valueExpr")?.filter(|text| !text.trim().is_empty()).map(str::to_owned);
-            doubts.extend(mask.unknown().into_iter().map(|key| format!("the key `{}` of a mask is not known", short(key))));
+            doubts.extend(
+                mask.unknown().into_iter().map(|key| format!("the key `{}` of a mask is not known", short(key))),
+            );
             Some(MaskInfo { kind, expression })
         }
     };
@@ -337,7 +368,12 @@ fn item(node: &Node, path: String) -> Result<Item, Wrong> {
         Some(node) => {
             let mut filter = Fields::new(node, &fields.path_of("rowFilterInfo"))?;
             let text = filter.text("filterExpr")?.unwrap_or("").trim().to_owned();
-            doubts.extend(filter.unknown().into_iter().map(|key| format!("the key `{}` of a row filter is not known", short(key))));
+            doubts.extend(
+                filter
+                    .unknown()
+                    .into_iter()
+                    .map(|key| format!("the key `{}` of a row filter is not known", short(key))),
+            );
             Some(text)
         }
     };

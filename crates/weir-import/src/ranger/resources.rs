@@ -51,8 +51,11 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(resource: &Resource, small_letters: bool) -> Self {
-        let mut names =
-            Names { any: false, literal: Vec::new(), patterns: Vec::new(), excludes: resource.excludes };
+        let mut names = Names { any: false, literal: Vec::new(), patterns: Vec::new(), excludes: resource.excludes };
+        if resource.values.is_empty() {
+            // For Ranger no name is every name.
+            names.patterns.push(String::new());
+        }
         for value in &resource.values {
             let value = if small_letters { value.to_lowercase() } else { value.clone() };
             if value == "*" {
@@ -187,6 +190,11 @@ impl Tables {
             return vec![Circumstances::Any(schemas)];
         }
         vec![Circumstances::AllSources]
+    }
+
+    /// Whether it names every table that it speaks of.
+    pub(super) fn names_tables(&self) -> bool {
+        self.exactly().is_ok_and(|on| on.iter().all(|on| matches!(on, Circumstances::Named(_))))
     }
 
     /// Whether both may speak of one table. Never wrong with `false`.

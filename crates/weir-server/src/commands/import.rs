@@ -14,7 +14,7 @@ const READ_MAX: u64 = 16 << 20;
 const WHY_MAX: usize = 160;
 
 #[derive(Debug, Args)]
-#[command(name = "import", after_help = "Examples:
+#[command(after_help = "Examples:
   weir import ranger hive.json                      say what would become of the policies
   weir import ranger hive.json tags.json roles.json --out policies
   weir import immuta policies.yaml --out policies --json
@@ -25,11 +25,11 @@ is 0 when there is something of every part in the policies, 3 when parts were no
 imported. docs/import.md says what becomes of what.")]
 pub(crate) struct ImportCommand {
     #[command(subcommand)]
-    from: From,
+    from: System,
 }
 
 #[derive(Debug, Subcommand)]
-enum From {
+enum System {
     /// Policies of Apache Ranger: exports of policies, what plugins download, and roles
     Ranger(What),
     /// Policies of Immuta: YAML of its second interface, or JSON of the first
@@ -59,8 +59,8 @@ pub(crate) struct Incomplete(String);
 
 pub(crate) fn run(command: ImportCommand) -> anyhow::Result<()> {
     let (read, what): (fn(&[Document<'_>]) -> Result<Import, weir_import::Error>, What) = match command.from {
-        From::Ranger(what) => (weir_import::ranger, what),
-        From::Immuta(what) => (weir_import::immuta, what),
+        System::Ranger(what) => (weir_import::ranger, what),
+        System::Immuta(what) => (weir_import::immuta, what),
     };
     let files: Vec<(String, Vec<u8>)> = what.files.iter().map(|path| file(path)).collect::<Result<_, _>>()?;
     let documents: Vec<Document<'_>> = files.iter().map(|(name, bytes)| Document { name, bytes }).collect();

@@ -351,6 +351,9 @@ fn restrict(
     stricter: Option<String>,
     work: &mut Work,
 ) {
+    if except.everyone {
+        return work.line(policy, path, Outcome::CarriedOver, Vec::new(), "everybody is excepted from it");
+    }
     for place in policy.places() {
         let mut how: Vec<String> = stricter.iter().cloned().collect();
         let (scope, when) = restricted(people, except);

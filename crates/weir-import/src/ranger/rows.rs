@@ -2,6 +2,7 @@
 
 use weir_policy::ast::{Circumstances, Predicate, Rule};
 
+use super::access::{Reads, reads};
 use super::people::{People, restricted};
 use super::read::{Item, Policy};
 use super::resources::Place;
@@ -42,6 +43,12 @@ pub(super) fn convert(policy: &Policy, work: &mut Work) {
         if people.is_empty() {
             let why = "it is never reached: items before it are for the same people";
             work.line(policy, &item.path, Outcome::CarriedOver, Vec::new(), why);
+            continue;
+        }
+        if item.filter.as_deref() == Some("")
+            && let Some(doubt) = doubt(policy, item)
+        {
+            said.push((item, Some(format!("{doubt}, so that it cannot show all rows: it is left out"))));
             continue;
         }
         before.add(&item.people.at_most());
@@ -107,10 +114,16 @@ pub(super) fn convert(policy: &Policy, work: &mut Work) {
     }
 }
 
+/// Why it is not known whether Ranger takes the item.
+fn doubt(policy: &Policy, item: &Item) -> Option<String> {
+    let reads = reads(policy, item) == Reads::Yes;
+    item.doubts.first().cloned().or_else(|| (!reads).then(|| "its access types are not about reading alone".to_owned()))
+}
+
 /// The predicate of an item, and how it is more strict.
 fn filter(policy: &Policy, item: &Item) -> (Predicate, Vec<String>) {
     let none = |why: String| (make::truth(false), vec![why]);
-    if let Some(doubt) = item.doubts.first() {
+    if let Some(doubt) = doubt(policy, item) {
         return none(format!("{doubt}; it shows no rows"));
     }
     let named = |place: &Place| matches!(place, Place::Tables(tables) if tables.names_tables());

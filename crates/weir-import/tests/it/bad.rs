@@ -117,10 +117,10 @@ fn large_documents_are_read_in_bounded_time() {
     let filter = ", \"rowFilterInfo\": {\"filterExpr\": \"a = 1\"}";
     let mask = ", \"dataMaskInfo\": {\"dataMaskType\": \"MASK_HASH\"}";
     let documents = [
-        (0..3_000).map(|at| policy(at, &items(2, "policyItems", ""))).collect::<Vec<_>>().join(","),
-        policy(0, &(items(40_000, "rowFilterPolicyItems", filter) + ", \"policyType\": 2")),
-        policy(0, &(items(1_000, "dataMaskPolicyItems", mask) + ", \"policyType\": 1")),
-        (0..1_500)
+        (0..1_000).map(|at| policy(at, &items(2, "policyItems", ""))).collect::<Vec<_>>().join(","),
+        policy(0, &(items(20_000, "rowFilterPolicyItems", filter) + ", \"policyType\": 2")),
+        policy(0, &(items(300, "dataMaskPolicyItems", mask) + ", \"policyType\": 1")),
+        (0..800)
             .map(|at| policy(at, &(items(1, "denyPolicyItems", "") + ", \"zoneName\": \"z\"")))
             .collect::<Vec<_>>()
             .join(","),

@@ -82,8 +82,8 @@ fn level(dice: &mut Dice, names: &[&str], plain: bool) -> Value {
         return json!({"values": ["*"]});
     }
     if !plain && dice.chance(15) {
-        let name = dice.pick(names);
-        return json!({"values": [format!("{}*", &name[..1])]});
+        let start = dice.pick(names).chars().next().unwrap();
+        return json!({"values": [format!("{start}*")]});
     }
     json!({"values": dice.some(names, 25), "isExcludes": !plain && dice.chance(12)})
 }
@@ -149,6 +149,12 @@ fn export(dice: &mut Dice) -> Value {
             }
             if zones && dice.chance(40) {
                 policy["zoneName"] = json!("z");
+                // Ranger sees to it that policies of a zone name tables of the zone.
+                if !tag {
+                    let some = |dice: &mut Dice, name: &str| json!({"values": [if dice.chance(30) { "*" } else { name }]});
+                    policy["resources"]["database"] = some(dice, "hr");
+                    policy["resources"]["table"] = some(dice, "staff");
+                }
             }
             match kind {
                 0 => {
@@ -216,11 +222,8 @@ impl Ranger<'_> {
         let resources = &policy["resources"];
         if let Some(tags) = resources["tag"]["values"].as_array() {
             let mut carried: BTreeSet<&str> = self.source.tags.iter().map(weir_model::Tag::as_str).collect();
-            match column {
-                Some(column) => {
-                    carried.extend(self.source.column(column).unwrap().tags.iter().map(weir_model::Tag::as_str))
-                }
-                None => {}
+            if let Some(column) = column {
+                carried.extend(self.source.column(column).unwrap().tags.iter().map(weir_model::Tag::as_str));
             }
             return tags.iter().any(|tag| carried.iter().any(|one| matches(tag.as_str().unwrap(), one)));
         }
@@ -390,7 +393,7 @@ fn expected(code: &str) -> bool {
 #[test]
 fn nobody_sees_more_than_in_ranger() {
     let (mut ranger_shows, mut weir_shows) = (0, 0);
-    let seeds = std::env::var("IMPORT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1_500);
+    let seeds = std::env::var("IMPORT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(500);
     for seed in 0..seeds {
         let export = export(&mut Dice(seed));
         let bytes = serde_json::to_vec(&export).unwrap();
@@ -398,7 +401,7 @@ fn nobody_sees_more_than_in_ranger() {
         let world = facts(sources(), people(), &Import { policies: Vec::new(), ..import.clone() });
         for imported in &import.policies {
             let parsed = language::parse(&imported.text);
-            assert_eq!(parsed.policies, [imported.policy.clone()], "{}", imported.text);
+            assert_eq!(parsed.policies, std::slice::from_ref(&imported.policy), "{}", imported.text);
             let english = language::parse(&language::to_english(&imported.policy));
             assert_eq!(english.policies[0].statement, imported.policy.statement, "{}", imported.text);
             let wrong: Vec<_> = check(&imported.policy, &world)

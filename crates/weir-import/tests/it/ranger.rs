@@ -1,13 +1,11 @@
 //! Who gets what of the hospital, by hand.
 
-use std::fmt::Write;
-
 use expect_test::expect;
 use weir_model::DataType;
-use weir_policy::{Mask, Snapshot};
+use weir_policy::Snapshot;
 
 use crate::golden::import;
-use crate::world::{Seen, facts, holds, person, seen, source};
+use crate::world::{facts, holds, person, source, told};
 
 #[test]
 fn the_hospital_gives_what_ranger_gives_or_less() {
@@ -58,31 +56,6 @@ fn the_hospital_gives_what_ranger_gives_or_less() {
         person("nora", &[]),
     ];
     let snapshot = Snapshot::compile(facts(sources.clone(), people.clone(), &import));
-    let mut said = String::new();
-    for source in &sources {
-        for person in &people {
-            let what = match seen(&snapshot, person, source) {
-                Seen::Nothing => continue,
-                Seen::Rows { filter, masks } => {
-                    let rows = match filter {
-                        None => "all rows".to_owned(),
-                        Some(filter) if filter.is_literal(false) => "no rows".to_owned(),
-                        Some(_) => "some rows".to_owned(),
-                    };
-                    let masks = masks.iter().map(|(column, mask)| match mask {
-                        Mask::Null => format!(" {column}=null"),
-                        Mask::Hash => format!(" {column}=hash"),
-                        Mask::Regex { .. } => format!(" {column}=redacted"),
-                        Mask::Round(_) => format!(" {column}=rounded"),
-                        Mask::Computed(_) => format!(" {column}=partly"),
-                        other => panic!("{other:?}"),
-                    });
-                    rows + &masks.collect::<String>()
-                }
-            };
-            writeln!(said, "{} {}: {what}", source.name, person.id).unwrap();
-        }
-    }
     expect![[r#"
         clinic.patients dora: no rows email=hash phone=partly ssn=partly
         clinic.patients nina: some rows born=rounded email=hash phone=null ssn=hash
@@ -116,7 +89,7 @@ fn the_hospital_gives_what_ranger_gives_or_less() {
         hr.staff nora: all rows iban=null salary=null
         billing.bills fin: all rows
     "#]]
-    .assert_eq(&said);
+    .assert_eq(&told(&snapshot, &sources, &people));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A small world of sources and people, and what Weir decides in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use weir_import::Import;
@@ -71,6 +72,31 @@ pub(crate) fn seen(snapshot: &Snapshot, person: &Principal, source: &DataSource)
             Seen::Rows { filter: obligations.row_filter.clone(), masks }
         }
     }
+}
+
+/// What everybody sees, a line for each who may read a source at all.
+pub(crate) fn told(snapshot: &Snapshot, sources: &[DataSource], people: &[Principal]) -> String {
+    let mut said = String::new();
+    for source in sources {
+        for person in people {
+            let Seen::Rows { filter, masks } = seen(snapshot, person, source) else { continue };
+            let rows = match filter {
+                None => "all rows",
+                Some(filter) if filter.is_literal(false) => "no rows",
+                Some(_) => "some rows",
+            };
+            let masks = masks.iter().map(|(column, mask)| match mask {
+                Mask::Null => format!(" {column}=null"),
+                Mask::Hash => format!(" {column}=hash"),
+                Mask::Regex { .. } => format!(" {column}=redacted"),
+                Mask::Round(_) => format!(" {column}=rounded"),
+                Mask::Computed(_) => format!(" {column}=partly"),
+                other => panic!("{other:?}"),
+            });
+            writeln!(said, "{} {}: {rows}{}", source.name, person.id, masks.collect::<String>()).unwrap();
+        }
+    }
+    said
 }
 
 /// Truth of a filter for one value in every column.

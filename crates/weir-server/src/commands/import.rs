@@ -52,13 +52,15 @@ struct What {
     json: bool,
 }
 
+type Reader = fn(&[Document<'_>]) -> Result<Import, weir_import::Error>;
+
 /// Some parts of the input are not in the policies.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Incomplete(String);
 
 pub(crate) fn run(command: ImportCommand) -> anyhow::Result<()> {
-    let (read, what): (fn(&[Document<'_>]) -> Result<Import, weir_import::Error>, What) = match command.from {
+    let (read, what): (Reader, What) = match command.from {
         System::Ranger(what) => (weir_import::ranger, what),
         System::Immuta(what) => (weir_import::immuta, what),
     };

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, config, demo, impersonation, key, policy, project, purpose, serve, source, sql, subscription, unmask, user,
+    audit, config, demo, impersonation, import, key, policy, project, purpose, serve, source, sql, subscription,
+    unmask, user,
 };
 
 /// Weir: data-access governance as one program
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     User(user::User),
     /// Write, check and explain policies
     Policy(policy::Policy),
+    /// Turn policies of other systems into policies of Weir, with a report
+    Import(import::ImportCommand),
     /// Ask for data sources, and approve or deny what was asked
     Subscription(subscription::Subscription),
     /// Say why data is used, and what whoever uses it for that promises

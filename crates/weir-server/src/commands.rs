@@ -14,6 +14,7 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod impersonation;
+pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod policy;
 pub(crate) mod project;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Completions { shell } => completions(shell),
         Command::Config(command) => config::run(&global, command),
+        Command::Import(command) => import::run(command),
         Command::Demo(command) => {
             let context = Context::new(&global, command.flags(), Some("weir-demo"))?;
             Box::pin(demo::run(&context, command)).await

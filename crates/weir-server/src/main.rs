@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Err(e) => {
             // Nothing is left to be told if this cannot be written.
             let _ = writeln!(std::io::stderr(), "{}", terminal::error(&e, color));
-            ExitCode::FAILURE
+            if e.is::<commands::import::Incomplete>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Policies of two epochs, line by line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use weir_model::PolicyKey;
@@ -10,13 +10,14 @@ use weir_policy::{StoredPolicy, language};
 /// The policies that differ, by key, each in English: lines that went begin with `-`, lines that came with `+`.
 /// `note` says more about the change of a policy. Empty when nothing differs.
 pub fn diff(before: &[StoredPolicy], after: &[StoredPolicy], note: impl Fn(&PolicyKey) -> String) -> String {
-    let find = |all: &[StoredPolicy], key: &PolicyKey| {
-        all.iter().find(|stored| stored.policy.key == *key).map(|stored| stored.policy.clone())
+    let by_key = |all: &'_ [StoredPolicy]| -> BTreeMap<PolicyKey, Policy> {
+        all.iter().map(|stored| (stored.policy.key.clone(), stored.policy.clone())).collect()
     };
-    let keys: BTreeSet<&PolicyKey> = before.iter().chain(after).map(|stored| &stored.policy.key).collect();
+    let (before, after) = (by_key(before), by_key(after));
+    let keys: BTreeSet<&PolicyKey> = before.keys().chain(after.keys()).collect();
     let mut text = String::new();
     for key in keys {
-        let (old, new) = (find(before, key), find(after, key));
+        let (old, new) = (before.get(key), after.get(key));
         if old == new {
             continue;
         }
@@ -28,8 +29,8 @@ pub fn diff(before: &[StoredPolicy], after: &[StoredPolicy], note: impl Fn(&Poli
         let note = note(key);
         // Writing to a text cannot fail.
         let _ = writeln!(text, "@@ policy {key} {what}{}{note} @@", if note.is_empty() { "" } else { " " });
-        let lines = |policy: Option<Policy>| {
-            let english = policy.as_ref().map(language::to_english).unwrap_or_default();
+        let lines = |policy: Option<&Policy>| {
+            let english = policy.map(language::to_english).unwrap_or_default();
             english.lines().map(str::to_owned).collect::<Vec<_>>()
         };
         hunk(&mut text, &lines(old), &lines(new));

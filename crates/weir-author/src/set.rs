@@ -1,5 +1,7 @@
 //! A set of policies that belongs together, and how it differs from what is stored.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use weir_model::{PolicyId, PolicyKey};
 use weir_policy::ast::Policy;
 use weir_policy::check::check;
@@ -39,27 +41,27 @@ impl PolicySet {
     /// Reads all texts; with facts, names and types are checked against them. Nothing is left out for something that is
     /// wrong elsewhere.
     pub fn new(texts: Vec<Text>, facts: Option<&Facts>) -> Self {
-        let (mut policies, mut findings): (Vec<(usize, Policy)>, Vec<Finding>) = (Vec::new(), Vec::new());
+        let (mut policies, mut findings): (Vec<Policy>, Vec<Finding>) = (Vec::new(), Vec::new());
+        let mut first_in: BTreeMap<PolicyKey, usize> = BTreeMap::new();
         for (text, Text { text: content, .. }) in texts.iter().enumerate() {
             let parsed = language::parse(content);
             let mut found = parsed.diagnostics;
             for policy in parsed.policies {
-                if let Some((first, _)) = policies.iter().find(|(_, known)| known.key == policy.key) {
-                    let place = texts.get(*first).map_or("", |text| text.name.as_str());
+                let first = *first_in.entry(policy.key.clone()).or_insert(text);
+                // The parser says so itself of two in one text.
+                if first != text {
+                    let place = texts.get(first).map_or("", |text| text.name.as_str());
                     let message = format!("the key `{}` is taken: another policy in {place} has it", policy.key);
-                    // The parser says so itself of two in one text.
-                    if *first != text {
-                        found.push(Diagnostic::error("policy::duplicate-key", message));
-                    }
+                    found.push(Diagnostic::error("policy::duplicate-key", message));
                 }
                 if let Some(facts) = facts {
                     found.extend(check(&policy, facts));
                 }
-                policies.push((text, policy));
+                policies.push(policy);
             }
             findings.extend(found.into_iter().map(|diagnostic| Finding { text, diagnostic }));
         }
-        Self { texts, policies: policies.into_iter().map(|(_, policy)| policy).collect(), findings }
+        Self { texts, policies, findings }
     }
 
     /// How many of the texts have an error, for which nothing of the set may be used.
@@ -71,10 +73,12 @@ impl PolicySet {
 
     /// What makes the stored policies those of the set. With `prune`, those that are not in it are removed.
     pub fn changes(&self, stored: &[StoredPolicy], prune: bool) -> Changes {
-        let same = |policy: &&Policy| !stored.iter().any(|known| known.policy == **policy);
-        let others = stored.iter().map(|known| &known.policy.key);
-        let others = others.filter(|key| self.policies.iter().all(|policy| policy.key != **key)).cloned().collect();
-        let put = self.policies.iter().filter(same).cloned().collect();
+        let known: BTreeMap<&PolicyKey, &Policy> =
+            stored.iter().map(|known| (&known.policy.key, &known.policy)).collect();
+        let mine: BTreeSet<&PolicyKey> = self.policies.iter().map(|policy| &policy.key).collect();
+        let differs = |policy: &&Policy| known.get(&policy.key).is_none_or(|known| **known != **policy);
+        let put = self.policies.iter().filter(differs).cloned().collect();
+        let others = known.into_keys().filter(|key| !mine.contains(key)).cloned().collect();
         match prune {
             true => Changes { put, remove: others, left_alone: Vec::new() },
             false => Changes { put, remove: Vec::new(), left_alone: others },

@@ -4,13 +4,14 @@ mod gather;
 mod render;
 mod warnings;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use weir_model::{
     ColumnName, DataSource, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings,
 };
 
+use crate::ast::Policy;
 use crate::facts::{Facts, StoredPolicy};
 use crate::language;
 use crate::resolve::{Catalog, Reach};
@@ -185,8 +186,8 @@ pub fn compare(before: Facts, after: Facts, at_unix_ms: u64) -> Comparison {
     for who in &readers {
         let here = surroundings(who);
         let (old, new) = (before.decide(&who.user, &here, &sources), after.decide(&who.user, &here, &sources));
-        for ((source, old), (_, new)) in old.sources.iter().zip(&new.sources) {
-            gathering.add(*source, who, old, new);
+        for (place, ((_, old), (_, new))) in old.sources.iter().zip(&new.sources).enumerate() {
+            gathering.add(place, who, old, new);
         }
     }
     let doubtful = |snapshot: &Snapshot| warnings::warnings(snapshot, &sources, &readers, &surroundings);
@@ -202,17 +203,18 @@ pub fn compare(before: Facts, after: Facts, at_unix_ms: u64) -> Comparison {
 }
 
 fn policies(before: &[StoredPolicy], after: &[StoredPolicy]) -> (Vec<PolicyChange>, Vec<PolicyKey>) {
-    let find = |all: &[StoredPolicy], key: &PolicyKey| {
-        all.iter().find(|stored| stored.policy.key == *key).map(|stored| stored.policy.clone())
+    let by_key = |all: &'_ [StoredPolicy]| -> BTreeMap<PolicyKey, Policy> {
+        all.iter().map(|stored| (stored.policy.key.clone(), stored.policy.clone())).collect()
     };
-    let keys: BTreeSet<&PolicyKey> = before.iter().chain(after).map(|stored| &stored.policy.key).collect();
+    let (before, after) = (by_key(before), by_key(after));
+    let keys: BTreeSet<&PolicyKey> = before.keys().chain(after.keys()).collect();
     let (mut changes, mut unchanged) = (Vec::new(), Vec::new());
     for key in keys {
-        let (old, new) = (find(before, key), find(after, key));
+        let (old, new) = (before.get(key), after.get(key));
         if old == new {
             unchanged.push(key.clone());
         } else {
-            let [before, after] = [old, new].map(|policy| policy.as_ref().map(language::to_english));
+            let [before, after] = [old, new].map(|policy| policy.map(language::to_english));
             changes.push(PolicyChange { key: key.clone(), before, after });
         }
     }

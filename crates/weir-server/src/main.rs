@@ -30,12 +30,14 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
-        Err(e) if let Some(ExitStatus(status)) = e.downcast_ref() => ExitCode::from(*status),
-        Err(e) => {
-            // Nothing is left to be told if this cannot be written.
-            let _ = writeln!(std::io::stderr(), "{}", terminal::error(&e, color));
-            ExitCode::FAILURE
-        }
+        Err(e) => match e.downcast_ref() {
+            Some(ExitStatus(status)) => ExitCode::from(*status),
+            None => {
+                // Nothing is left to be told if this cannot be written.
+                let _ = writeln!(std::io::stderr(), "{}", terminal::error(&e, color));
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

@@ -25,6 +25,9 @@ pub enum Came {
     NotAfter(Epoch),
 }
 
+/// The text and the number of the epoch with which it came, then that epoch if it is on record.
+type CameRow = (String, u64, Option<u64>, Option<u64>, Option<String>, Option<String>);
+
 /// Number, time, who and what, each absent without an epoch.
 type EpochRow = (Option<u64>, Option<u64>, Option<String>, Option<String>);
 
@@ -60,8 +63,7 @@ pub(crate) async fn of(conn: &mut SqliteConnection, key: &PolicyKey) -> Result<V
         LEFT JOIN epoch e ON e.number = v.came WHERE v.key = ? ORDER BY v.came, v.policy";
     let went = "SELECT e.number, e.at_unix_ms, e.made_by, e.what FROM policy_version v
         LEFT JOIN epoch e ON e.number = v.went WHERE v.key = ? ORDER BY v.came, v.policy";
-    let came: Vec<(String, u64, Option<u64>, Option<u64>, Option<String>, Option<String>)> =
-        query_as(came).bind(key.as_str()).fetch_all(&mut *conn).await?;
+    let came: Vec<CameRow> = query_as(came).bind(key.as_str()).fetch_all(&mut *conn).await?;
     let went: Vec<EpochRow> = query_as(went).bind(key.as_str()).fetch_all(&mut *conn).await?;
     let mut versions = Vec::with_capacity(came.len());
     for ((text, epoch, number, at_unix_ms, by, what), went) in came.into_iter().zip(went) {

@@ -31,8 +31,10 @@ impl<'a> Gathering<'a> {
         Self { before, after, sources: sources.iter().map(|id| (*id, Gathered::default())).collect() }
     }
 
-    pub(super) fn add(&mut self, id: SourceId, who: &Who, old: &SourceDecision, new: &SourceDecision) {
-        let Some((_, gathered)) = self.sources.iter_mut().find(|(source, _)| *source == id) else { return };
+    /// What two decisions on the source at that place say of somebody.
+    pub(super) fn add(&mut self, place: usize, who: &Who, old: &SourceDecision, new: &SourceDecision) {
+        let Some((id, gathered)) = self.sources.get_mut(place) else { return };
+        let id = *id;
         match (seen(old), seen(new)) {
             (Err(_), Err(_)) => {}
             (Err(why), Ok(sees)) => access(&mut gathered.gained, self.after, id, who, why, sees),

@@ -96,8 +96,14 @@ impl Suite {
     /// has any.
     ///
     /// # Errors
-    /// When a file cannot be run.
+    /// When a file cannot be run, or its policies cannot be read.
     pub fn run(&self, instead: Option<&Facts>, stored: Option<&[StoredPolicy]>) -> Result<Summary, Unusable> {
+        if let Some(set) = &self.policies
+            && let Some(wrong) = set.findings.iter().find(|finding| finding.diagnostic.is_error())
+        {
+            let place = set.texts.get(wrong.text).map_or("", |text| text.name.as_str());
+            return Err(Unusable::new(place, &wrong.diagnostic));
+        }
         let given = self.policies.as_ref().map(|set| numbered(set.policies.clone()));
         let policies = given.as_deref().or(stored);
         let mut summary = Summary { files: self.files.len(), ..Summary::default() };

@@ -172,7 +172,9 @@ fn the_page_shows_what_the_commands_print() {
     let page = fs::read_to_string(&place).unwrap();
     let mut stored = Stored::new();
     let mut answer = |command: &str| match command {
-        "weir policy test ." => tested(&[hospital()], None).0,
+        "weir policy test policies cases hospital.world" => {
+            tested(&["policies", "cases", "hospital.world"].map(|name| hospital().join(name)), None).0
+        }
         "weir policy plan policies; echo \"exit status $?\"" => {
             let changes = stored.changes("policies", false);
             stored.plan(&changes, false) + "exit status 2\n"

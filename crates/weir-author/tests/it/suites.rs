@@ -60,7 +60,7 @@ fn failing_cases_show_what_was_expected_and_what_was_found() {
 
         DIR/zefused.case: policies that would not be saved
           refused  expected b: unknown
-                   found    a: unknown column `gone` in any data source that the policy reaches
+                   found    a: unknown column `gone` in `shop.orders`
 
         1 passed, 2 failed, in 3 files"#]]
     .assert_eq(&without(dir.path(), &run(dir.path()).unwrap()));
@@ -131,6 +131,17 @@ fn what_cannot_be_run_is_an_error_and_says_where() {
         }
         let said = without(dir.path(), &run(dir.path()).unwrap_err());
         assert!(said.starts_with(expected), "{said}\nexpected {expected}");
+    }
+    // Nor are policies used of which some cannot be read, or have a key that another one has.
+    for (second, expected) in
+        [("policy x: Mask sdf", "DIR/q.policy: "), (POLICIES, "DIR/q.policy: the key `open` is taken")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.case", right), ("shop.world", WORLD), ("p.policy", POLICIES), ("q.policy", second)] {
+            write(dir.path(), name, text);
+        }
+        let said = without(dir.path(), &run(dir.path()).unwrap_err());
+        assert!(said.starts_with(expected), "{said}");
     }
     // Keys that mean nothing are refused with their place.
     let dir = tempfile::tempdir().unwrap();

@@ -259,10 +259,13 @@ impl fmt::Display for ColumnExplanation {
             let ColumnPolicy { policy, mask, picks, priority, rule, effect, why } = policy;
             let priority = if *priority == 0 { String::new() } else { format!(", priority {priority}") };
             let rule = match rule {
-                Some((at, of)) if *of > 1 => format!(", rule {at} of {of}"),
+                Some((at, of)) if *of > 1 => format!("rule {at} of {of}"),
                 Some(_) | None => String::new(),
             };
-            wrapped(f, 0, &format!("{}. policy `{policy}`: {mask}, {picks}{priority}{rule}", number + 1))?;
+            // The mask is that of another rule where hers masks other columns.
+            let of = if rule.is_empty() || *effect == Effect::OtherColumns { "" } else { ", " };
+            let here = if of.is_empty() { "" } else { rule.as_str() };
+            wrapped(f, 0, &format!("{}. policy `{policy}`: {mask}, {picks}{priority}{of}{here}", number + 1))?;
             wrapped(f, 4, why)?;
             let effect = match effect {
                 Effect::Masks if number > 0 && self.masks_before(number) => {
@@ -272,7 +275,7 @@ impl fmt::Display for ColumnExplanation {
                 Effect::MasksWhere(condition) => format!("it masks the rows where {condition}"),
                 Effect::Behind { policy, why } => format!("it is not used, for policy `{policy}` comes first: {why}"),
                 Effect::Never => "it is not used, for its condition is true in no row".to_owned(),
-                Effect::OtherColumns => "it is not used, for that rule masks other columns".to_owned(),
+                Effect::OtherColumns => format!("it is not used, for that is {rule}, which masks other columns"),
                 Effect::NotForHer => "it is not used".to_owned(),
             };
             wrapped(f, 4, &effect)?;

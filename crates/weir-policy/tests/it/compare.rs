@@ -248,10 +248,10 @@ fn what_is_doubtful_is_said_once_it_comes() {
         "policy open: Allow anyone to subscribe.",
         "policy open: Allow anyone to subscribe on data source hr.people.
          policy lone: Allow users to subscribe when user is a member of group Toys always required on data source retail.returns.
-         policy all: Only show rows where 1 = 1 for everyone on data source retail.purchases.
-         policy none: Only show rows where 1 = 2 for everyone who is a member of group Toys on data source retail.purchases.
-         policy never: Mask by making null the column land where 1 = 2 for everyone who is a member of group Toys.
-         policy always: Mask by making null the column reason where 1 = 1 for everyone.
+         policy every-row: Only show rows where 1 = 1 for everyone on data source retail.purchases.
+         policy no-row: Only show rows where 1 = 2 for everyone who is a member of group Toys on data source retail.purchases.
+         policy never-masks: Mask by making null the column land where 1 = 2 for everyone who is a member of group Toys.
+         policy always-masks: Mask by making null the column reason where 1 = 1 for everyone.
          policy waits: Mask by making null the column country for everyone on data sources chosen by their owners.
          policy close: Mask using hashing the column ssn for everyone on data source hr.people.
          policy far: Mask by making null columns tagged PII for everyone.
@@ -261,9 +261,9 @@ fn what_is_doubtful_is_said_once_it_comes() {
     let found = codes(&comparison);
     for expected in [
         ("lone", "plan::lone-requirement"),
-        ("all", "plan::always-true"),
-        ("none", "plan::never-true"),
-        ("always", "plan::always-true"),
+        ("every-row", "plan::always-true"),
+        ("no-row", "plan::never-true"),
+        ("always-masks", "plan::always-true"),
         ("waits", "plan::no-effect"),
         ("far", "plan::mask-conflict"),
     ] {

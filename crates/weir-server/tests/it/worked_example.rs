@@ -92,8 +92,10 @@ fn the_commands_of_the_page_print_what_it_shows() {
 fn what_is_stored_is_the_world_of_the_cases() {
     let example = Example::new();
     assert_eq!(example.sh("hospital", "./setup.sh && weir policy apply policies --yes").1, Some(0));
-    for command in ["weir policy test .", "weir policy test cases/patients.case cases/visits.case --world ../weir-data"]
-    {
+    for command in [
+        "weir policy test policies cases hospital.world",
+        "weir policy test cases/patients.case cases/visits.case --world ../weir-data",
+    ] {
         let (said, code) = example.sh("hospital", command);
         assert_eq!(code, Some(0), "{command}: {said}");
         assert!(said.contains(" passed, 0 failed"), "{said}");

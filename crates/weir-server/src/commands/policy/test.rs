@@ -16,7 +16,7 @@ use crate::table;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weir policy test examples/hospital
+  weir policy test examples/bank
   weir policy test policies/ cases/ --world weir-data     against what is stored
 
 Files that end in .case say what must be decided for whom, those that end in .world who and what there is. Nothing is \

@@ -31,12 +31,28 @@ pub fn diff(before: &[StoredPolicy], after: &[StoredPolicy], note: impl Fn(&Poli
         let _ = writeln!(text, "@@ policy {key} {what}{}{note} @@", if note.is_empty() { "" } else { " " });
         let lines = |policy: Option<&Policy>| {
             let english = policy.map(language::to_english).unwrap_or_default();
-            english.lines().map(str::to_owned).collect::<Vec<_>>()
+            english.lines().flat_map(clauses).collect::<Vec<_>>()
         };
         hunk(&mut text, &lines(old), &lines(new));
     }
     text
 }
+
+/// A sentence in lines that begin with what a clause begins with, so that one that changes is a line that changes.
+fn clauses(sentence: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut rest = sentence;
+    while let Some(at) = BREAKS.iter().filter_map(|begin| rest.find(begin)).min() {
+        let (line, clause) = rest.split_at(at);
+        lines.push(line.to_owned());
+        // Without the space, so that the clause does not begin with the same break again.
+        rest = clause.strip_prefix(' ').unwrap_or(clause);
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
+const BREAKS: [&str; 4] = [" otherwise ", " for everyone", " on data source", " always required"];
 
 /// Lines at the start and at the end that are the same stay; those between went and came.
 fn hunk(text: &mut String, old: &[String], new: &[String]) {
@@ -79,11 +95,13 @@ mod tests {
         let expected = "\
 @@ policy a changed by greg @@
  policy a:
--Mask using hashing the column ssn for everyone
-+Mask by making null the column ssn for everyone
+-Mask using hashing the column ssn
++Mask by making null the column ssn
+ for everyone
 @@ policy c removed @@
 -policy c:
--Mask by making null the column ssn for everyone
+-Mask by making null the column ssn
+-for everyone
 @@ policy d added @@
 +policy d \"New\":
 +Allow anyone to subscribe

@@ -156,7 +156,7 @@ fn former_policies_are_shown_with_who_changed_them() {
     assert!(said.starts_with("--- epoch 4\n+++ epoch 6\n@@ policy open removed (epoch 6, "), "{said}");
     assert!(
         said.contains(
-            ", by local) @@\n policy ssn:\n-Mask using hashing the column ssn for everyone\n+Mask by making null"
+            ", by local) @@\n policy ssn:\n-Mask using hashing the column ssn\n+Mask by making null the column ssn\n for everyone\n"
         ),
         "{said}"
     );

@@ -79,7 +79,7 @@ struct Made {
 
 pub(super) async fn plan(context: &Context, Plan { set, rows, all, json }: Plan) -> anyhow::Result<()> {
     let store = context.store().await?;
-    let at_unix_ms = SystemClock.unix_ms();
+    let at_unix_ms = this_second();
     let Made { mut plan, before, after, .. } = make(context, &store, &set, at_unix_ms, "nothing was planned").await?;
     let limits = if all { Limits::ALL } else { Limits::SHORT };
     if rows {
@@ -98,7 +98,7 @@ fn shown(plan: &weir_author::Plan, limits: Limits) -> String {
 
 pub(super) async fn apply(context: &Context, Apply { set, yes, epoch, all }: Apply) -> anyhow::Result<()> {
     let store = context.store().await?;
-    let made = make(context, &store, &set, SystemClock.unix_ms(), "nothing was applied").await?;
+    let made = make(context, &store, &set, this_second(), "nothing was applied").await?;
     if let Some(expected) = epoch.map(Epoch)
         && expected != made.epoch
     {
@@ -117,6 +117,11 @@ pub(super) async fn apply(context: &Context, Apply { set, yes, epoch, all }: App
     let done = store.apply_at(made.epoch, LOCAL, made.changes).await.map_err(moved)?;
     let noun = if count == 1 { "policy" } else { "policies" };
     Ok(writeln!(out, "\napplied: {count} {noun} changed (epoch {done})")?)
+}
+
+/// Plans speak of moments; parts of a second say nothing in them.
+fn this_second() -> u64 {
+    SystemClock.unix_ms() / 1_000 * 1_000
 }
 
 /// The others are told as they are.

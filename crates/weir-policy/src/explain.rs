@@ -1,5 +1,6 @@
 //! A decision in plain words.
 
+mod column;
 mod render;
 mod words;
 
@@ -10,6 +11,10 @@ use crate::ast::{Body, Scope, Subscribe, Subscribers};
 use crate::decision::{AppliedMask, DenyReason, SourceDecision};
 use crate::snapshot::{Admission, Entry, Governed, MaskedColumn, Reader, Rules, Snapshot};
 
+pub(crate) use column::why_first;
+pub use column::{ColumnExplanation, ColumnPolicy, Effect as ColumnEffect, explain_column};
+pub(crate) use render::wrapped;
+pub(crate) use words::mask_text;
 pub use words::residual_text;
 
 /// What a principal sees of a source and why. `Display` gives it as text for a terminal. For governors and owners: it
@@ -237,11 +242,7 @@ impl Teller<'_> {
     }
 
     fn shown(&self, applied: &AppliedMask) -> String {
-        let mask = words::mask(&applied.mask, &self.governed.source, self.snapshot);
-        let Some(when) = &applied.when else { return mask };
-        let when = residual_text(when, &self.governed.source, self.snapshot);
-        let otherwise = applied.otherwise.as_ref().map_or_else(|| "clear".to_owned(), |behind| self.shown(behind));
-        format!("{mask} where {when}, otherwise {otherwise}")
+        mask_text(applied, &self.governed.source, self.snapshot)
     }
 
     /// The policies of the mask and of those behind it.

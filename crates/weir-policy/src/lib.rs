@@ -7,6 +7,7 @@
 
 pub mod ast;
 pub mod check;
+pub mod compare;
 pub mod decision;
 pub mod diagnostic;
 mod exact;
@@ -17,6 +18,7 @@ pub mod language;
 mod resolve;
 pub mod snapshot;
 
+pub use compare::{Comparison, compare};
 pub use decision::{
     AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,
 };

@@ -19,7 +19,7 @@ use weir_model::{
 use crate::decision::{Decision, DenyReason, Mask, SourceDecision};
 use crate::diagnostic::Diagnostic;
 use crate::facts::{Facts, StoredPolicy};
-pub(crate) use governed::{Admission, Entry, Governed, MaskedColumn, Rules};
+pub(crate) use governed::{Admission, Candidate, Entry, Governed, MaskedColumn, Rules};
 pub(crate) use person::{Person, Reader};
 use project::InProject;
 
@@ -80,6 +80,10 @@ impl Snapshot {
 
     pub(crate) fn governed(&self, id: SourceId) -> Option<&Governed> {
         self.sources.get(&id)
+    }
+
+    pub(crate) fn all_governed(&self) -> impl Iterator<Item = &Governed> {
+        self.sources.values()
     }
 
     /// The principal in the surroundings, or why she sees nothing in them.

@@ -14,7 +14,7 @@ use crate::cli::Global;
 use crate::settings::{self, Flag, Inputs, Settings};
 
 /// Who makes changes here, in the history of epochs.
-const LOCAL: &str = "local";
+pub(crate) const LOCAL: &str = "local";
 
 pub(crate) struct Context {
     pub(crate) settings: Settings,

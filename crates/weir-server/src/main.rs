@@ -19,17 +19,25 @@ use cli::Cli;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Everything has been said; the process ends with this exit status.
+#[derive(Debug, thiserror::Error)]
+#[error("exit status {0}")]
+pub(crate) struct ExitStatus(u8);
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let color = cli.global.color.resolve(std::io::stderr().is_terminal());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
-        Err(e) => {
-            // Nothing is left to be told if this cannot be written.
-            let _ = writeln!(std::io::stderr(), "{}", terminal::error(&e, color));
-            if e.is::<commands::import::Incomplete>() { ExitCode::from(3) } else { ExitCode::FAILURE }
-        }
+        Err(e) => match e.downcast_ref() {
+            Some(ExitStatus(status)) => ExitCode::from(*status),
+            None => {
+                // Nothing is left to be told if this cannot be written.
+                let _ = writeln!(std::io::stderr(), "{}", terminal::error(&e, color));
+                if e.is::<commands::import::Incomplete>() { ExitCode::from(3) } else { ExitCode::FAILURE }
+            }
+        },
     }
 }
 

@@ -43,6 +43,20 @@ pub(crate) fn is_attended() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Asks for a yes; nothing else is one.
+///
+/// # Errors
+/// When nobody is there to be asked.
+pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
+    if !is_attended() {
+        bail!("nobody is there to confirm it\nhelp: --yes does it without asking");
+    }
+    let term = Term::stderr();
+    term.write_str(&format!("{question} [y/N] "))?;
+    let answer = term.read_line().context("cannot read the answer")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
 /// Asks without showing what is typed.
 pub(crate) fn ask_password(prompt: &str) -> anyhow::Result<Secret> {
     let term = Term::stderr();

@@ -357,13 +357,20 @@ pub(crate) fn time(unix_ms: u64) -> i64 {
 }
 
 /// Does all of `changes` or none. Returns the epoch that holds afterwards: the next one if anything changed, else the
-/// one that held before.
+/// one that held before. With `at`, that one must hold before.
 pub(crate) async fn apply(
     conn: &mut SqliteConnection,
     making: Making<'_>,
     changes: &[Change],
+    at: Option<Epoch>,
 ) -> Result<Epoch, Failure> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    if let Some(expected) = at {
+        let found = facts::epoch(&mut tx).await?;
+        if found != expected {
+            return Err(StoreError::Moved { expected, found }.into());
+        }
+    }
     let mut what = Vec::new();
     let mut rows = rows_changed(&mut tx).await?;
     for change in changes {
@@ -381,6 +388,21 @@ pub(crate) async fn apply(
     let epoch = insert.execute(&mut *tx).await?.last_insert_rowid();
     tx.commit().await?;
     Ok(Epoch(u64::try_from(epoch).map_err(|e| StoreError::corrupt("epoch", e))?))
+}
+
+/// What would be there after `changes`. Nothing is kept of them.
+pub(crate) async fn rehearse(
+    conn: &mut SqliteConnection,
+    making: Making<'_>,
+    changes: &[Change],
+) -> Result<facts::Rows, Failure> {
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    for change in changes {
+        change.make(&mut tx, &making).await?;
+    }
+    let rows = facts::read(&mut tx).await?;
+    tx.rollback().await?;
+    Ok(rows)
 }
 
 /// By this connection since it was opened, foreign key actions included.

@@ -21,6 +21,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("state", include_str!("../migrations/state/0001_state.sql")),
         ("projects", include_str!("../migrations/state/0002_projects.sql")),
         ("parts", include_str!("../migrations/state/0003_parts.sql")),
+        ("policy history", include_str!("../migrations/state/0004_policy_history.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

@@ -54,6 +54,8 @@ pub enum StoreError {
     /// `what` is a sentence such as `request 3 cannot be denied`.
     #[error("{what}: {why}")]
     Refused { what: String, why: String },
+    #[error("epoch {found} holds now, not epoch {expected} any more: something was changed meanwhile")]
+    Moved { expected: weir_model::Epoch, found: weir_model::Epoch },
     #[error("an empty password cannot be set for user `{user}`")]
     EmptyPassword { user: String },
     #[error("policy `{key}` cannot be saved: its YAML spelling does not read back as the same policy")]

@@ -68,6 +68,10 @@ pub(crate) async fn facts(state: &Slot, clock: &dyn Clock) -> Result<Facts, Stor
     let mut conn = state.lease().await?;
     let rows = facts::read(&mut conn).await.map_err(|e| state.database.blame(e))?;
     conn.give_back()?;
+    understood(rows, now_unix_ms).await
+}
+
+pub(crate) async fn understood(rows: facts::Rows, now_unix_ms: u64) -> Result<Facts, StoreError> {
     Ok(off_the_runtime(move || rows.understand(now_unix_ms)).await?.facts)
 }
 

@@ -11,6 +11,7 @@ mod database;
 mod error;
 mod facts;
 mod feed;
+mod history;
 mod keys;
 mod projects;
 mod purposes;
@@ -27,12 +28,13 @@ use sqlx::{query_as, query_scalar};
 use weir_guard::{
     Attempt, AuditSink, Clock, Credentials, KeyRing, MaskKey, Outcome, PortError, ScramVerifier, SnapshotFeed,
 };
-use weir_model::{Epoch, GroupName, PrincipalId, Secret};
-use weir_policy::{Facts, KeyScope, Snapshot};
+use weir_model::{Epoch, GroupName, PolicyKey, PrincipalId, Secret};
+use weir_policy::{Facts, KeyScope, Snapshot, StoredPolicy};
 
 pub use audit::{AuditEntry, AuditFilter};
 pub use change::{Change, NewColumn, NewSource};
 pub use error::StoreError;
+pub use history::{Came, PolicyVersion};
 pub use keys::{KeyOwner, KeyRecord};
 pub use projects::{Acknowledgement, Deed, ProjectPurpose, ProjectRecord};
 pub use purposes::PurposeRecord;
@@ -208,10 +210,45 @@ impl Store {
     /// Does all of `changes` or none, durably, as one epoch, which is returned. When nothing changes there is no new
     /// epoch, and the current one is returned. `by` is the principal who makes the changes, or `local`.
     pub async fn apply(&self, by: &str, changes: Vec<Change>) -> Result<Epoch, StoreError> {
+        self.apply_all(by, changes, None).await
+    }
+
+    /// As [`Self::apply`], and nothing when another epoch than `at` holds: whoever decided on the changes did not see
+    /// what was changed since.
+    pub async fn apply_at(&self, at: Epoch, by: &str, changes: Vec<Change>) -> Result<Epoch, StoreError> {
+        self.apply_all(by, changes, Some(at)).await
+    }
+
+    /// What decisions would depend on if the changes were made, which they are not. Its epoch is the one that holds.
+    pub async fn rehearse(&self, changes: &[Change]) -> Result<Facts, StoreError> {
+        let writer = &self.0.writer;
+        let mut conn = writer.lease().await?;
+        let now_unix_ms = self.0.clock.unix_ms();
+        let making = Making { at_unix_ms: now_unix_ms, by: "nobody", vault: &self.0.vault };
+        let rows = change::rehearse(&mut conn, making, changes).await.map_err(|e| writer.database.blame(e))?;
+        conn.give_back()?;
+        feed::understood(rows, now_unix_ms).await
+    }
+
+    /// The policies that held at the epoch, the oldest first.
+    pub async fn policies_at(&self, epoch: Epoch) -> Result<Vec<StoredPolicy>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let policies = history::at(&mut conn, epoch).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| policies)
+    }
+
+    /// Every version of the policy that is kept, the oldest first; also of one that was removed.
+    pub async fn policy_history(&self, key: &PolicyKey) -> Result<Vec<PolicyVersion>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let versions = history::of(&mut conn, key).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| versions)
+    }
+
+    async fn apply_all(&self, by: &str, changes: Vec<Change>, at: Option<Epoch>) -> Result<Epoch, StoreError> {
         let writer = &self.0.writer;
         let mut conn = writer.lease().await?;
         let making = Making { at_unix_ms: self.0.clock.unix_ms(), by, vault: &self.0.vault };
-        let done = change::apply(&mut conn, making, &changes).await;
+        let done = change::apply(&mut conn, making, &changes, at).await;
         let epoch = done.map_err(|e| writer.database.blame(e))?;
         conn.give_back()?;
         tracing::info!(epoch = epoch.0, by, changes = changes.len(), "changes applied");

@@ -29,6 +29,7 @@ pub(crate) fn source(id: u32, name: &str, tags: &[&str], columns: &[Given<'_>]) 
         tags: all(tags),
         owners: BTreeSet::new(),
         columns: columns.collect(),
+        parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },

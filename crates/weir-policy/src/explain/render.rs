@@ -61,7 +61,7 @@ fn because(f: &mut fmt::Formatter<'_>, indent: usize, because: &Because) -> fmt:
 }
 
 /// The text in lines that start with so many spaces; those after the first with two more.
-fn wrapped(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::Result {
+pub(crate) fn wrapped(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::Result {
     let mut column = 0;
     for word in text.split_whitespace() {
         let length = word.chars().count();

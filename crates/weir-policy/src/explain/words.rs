@@ -3,7 +3,7 @@
 use weir_model::{ColumnId, DataSource, Value};
 
 use crate::ast::{Condition, Randomized, RoundTo, Scope, Test};
-use crate::decision::Mask;
+use crate::decision::{AppliedMask, Mask};
 use crate::expr::{Expr, KeyedArm, Lookup, Nothing, Residual};
 use crate::snapshot::Snapshot;
 
@@ -220,4 +220,14 @@ pub(super) fn mask(mask: &Mask, source: &DataSource, snapshot: &Snapshot) -> Str
         }
         Mask::Computed(expression) => format!("replaced by {}", residual_text(expression, source, snapshot)),
     }
+}
+
+/// How a column is masked, and where.
+pub(crate) fn mask_text(applied: &AppliedMask, source: &DataSource, snapshot: &Snapshot) -> String {
+    let mask = self::mask(&applied.mask, source, snapshot);
+    let Some(when) = &applied.when else { return mask };
+    let when = residual_text(when, source, snapshot);
+    let behind = |behind: &AppliedMask| mask_text(behind, source, snapshot);
+    let otherwise = applied.otherwise.as_deref().map_or_else(|| "clear".to_owned(), behind);
+    format!("{mask} where {when}, otherwise {otherwise}")
 }

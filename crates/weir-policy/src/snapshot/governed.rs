@@ -124,6 +124,14 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    /// Whether no row meets it, whoever asks.
+    pub(crate) fn is_never(&self) -> bool {
+        match self {
+            Part::Fixed(residual) => residual.is_literal(false),
+            Part::Open(_) => false,
+        }
+    }
+
     pub(super) fn for_person(&self, answering: &mut Answering<'_>) -> Residual {
         match self {
             Part::Fixed(residual) => residual.clone(),

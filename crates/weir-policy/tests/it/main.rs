@@ -5,6 +5,8 @@ mod cases;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod language;

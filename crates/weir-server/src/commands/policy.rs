@@ -1,17 +1,23 @@
+mod count;
+mod export;
+mod history;
+mod plan;
+mod test;
+
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use weir_guard::{Clock, SystemClock};
-use weir_model::{PolicyKey, PrincipalId, PrincipalSet, ProjectName, SourceName, Surroundings};
+use weir_model::{ColumnName, PolicyKey, PrincipalId, PrincipalSet, ProjectName, SourceName, Surroundings};
 use weir_policy::ast::{Action, Body, Circumstance, Circumstances};
 use weir_policy::check::check;
 use weir_policy::language::{self, Parsed, Spelling};
 use weir_policy::{Diagnostic, Facts, Snapshot, ast, explain};
 use weir_store::Change;
 
-use crate::commands::{change, project};
+use crate::commands::{change, find_column, project};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::{table, terminal};
 
@@ -21,7 +27,11 @@ use crate::{table, terminal};
   weir policy add policies.weir
   weir policy check policies.weir
   weir policy fmt policies.weir --to yaml
+  weir policy plan policies/
+  weir policy apply policies/
+  weir policy test policies/
   weir policy explain --user anna shop.orders
+  weir policy explain --user anna shop.orders email
   weir policy explain --user anna --project heart-study clinic.visits
   weir policy choose null-names shop.people
 
@@ -67,6 +77,18 @@ enum PolicyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show what applying the policies of files and folders would change, and for whom
+    Plan(plan::Plan),
+    /// Make the stored policies those of files and folders
+    Apply(plan::Apply),
+    /// Try cases that say what policies must decide for whom
+    Test(test::Test),
+    /// Write every policy into a folder
+    Export(export::Export),
+    /// Show how the policies of two epochs differ
+    Diff(history::Diff),
+    /// Show every version of a policy, and who made it
+    History(history::History),
     /// List the policies
     List,
     /// Print a policy
@@ -87,7 +109,7 @@ enum PolicyCommand {
     },
     /// End the choice
     Unchoose { key: PolicyKey, source: SourceName },
-    /// Say what a user sees of a data source, which policy says so, and why
+    /// Say what a user sees of a data source or of one column of it, which policy says so, and why
     Explain {
         /// The user
         #[arg(long)]
@@ -97,6 +119,8 @@ enum PolicyCommand {
         project: Option<ProjectName>,
         /// The data source: `schema.table`
         source: SourceName,
+        /// One column: every policy that masks it for anybody, and what came of it
+        column: Option<ColumnName>,
         /// As a JSON object
         #[arg(long)]
         json: bool,
@@ -120,6 +144,12 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
             };
             add(context, &texts, key, dry_run).await
         }
+        PolicyCommand::Plan(command) => Box::pin(plan::plan(context, command)).await,
+        PolicyCommand::Apply(command) => Box::pin(plan::apply(context, command)).await,
+        PolicyCommand::Test(command) => Box::pin(test::test(context, command)).await,
+        PolicyCommand::Export(command) => export::export(context, command).await,
+        PolicyCommand::Diff(command) => history::diff(context, command).await,
+        PolicyCommand::History(command) => history::history(context, command).await,
         PolicyCommand::List => list(&context.store().await?.facts().await?),
         PolicyCommand::Show { key, yaml } => {
             let facts = context.store().await?.facts().await?;
@@ -151,16 +181,29 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
             let done = format!("policy `{key}` is not chosen for data source `{source}` any more");
             change(&store, Change::UnchoosePolicy { policy: key, source }, &done).await
         }
-        PolicyCommand::Explain { user, project, source, json } => {
+        PolicyCommand::Explain { user, project, source, column, json } => {
             let facts = context.store().await?.facts().await?;
             find_user(&facts, &user)?;
-            let source = find_source(&facts, &source)?.id;
+            let found = find_source(&facts, &source)?;
+            if let Some(column) = &column {
+                find_column(found, column)?;
+            }
+            let source = found.id;
             if let Some(project) = &project {
                 project::find(facts.projects.iter().map(|known| &known.name), project)?;
             }
             let surroundings = Surroundings { project, impersonated: false, at_unix_ms: SystemClock.unix_ms() };
-            let explanation = explain::explain(&Snapshot::compile(facts), &user, &surroundings, source);
-            let text = if json { serde_json::to_string_pretty(&explanation)? } else { explanation.to_string() };
+            let snapshot = Snapshot::compile(facts);
+            let of_column =
+                column.and_then(|column| explain::explain_column(&snapshot, &user, &surroundings, source, &column));
+            let text = match of_column {
+                Some(explanation) if json => serde_json::to_string_pretty(&explanation)?,
+                Some(explanation) => explanation.to_string(),
+                None => {
+                    let explanation = explain::explain(&snapshot, &user, &surroundings, source);
+                    if json { serde_json::to_string_pretty(&explanation)? } else { explanation.to_string() }
+                }
+            };
             Ok(writeln!(std::io::stdout(), "{}", table::printable(text.trim_end()))?)
         }
     }

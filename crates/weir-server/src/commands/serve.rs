@@ -103,7 +103,7 @@ pub(super) async fn serve(
     Ok(())
 }
 
-fn engine_settings(settings: &Settings) -> EngineSettings {
+pub(super) fn engine_settings(settings: &Settings) -> EngineSettings {
     EngineSettings {
         memory_bytes_max: settings.query.memory_bytes_max,
         partitions: settings.query.partitions,
@@ -129,7 +129,7 @@ fn sql_settings(settings: &Settings) -> SqlSettings {
 }
 
 /// For the person who starts the server, who may hear the cause.
-fn operator_error(what: &str, refusal: &Refusal) -> anyhow::Error {
+pub(super) fn operator_error(what: &str, refusal: &Refusal) -> anyhow::Error {
     anyhow!("{what}: {}", refusal.inside().detail)
 }
 

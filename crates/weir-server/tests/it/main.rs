@@ -7,8 +7,12 @@ mod cli;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod plan;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod weir;
 #[cfg(test)]
 mod wire;
+#[cfg(test)]
+mod worked_example;

@@ -4,6 +4,7 @@
 mod audit;
 mod crash;
 mod directory;
+mod history;
 mod keys;
 mod model;
 mod projects;

@@ -1,0 +1,154 @@
+//! What is doubtful about a state as a whole, beyond what is said about each policy alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use weir_model::{ColumnName, PolicyId, PolicyKey, SourceId, Surroundings};
+
+use super::Who;
+use crate::ast::Merge;
+use crate::explain::why_first;
+use crate::snapshot::{Entry, Governed, Snapshot};
+
+/// Something that its author should look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Warning {
+    pub policy: PolicyKey,
+    /// Stable, such as `plan::mask-conflict`.
+    pub code: &'static str,
+    /// After "policy `…`".
+    pub message: String,
+}
+
+/// What is doubtful at `sources` for `readers`, and of policies that hold nowhere.
+pub(super) fn warnings(
+    snapshot: &Snapshot,
+    sources: &[SourceId],
+    readers: &[Who],
+    surroundings: &impl Fn(&Who) -> Surroundings,
+) -> BTreeSet<Warning> {
+    let mut found = BTreeSet::new();
+    for governed in sources.iter().filter_map(|id| snapshot.governed(*id)) {
+        lone_requirements(governed, &mut found);
+        constant_conditions(governed, &mut found);
+        conflicts(snapshot, governed, readers, surroundings, &mut found);
+    }
+    idle(snapshot, &mut found);
+    for problem in snapshot.problems() {
+        let closed = problem.source.as_ref().map(|source| format!(" (it closes `{source}`)")).unwrap_or_default();
+        let message = format!("cannot be applied{closed}: {}", problem.diagnostic.message);
+        found.insert(Warning { policy: problem.policy.clone(), code: "plan::broken", message });
+    }
+    found
+}
+
+fn lone_requirements(governed: &Governed, found: &mut BTreeSet<Warning>) {
+    if governed.entries.iter().all(|entry: &Entry| entry.merge == Merge::Require) {
+        for entry in &governed.entries {
+            let message = format!(
+                "is always required on `{}`, where no other subscription holds: alone it lets in those whom it names",
+                governed.source.name
+            );
+            found.insert(Warning { policy: entry.policy.name.clone(), code: "plan::lone-requirement", message });
+        }
+    }
+}
+
+fn constant_conditions(governed: &Governed, found: &mut BTreeSet<Warning>) {
+    let source = &governed.source.name;
+    let mut warn = |policy: &PolicyKey, code, message| {
+        found.insert(Warning { policy: policy.clone(), code, message });
+    };
+    for rules in &governed.rows {
+        for rule in rules.bodies.iter().filter_map(|body| body.as_ref().ok()) {
+            if rule.parts.is_empty() {
+                let message = format!("filters nothing of `{source}`: its condition is always true");
+                warn(&rules.policy.name, "plan::always-true", message);
+            } else if rule.parts.iter().any(|part| part.is_never()) {
+                let message = format!("hides every row of `{source}`: its condition is never true");
+                warn(&rules.policy.name, "plan::never-true", message);
+            }
+        }
+    }
+    for masked in &governed.columns {
+        let Some(column) = governed.source.column_by_id(masked.column) else { continue };
+        for candidate in &masked.candidates {
+            let Some(rules) = governed.masks.get(candidate.policy) else { continue };
+            let Some(when) = &candidate.when else { continue };
+            if when.is_empty() {
+                let message =
+                    format!("masks column `{}` of `{source}` in all rows: its condition is always true", column.name);
+                warn(&rules.policy.name, "plan::always-true", message);
+            } else if when.iter().any(|part| part.is_never()) {
+                let message =
+                    format!("never masks column `{}` of `{source}`: its condition is never true", column.name);
+                warn(&rules.policy.name, "plan::never-true", message);
+            }
+        }
+    }
+}
+
+/// The policy that is not used, the one that comes first, and why.
+type Conflict = (PolicyKey, PolicyKey, String);
+
+/// Masks that would be used but for a closer one.
+fn conflicts(
+    snapshot: &Snapshot,
+    governed: &Governed,
+    readers: &[Who],
+    surroundings: &impl Fn(&Who) -> Surroundings,
+    found: &mut BTreeSet<Warning>,
+) {
+    if governed.columns.iter().all(|masked| masked.candidates.len() < 2) {
+        return;
+    }
+    let mut conflicts: BTreeMap<Conflict, (Vec<&ColumnName>, BTreeSet<&Who>)> = BTreeMap::new();
+    for who in readers {
+        let Ok(reader) = snapshot.reader(&who.user, &surroundings(who)) else { continue };
+        if !governed.is_open_to(&reader) {
+            continue;
+        }
+        let Ok(chosen) = governed.chosen_masks(&reader, governed.is_owner(&reader)) else { continue };
+        for masked in &governed.columns {
+            let Some(column) = governed.source.column_by_id(masked.column) else { continue };
+            let mut mine = masked.candidates.iter().filter(|c| chosen.get(c.policy).copied().flatten() == Some(c.rule));
+            // Those behind a mask for some rows have the other rows.
+            let Some(first) = mine.find(|candidate| candidate.when.is_none()) else { continue };
+            for other in mine.filter(|other| other.mask != first.mask || other.when.is_some()) {
+                let names = [other, first].map(|c| governed.masks.get(c.policy).map(|rules| rules.policy.name.clone()));
+                let [Some(loser), Some(winner)] = names else { continue };
+                let why = why_first(snapshot, governed, first, other);
+                let (columns, people) = conflicts.entry((loser, winner, why)).or_default();
+                if !columns.contains(&&column.name) {
+                    columns.push(&column.name);
+                }
+                people.insert(who);
+            }
+        }
+    }
+    for ((policy, winner, why), (columns, people)) in conflicts {
+        let columns: Vec<String> = columns.into_iter().map(|column| format!("`{column}`")).collect();
+        let message = format!(
+            "does not mask {} of `{}` for {}, for policy `{winner}` comes first: {why}",
+            columns.join(", "),
+            governed.source.name,
+            super::people(&people.into_iter().cloned().collect::<Vec<_>>(), 3),
+        );
+        found.insert(Warning { policy, code: "plan::mask-conflict", message });
+    }
+}
+
+/// Policies in effect that do nothing at any source.
+fn idle(snapshot: &Snapshot, found: &mut BTreeSet<Warning>) {
+    let mut working: BTreeSet<PolicyId> = BTreeSet::new();
+    for governed in snapshot.all_governed() {
+        working.extend(governed.entries.iter().map(|entry| entry.policy.id));
+        working.extend(governed.limits.iter().map(|rules| rules.policy.id));
+        working.extend(governed.rows.iter().map(|rules| rules.policy.id));
+        working.extend(governed.masks.iter().map(|rules| rules.policy.id));
+    }
+    for stored in snapshot.policies().iter().filter(|stored| !stored.policy.staged && !working.contains(&stored.id)) {
+        let message = "has no effect: it holds for no data source".to_owned();
+        found.insert(Warning { policy: stored.policy.key.clone(), code: "plan::no-effect", message });
+    }
+}

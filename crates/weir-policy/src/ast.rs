@@ -9,6 +9,11 @@ use weir_model::{
 use crate::diagnostic::Span;
 use crate::expr::{Compare, Function};
 
+mod template;
+
+pub use template::{AnyOf, Piece, Template};
+pub(crate) use template::{Interpolated, NoTemplate};
+
 /// A name with the place where it was written. Equality looks at the name alone, so that two spellings of a policy
 /// are equal.
 #[derive(Clone, Debug, Default)]
@@ -438,12 +443,15 @@ pub enum UserCall {
     IsInGroups(Vec<GroupName>),
     /// `@hasAttribute('key', 'value')`
     HasAttribute(AttributeKey, String),
-    /// `@attributeValuesContains('key', column)`
-    AttributeValuesContains(AttributeKey, Box<Predicate>),
-    /// `@groupsContains(column)`
-    GroupsContains(Box<Predicate>),
-    /// `@purposesContains(column)`
-    PurposesContains(Box<Predicate>),
+    /// `@attributeValuesContains('key', column)`; with a placeholder after it, that is the value of who has none.
+    AttributeValuesContains(AttributeKey, Box<Predicate>, Option<String>),
+    /// `@groupsContains(column)`, with or without a placeholder.
+    GroupsContains(Box<Predicate>, Option<String>),
+    /// `@purposesContains(column)`, with or without a placeholder.
+    PurposesContains(Box<Predicate>, Option<String>),
+    /// `@interpolatedComparison(column, '<=', '{username}…')`: true when it is true of one of the texts that the person
+    /// gives, and false when she gives none.
+    InterpolatedComparison { value: Box<Predicate>, op: Compare, text: Template },
     /// `@isUsingPurpose('purpose')`: acting under it or one below it.
     IsUsingPurpose(PurposeName),
     /// `@column`: the value that a custom function masks.

@@ -302,11 +302,20 @@ fn user_call(call: &UserCall) -> String {
         UserCall::Iam => "@iam".to_owned(),
         UserCall::IsInGroups(groups) => format!("@isInGroups({})", list(groups, |group| text(group.as_str()))),
         UserCall::HasAttribute(key, value) => format!("@hasAttribute({}, {})", text(key.as_str()), text(value)),
-        UserCall::AttributeValuesContains(key, value) => {
-            format!("@attributeValuesContains({}, {})", text(key.as_str()), predicate(value))
+        UserCall::AttributeValuesContains(key, value, placeholder) => {
+            let value = with_placeholder(value, placeholder.as_deref());
+            format!("@attributeValuesContains({}, {value})", text(key.as_str()))
         }
-        UserCall::GroupsContains(value) => format!("@groupsContains({})", predicate(value)),
-        UserCall::PurposesContains(value) => format!("@purposesContains({})", predicate(value)),
+        UserCall::GroupsContains(value, placeholder) => {
+            format!("@groupsContains({})", with_placeholder(value, placeholder.as_deref()))
+        }
+        UserCall::PurposesContains(value, placeholder) => {
+            format!("@purposesContains({})", with_placeholder(value, placeholder.as_deref()))
+        }
+        UserCall::InterpolatedComparison { value, op, text: template } => {
+            let (op, template) = (text(op.as_str()), text(&template.to_string()));
+            format!("@interpolatedComparison({}, {op}, {template})", predicate(value))
+        }
         UserCall::IsUsingPurpose(purpose) => format!("@isUsingPurpose({})", text(purpose.as_str())),
         UserCall::MaskedColumn => "@column".to_owned(),
         UserCall::ColumnTagged(tag) => format!("@columnTagged({})", text(tag.as_str())),
@@ -315,6 +324,11 @@ fn user_call(call: &UserCall) -> String {
 }
 
 fn list<T>(items: &[T], print: impl FnMut(&T) -> String) -> String {
+fn with_placeholder(value: &Predicate, placeholder: Option<&str>) -> String {
+    let placeholder = placeholder.map(|placeholder| format!(", {}", text(placeholder))).unwrap_or_default();
+    predicate(value) + &placeholder
+}
+
     items.iter().map(print).collect::<Vec<_>>().join(", ")
 }
 

@@ -259,8 +259,13 @@ fn randomized(
             if data_type.class() != TypeClass::Number {
                 return Err(misfit("moving by a number", "it masks numbers only; dates and timestamps move by days"));
             }
-            // A distance has to be one that the type can hold, as a step of rounding has.
-            round(&RoundTo::Number(most.clone()), data_type, misfit).map(|_| how.clone())
+            if Exact::parse(most).is_some_and(|most| holds(most, data_type)) {
+                return Ok(how.clone());
+            }
+            Err(misfit(
+                &format!("moving by at most {most}"),
+                "the distance must be one that the column's type can hold",
+            ))
         }
         Randomized::WithinDays(_) => match data_type.class() {
             TypeClass::Date | TypeClass::Timestamp => Ok(how.clone()),
@@ -352,6 +357,33 @@ pub(super) fn round(
 
 /// Every `$1`, `${1}` and `${name}` must be a group of the pattern: the engine would put nothing in its place.
 fn check_replacement(regex: &Regex, replacement: &str) -> Result<(), Diagnostic> {
+/// Whether a step or a distance is one of the type.
+fn holds(number: Exact, data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float32 | DataType::Float64 => true,
+        DataType::Decimal { precision, scale } => number.fits_decimal(*precision, *scale),
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64
+        | DataType::Boolean
+        | DataType::Text
+        | DataType::Binary
+        | DataType::Date
+        | DataType::Time
+        | DataType::Timestamp { .. }
+        | DataType::List(_)
+        | DataType::Struct(_)
+        | DataType::Map { .. } => {
+            whole_range(data_type).is_some_and(|(_, most)| number.whole().is_some_and(|n| n <= most))
+        }
+    }
+}
+
     let wrong = |message: String, help: String| Err(Diagnostic::error("policy::replacement", message).help(help));
     let mut rest = replacement;
     while let Some((before, after)) = rest.split_once('$') {

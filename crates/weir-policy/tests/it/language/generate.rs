@@ -297,7 +297,7 @@ fn columns(random: &mut Random) -> Columns {
 }
 
 fn method(random: &mut Random) -> Method {
-    match random.below(12) {
+    match random.below(13) {
         0 => Method::Null,
         1 => Method::Constant(value(random)),
         2 => Method::Round(RoundTo::Number((*random.pick(&["100", "0.25", "1.0", "007"])).to_owned())),
@@ -372,6 +372,9 @@ fn circumstance(random: &mut Random) -> Circumstance {
 }
 
 pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
+const COMPARISONS: [Compare; 6] =
+    [Compare::Equal, Compare::NotEqual, Compare::Less, Compare::LessOrEqual, Compare::Greater, Compare::GreaterOrEqual];
+
     if depth == 0 {
         return if random.flip() { Predicate::Literal(value(random)) } else { column_ref(random) };
     }
@@ -394,17 +397,7 @@ pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
         10 => Predicate::Not(inner(random)),
         11 => call(random, depth),
         12 => Predicate::User(user_call(random, depth).into()),
-        _ => {
-            let all = [
-                Compare::Equal,
-                Compare::NotEqual,
-                Compare::Less,
-                Compare::LessOrEqual,
-                Compare::Greater,
-                Compare::GreaterOrEqual,
-            ];
-            Predicate::Compare { op: *random.pick(&all), left: inner(random), right: inner(random) }
-        }
+        _ => Predicate::Compare { op: *random.pick(&COMPARISONS), left: inner(random), right: inner(random) },
     }
 }
 
@@ -431,22 +424,41 @@ fn call(random: &mut Random, depth: usize) -> Predicate {
 }
 
 fn user_call(random: &mut Random, depth: usize) -> UserCall {
-    match random.below(12) {
+    match random.below(14) {
         0 => UserCall::Username,
         1 => UserCall::Iam,
         2 => UserCall::HasAttribute(key(random), text(random)),
-        3 => UserCall::AttributeValuesContains(key(random), Box::new(predicate(random, depth - 1))),
-        4 => UserCall::GroupsContains(Box::new(predicate(random, depth - 1))),
+        3 => UserCall::AttributeValuesContains(key(random), Box::new(predicate(random, depth - 1)), random.some(text)),
+        4 => UserCall::GroupsContains(Box::new(predicate(random, depth - 1)), random.some(text)),
         5 => UserCall::ColumnTagged(tag(random)),
         6 => UserCall::ColumnReference(column(random)),
-        7 => UserCall::PurposesContains(Box::new(predicate(random, depth - 1))),
+        7 => UserCall::PurposesContains(Box::new(predicate(random, depth - 1)), random.some(text)),
         8 => UserCall::IsUsingPurpose(purpose(random)),
         9 | 10 => UserCall::MaskedColumn,
         _ => UserCall::IsInGroups(random.several(1, group)),
+        11 | 12 => interpolated(random, depth),
     }
 }
 
 /// Words and signs of the language in any order.
+/// Templates are made by reading them alone, so this one is read; what it is in is not.
+fn interpolated(random: &mut Random, depth: usize) -> UserCall {
+    let key = key(random).to_string().replace(['{', '}'], "_");
+    let attribute = format!("{{attribute:{key}}}");
+    let any = (*random.pick(&["{group}", "{purpose}", attribute.as_str()])).to_owned();
+    let pieces = random.several(1, |random| match random.below(4) {
+        0 => text(random).replace('{', "{{").replace('}', "}}"),
+        1 => any.clone(),
+        _ => (*random.pick(&["{username}", "{iam}", "{{", "}}"])).to_owned(),
+    });
+    let template = format!("{}{{username}}", pieces.concat());
+    let call = format!("@interpolatedComparison(c, '=', {})", Value::Text(template));
+    let Ok(Predicate::User(call)) = weir_policy::language::parse_predicate(&call) else { panic!("{call}") };
+    let UserCall::InterpolatedComparison { text, .. } = call.node else { panic!("{call:?}") };
+    let op = *random.pick(&COMPARISONS);
+    UserCall::InterpolatedComparison { value: Box::new(predicate(random, depth - 1)), op, text }
+}
+
 pub(crate) fn tokens(random: &mut Random) -> String {
     const WORDS: &[&str] = &[
         "Mask",

@@ -7,6 +7,7 @@ use crate::data_type::DataType;
 use crate::ids::{ColumnId, SourceId};
 use crate::names::{ColumnName, SourceName};
 use crate::principal::PrincipalId;
+use crate::profile::Profile;
 use crate::tag::Tag;
 
 /// A registered table: where its rows are and what is known of its columns. Holds no rows.
@@ -50,6 +51,9 @@ pub struct Column {
     pub nullable: bool,
     #[serde(default)]
     pub tags: BTreeSet<Tag>,
+    /// Absent until somebody has looked at the rows.
+    #[serde(default)]
+    pub profile: Option<Profile>,
 }
 
 /// Where the rows of a source are.

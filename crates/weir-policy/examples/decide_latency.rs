@@ -101,6 +101,7 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
             data_type: DataType::Text,
             nullable: true,
             tags: BTreeSet::from([Tag::new(format!("Kind.C{c}"))?]),
+            profile: None,
         })
     };
     Ok(DataSource {

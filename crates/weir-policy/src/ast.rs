@@ -154,6 +154,8 @@ pub enum Method {
     Null,
     Constant(Value),
     Round(RoundTo),
+    /// To what the column's profile tells; see [`crate::bucket`].
+    RoundByProfile,
     Regex {
         pattern: String,
         replacement: String,

@@ -6,6 +6,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod ast;
+mod bucket;
 pub mod check;
 pub mod decision;
 pub mod diagnostic;
@@ -15,8 +16,10 @@ pub mod expr;
 pub mod facts;
 pub mod language;
 mod resolve;
+mod row_key;
 pub mod snapshot;
 
+pub use bucket::bucket;
 pub use decision::{
     AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,
 };
@@ -24,4 +27,5 @@ pub use diagnostic::{Diagnostic, Severity, Span};
 pub use explain::Explanation;
 pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Nothing, Residual, UserTerm};
 pub use facts::{Facts, StoredPolicy};
+pub use row_key::{RowKeys, row_keys};
 pub use snapshot::{Problem, Snapshot};

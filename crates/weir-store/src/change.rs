@@ -1,6 +1,6 @@
 //! Changes of state. Each call of [`apply`] is one transaction and one epoch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection, SqliteConnection, query, query_scalar};
 use weir_model::{
     AttributeKey, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Location, PolicyKey, Principal,
-    PrincipalId, PrincipalSet, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
+    PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
@@ -16,7 +16,7 @@ use weir_policy::language;
 use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::vault::Vault;
-use crate::{credential, facts, projects, purposes, requests};
+use crate::{credential, facts, profiles, projects, purposes, requests};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -59,6 +59,11 @@ pub enum Change {
     SetRowKey {
         source: SourceName,
         columns: Vec<ColumnName>,
+    },
+    /// Instead of the profiles before, of all columns.
+    SetProfiles {
+        source: SourceName,
+        profiles: BTreeMap<ColumnName, Profile>,
     },
     /// A column of dates or timestamps.
     SetEventTime {
@@ -261,6 +266,7 @@ impl fmt::Display for Change {
             Change::PutPolicy(policy) => write!(f, "put policy `{}`", policy.key),
             Change::RemovePolicy(key) => write!(f, "remove policy `{key}`"),
             Change::SetRowKey { source, columns: _ } => write!(f, "set the row key of data source `{source}`"),
+            Change::SetProfiles { source, profiles: _ } => write!(f, "set the profile of data source `{source}`"),
             Change::SetEventTime { source, column: Some(column) } => {
                 write!(f, "make column `{column}` the event time of data source `{source}`")
             }
@@ -430,6 +436,7 @@ impl Change {
                 found(delete.execute(tx).await?, "data source", name)
             }
             Change::SetRowKey { source, columns } => set_row_key(tx, source, columns).await,
+            Change::SetProfiles { source, profiles } => profiles::set(tx, source, profiles).await,
             Change::SetEventTime { source, column } => set_event_time(tx, source, column.as_ref()).await,
             Change::SetSourceTags { source, tags } => {
                 let id = source_row(tx, source).await?;
@@ -685,7 +692,7 @@ pub(crate) async fn source_row(tx: &mut SqliteConnection, name: &SourceName) -> 
     }
 }
 
-async fn column_row(
+pub(crate) async fn column_row(
     tx: &mut SqliteConnection,
     source: &SourceName,
     column: &ColumnName,

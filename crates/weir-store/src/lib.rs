@@ -12,6 +12,7 @@ mod error;
 mod facts;
 mod feed;
 mod keys;
+mod profiles;
 mod projects;
 mod purposes;
 mod requests;

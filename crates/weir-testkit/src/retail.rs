@@ -76,6 +76,7 @@ fn add(world: &mut World, name: &str, owners: &[&str], columns: &[(&str, DataTyp
         data_type: data_type.clone(),
         nullable: true,
         tags: BTreeSet::new(),
+        profile: None,
     });
     world.facts.sources.push(DataSource {
         id: SourceId(number),

@@ -105,6 +105,7 @@ fn method(method: &Method) -> String {
         Method::Constant(value) => format!("using the constant {value}"),
         Method::Round(RoundTo::Number(number)) => format!("by rounding to {number}"),
         Method::Round(RoundTo::Calendar(unit)) => format!("by rounding to the {}", unit.as_str()),
+        Method::RoundByProfile => "by rounding using the profile".to_owned(),
         Method::Regex { pattern, replacement, case_insensitive, global } => format!(
             "using the regex {} replaced with {}{}{}",
             text(pattern),
@@ -323,12 +324,12 @@ fn user_call(call: &UserCall) -> String {
     }
 }
 
-fn list<T>(items: &[T], print: impl FnMut(&T) -> String) -> String {
 fn with_placeholder(value: &Predicate, placeholder: Option<&str>) -> String {
     let placeholder = placeholder.map(|placeholder| format!(", {}", text(placeholder))).unwrap_or_default();
     predicate(value) + &placeholder
 }
 
+fn list<T>(items: &[T], print: impl FnMut(&T) -> String) -> String {
     items.iter().map(print).collect::<Vec<_>>().join(", ")
 }
 

@@ -17,6 +17,7 @@
 //! ```
 //!
 //! - `using` is `hash`, `null`, `reversible`, `format-preserving`, `{constant: 5}`, `{round: 100}`, `{round: month}`,
+//!   `{round: profile}`,
 //!   `{regex: {pattern: …, replacement: …}}`, `{k_anonymous: 5}`, `{randomized: {replace: 20, by: [a, b]}}`,
 //!   `{randomized: {within: 5}}`, `{randomized: {within_days: 7}}` or `{custom: "left(@column, 3)"}`.
 //! - `rows` is `{match: group, column: department}`, with `purpose` or `{attribute: key}` for a group and `{tagged: t}`

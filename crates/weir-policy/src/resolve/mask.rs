@@ -6,6 +6,7 @@ use weir_model::{Column, ColumnId, DataSource, DataType, TypeClass, Value};
 use super::literal::{constant, whole_range};
 use super::{Absence, Catalog, Misfit, carries, placed, predicate, reach, row_key};
 use crate::ast::{CalendarUnit, Columns, MaskAction, Method, Predicate, Randomized, RoundTo};
+use crate::bucket::bucket;
 use crate::decision::Mask;
 use crate::diagnostic::Diagnostic;
 use crate::exact::Exact;
@@ -215,6 +216,7 @@ fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Di
             misfit(&format!("the constant {value}"), "the constant must be a value of the column's type")
         }),
         Method::Round(to) => round(to, data_type, &misfit).map(Mask::Round),
+        Method::RoundByProfile => round(&by_profile(column, source, &misfit)?, data_type, &misfit).map(Mask::Round),
         Method::Regex { pattern, replacement, case_insensitive, global } => {
             if data_type.class() != TypeClass::Text {
                 return Err(misfit("a regular expression", "regular expressions mask text columns only"));
@@ -279,6 +281,29 @@ fn randomized(
     }
 }
 
+/// What the column's profile tells to round to.
+fn by_profile(
+    column: &Column,
+    source: &DataSource,
+    misfit: &dyn Fn(&str, &str) -> Diagnostic,
+) -> Result<RoundTo, Diagnostic> {
+    match column.data_type.class() {
+        TypeClass::Number | TypeClass::Date | TypeClass::Timestamp => {}
+        TypeClass::Boolean | TypeClass::Text | TypeClass::Binary | TypeClass::Time | TypeClass::Nested => {
+            return Err(misfit("rounding", "rounding masks numbers, dates and timestamps only"));
+        }
+    }
+    let told = column.profile.as_ref().map(|profile| bucket(profile, &column.data_type));
+    let why = match told {
+        Some(Some(to)) => return Ok(to),
+        Some(None) => "had no value to go by when it was looked at",
+        None => "has no profile yet",
+    };
+    let message = format!("column `{}` of `{}` {why}", column.name, source.name);
+    let help = format!("look at its rows with `weir source profile {}`, or say what to round to", source.name);
+    Err(Diagnostic::error("policy::no-profile", message).help(help))
+}
+
 pub(super) fn round(
     to: &RoundTo,
     data_type: &DataType,
@@ -291,30 +316,7 @@ pub(super) fn round(
                 return Err(Diagnostic::error("policy::round-to", message)
                     .help("round to a positive number such as 100 or 0.25"));
             };
-            let fits = match data_type {
-                DataType::Float32 | DataType::Float64 => true,
-                DataType::Decimal { precision, scale } => bucket.fits_decimal(*precision, *scale),
-                DataType::Int8
-                | DataType::Int16
-                | DataType::Int32
-                | DataType::Int64
-                | DataType::UInt8
-                | DataType::UInt16
-                | DataType::UInt32
-                | DataType::UInt64
-                | DataType::Boolean
-                | DataType::Text
-                | DataType::Binary
-                | DataType::Date
-                | DataType::Time
-                | DataType::Timestamp { .. }
-                | DataType::List(_)
-                | DataType::Struct(_)
-                | DataType::Map { .. } => {
-                    whole_range(data_type).is_some_and(|(_, most)| bucket.whole().is_some_and(|n| n <= most))
-                }
-            };
-            if fits {
+            if holds(bucket, data_type) {
                 return Ok(to.clone());
             }
             let help = match data_type.class() {
@@ -355,8 +357,6 @@ pub(super) fn round(
     }
 }
 
-/// Every `$1`, `${1}` and `${name}` must be a group of the pattern: the engine would put nothing in its place.
-fn check_replacement(regex: &Regex, replacement: &str) -> Result<(), Diagnostic> {
 /// Whether a step or a distance is one of the type.
 fn holds(number: Exact, data_type: &DataType) -> bool {
     match data_type {
@@ -384,6 +384,8 @@ fn holds(number: Exact, data_type: &DataType) -> bool {
     }
 }
 
+/// Every `$1`, `${1}` and `${name}` must be a group of the pattern: the engine would put nothing in its place.
+fn check_replacement(regex: &Regex, replacement: &str) -> Result<(), Diagnostic> {
     let wrong = |message: String, help: String| Err(Diagnostic::error("policy::replacement", message).help(help));
     let mut rest = replacement;
     while let Some((before, after)) = rest.split_once('$') {

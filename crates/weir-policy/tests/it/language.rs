@@ -136,6 +136,17 @@ fn both_spellings_of_a_form_are_written_as_they_stand() {
     let on = |on: &str| format!("{}on: {{any: [{on}]}}\n", mask("hash"));
     for (sentence, yaml) in [
         ("Mask with reversibility the column c for everyone", mask("reversible")),
+        ("Mask by rounding using the profile the column c for everyone", mask("{round: profile}")),
+        (
+            "Only show rows where @groupsContains(c, 'x') OR @purposesContains(c, '') OR @attributeValuesContains('k', c, 'it''s') for everyone",
+            rows(
+                "where: \"@groupsContains(c, 'x') OR @purposesContains(c, '') OR @attributeValuesContains('k', c, 'it''s')\"",
+            ),
+        ),
+        (
+            "Only show rows where @interpolatedComparison(c, '<=', '{{{username}/{attribute:a.b}') for everyone",
+            rows("where: \"@interpolatedComparison(c, '<=', '{{{username}/{attribute:a.b}')\""),
+        ),
         ("Mask with format preserving masking the column c for everyone", mask("format-preserving")),
         ("Mask with k-anonymization 5 the column c for everyone", mask("{k_anonymous: 5}")),
         (

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName, Impersonation,
-    Location, Permission, PolicyId, PolicyKey, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName,
-    SourceId, SourceName, Surroundings, Tag,
+    Location, Permission, PolicyId, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, Project, ProjectName,
+    PurposeName, SourceId, SourceName, Surroundings, Tag,
 };
 use weir_policy::{Facts, StoredPolicy, ast::Policy, language};
 
@@ -80,6 +80,7 @@ struct Named {
     data_type: String,
     #[serde(default)]
     tags: BTreeSet<Tag>,
+    profile: Option<Profile>,
 }
 
 #[derive(Deserialize)]
@@ -176,6 +177,7 @@ fn source(given: Source, id: u32) -> DataSource {
             data_type: data_type(&column.data_type),
             nullable: true,
             tags: column.tags,
+            profile: column.profile,
         })
         .collect();
     let named = |name: &ColumnName| {

@@ -165,6 +165,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             data_type: data_type.clone(),
             nullable: true,
             tags: BTreeSet::new(),
+            profile: None,
         });
         facts.sources.push(DataSource {
             id: SourceId(number),

@@ -11,7 +11,7 @@ use weir_guard::SnapshotFeed;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId,
     Impersonation, Location, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId, PrincipalSet,
-    Project, ProjectName, PurposeName, SourceId, SourceName, Tag,
+    Profile, Project, ProjectName, PurposeName, SourceId, SourceName, Tag, Value,
 };
 use weir_policy::ast::{
     Action, Approver, Body, Cascade, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule, Scope, Statement,
@@ -183,6 +183,13 @@ impl Model {
                 let ids: Vec<ColumnId> = ids.collect::<Result<_, _>>()?;
                 yes(ids.iter().collect::<BTreeSet<_>>().len() == ids.len(), "refused")?;
                 known.row_key = ids;
+                Ok(())
+            }
+            Change::SetProfiles { source, profiles } => {
+                let known = self.source(source)?;
+                let mut profiles = profiles.clone();
+                yes(profiles.keys().all(|name| known.column(name.as_str()).is_some()), "column")?;
+                known.columns.iter_mut().for_each(|column| column.profile = profiles.remove(&column.name));
                 Ok(())
             }
             Change::SetEventTime { source, column } => {
@@ -443,6 +450,7 @@ impl Model {
             data_type: c.data_type.clone(),
             nullable: c.nullable,
             tags: c.tags.clone(),
+            profile: None,
         });
         let source = DataSource {
             id: SourceId(0),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_model::{ColumnId, ColumnName, DataType, Epoch, Impersonation, PrincipalSet};
+use weir_model::{ColumnId, ColumnName, DataType, Epoch, Impersonation, PrincipalSet, Profile, Value};
 use weir_policy::ast::Subscribers;
 use weir_store::{Change, NewColumn, NewSource, Store};
 
@@ -74,6 +74,45 @@ async fn a_source_has_a_row_key_and_an_event_time() {
     assert_eq!(refused(&store, vec![Change::AddSource(new)]).await, "column `s.u.z` does not exist");
     let gone = Change::SetEventTime { source: table("s.gone"), column: None };
     assert_eq!(refused(&store, vec![gone]).await, "data source `s.gone` does not exist");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_sources_values_is_kept_as_a_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    store.apply("local", vec![Change::AddSource(wide("s.t")), Change::AddSource(wide("s.u"))]).await.unwrap();
+    let profile = |greatest: Option<Value>| Profile {
+        rows: 4,
+        nulls: 1,
+        distinct: Some(3),
+        least: greatest.as_ref().map(|_| Value::Int(-1)),
+        greatest,
+    };
+    let set = |name: &str, profiles: &[(&str, Profile)]| {
+        let profiles = profiles.iter().map(|(name, profile)| (column(name), profile.clone())).collect();
+        vec![Change::SetProfiles { source: table(name), profiles }]
+    };
+    let known = async || {
+        let facts = store.facts().await.unwrap();
+        let columns = facts.sources.iter().flat_map(|source| &source.columns);
+        columns.filter_map(|c| Some((c.name.to_string(), c.profile.clone()?))).collect::<Vec<_>>()
+    };
+    let (number, text) = (profile(Some(Value::Number("2.50".to_owned()))), profile(None));
+    let both = set("s.t", &[("a", number.clone()), ("b", text.clone())]);
+    assert_eq!(store.apply("local", both.clone()).await.unwrap(), Epoch(2));
+    assert_eq!(known().await, [("a".to_owned(), number.clone()), ("b".to_owned(), text)]);
+    // The same again is no change.
+    assert_eq!(store.apply("local", both).await.unwrap(), Epoch(2));
+    assert_eq!(store.apply("local", set("s.t", &[("d", number.clone())])).await.unwrap(), Epoch(3));
+    assert_eq!(known().await, [("d".to_owned(), number.clone())]);
+    store.apply("local", set("s.t", &[])).await.unwrap();
+    assert_eq!(known().await, []);
+    assert_eq!(
+        refused(&store, set("s.t", &[("a", number.clone()), ("x", number)])).await,
+        "column `s.t.x` does not exist"
+    );
+    assert_eq!(known().await, []);
+    assert_eq!(refused(&store, set("s.gone", &[])).await, "data source `s.gone` does not exist");
 }
 
 trait CurrentSource {

@@ -135,7 +135,7 @@ fn waits_for_owners(on: &Circumstances) -> bool {
     }
 }
 
-/// Takes the row key and the event time from a source, on which policies may depend. Where masks have conditions it
+/// Takes the row key, the event time and the profiles from a source, on which policies may depend. Where masks have conditions it
 /// stays: whether a mask behind one is reached at all is more than the oracle can tell.
 fn forget(facts: &mut Facts, dice: &mut Dice) {
     let conditional = facts.policies.iter().any(|stored| match &stored.policy.statement.body {
@@ -148,6 +148,7 @@ fn forget(facts: &mut Facts, dice: &mut Dice) {
         let place = dice.below(facts.sources.len());
         facts.sources[place].row_key.clear();
         facts.sources[place].event_time = None;
+        facts.sources[place].columns.iter_mut().for_each(|column| column.profile = None);
     }
 }
 
@@ -399,6 +400,11 @@ impl<'a> Author<'a> {
             (16 | 17, TypeClass::Text) => Method::FormatPreserving,
             (16 | 17, TypeClass::Number) if columns.iter().all(whole) => Method::FormatPreserving,
             (_, TypeClass::Text) => Method::Hash,
+            (_, TypeClass::Number | TypeClass::Date | TypeClass::Timestamp)
+                if columns.iter().all(|c| c.profile.is_some()) && self.dice.chance(30) =>
+            {
+                Method::RoundByProfile
+            }
             (_, TypeClass::Number) => {
                 let whole = columns.iter().any(whole);
                 let steps: &[&str] = if whole { &["10", "100", "2"] } else { &["10", "0.25", "0.5", "2"] };

@@ -101,6 +101,7 @@ fn mask(mask: &MaskAction) -> Yaml {
         Method::Constant(value) => Yaml::Map(vec![("constant", constant(value))]),
         Method::Round(RoundTo::Number(number)) => Yaml::Map(vec![("round", word(number))]),
         Method::Round(RoundTo::Calendar(unit)) => Yaml::Map(vec![("round", word(unit.as_str()))]),
+        Method::RoundByProfile => Yaml::Map(vec![("round", word("profile"))]),
         Method::Regex { pattern, replacement, case_insensitive, global } => {
             let mut regex = vec![("pattern", text(pattern)), ("replacement", text(replacement))];
             regex.extend(case_insensitive.then(|| ("case_insensitive", word("true"))));

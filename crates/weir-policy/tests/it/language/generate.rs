@@ -302,6 +302,7 @@ fn method(random: &mut Random) -> Method {
         1 => Method::Constant(value(random)),
         2 => Method::Round(RoundTo::Number((*random.pick(&["100", "0.25", "1.0", "007"])).to_owned())),
         3 => Method::Round(RoundTo::Calendar(*random.pick(&CalendarUnit::ALL))),
+        11 => Method::RoundByProfile,
         4 => Method::Regex {
             pattern: regex(random),
             replacement: text(random),
@@ -371,10 +372,10 @@ fn circumstance(random: &mut Random) -> Circumstance {
     }
 }
 
-pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
 const COMPARISONS: [Compare; 6] =
     [Compare::Equal, Compare::NotEqual, Compare::Less, Compare::LessOrEqual, Compare::Greater, Compare::GreaterOrEqual];
 
+pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
     if depth == 0 {
         return if random.flip() { Predicate::Literal(value(random)) } else { column_ref(random) };
     }
@@ -435,12 +436,11 @@ fn user_call(random: &mut Random, depth: usize) -> UserCall {
         7 => UserCall::PurposesContains(Box::new(predicate(random, depth - 1)), random.some(text)),
         8 => UserCall::IsUsingPurpose(purpose(random)),
         9 | 10 => UserCall::MaskedColumn,
-        _ => UserCall::IsInGroups(random.several(1, group)),
         11 | 12 => interpolated(random, depth),
+        _ => UserCall::IsInGroups(random.several(1, group)),
     }
 }
 
-/// Words and signs of the language in any order.
 /// Templates are made by reading them alone, so this one is read; what it is in is not.
 fn interpolated(random: &mut Random, depth: usize) -> UserCall {
     let key = key(random).to_string().replace(['{', '}'], "_");
@@ -459,6 +459,7 @@ fn interpolated(random: &mut Random, depth: usize) -> UserCall {
     UserCall::InterpolatedComparison { value: Box::new(predicate(random, depth - 1)), op, text }
 }
 
+/// Words and signs of the language in any order.
 pub(crate) fn tokens(random: &mut Random) -> String {
     const WORDS: &[&str] = &[
         "Mask",

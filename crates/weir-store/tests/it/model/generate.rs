@@ -213,7 +213,12 @@ impl Generator {
     }
 
     fn about_others(&mut self, requests: usize) -> Change {
-        match self.0.random_range(0..18) {
+        match self.0.random_range(0..19) {
+            18 => {
+                let columns = self.some(Self::column).into_iter();
+                let profiles = columns.map(|column| (column, self.profile())).collect();
+                Change::SetProfiles { source: self.source(), profiles }
+            }
             0 => Change::SetRowKey {
                 source: self.source(),
                 columns: (0..self.0.random_range(0..3)).map(|_| self.column()).collect(),
@@ -255,6 +260,12 @@ impl Generator {
             },
             _ => Change::RotateKey(self.key_owner()),
         }
+    }
+
+    fn profile(&mut self) -> Profile {
+        let greatest =
+            self.one(&[None, Some(Value::Int(7)), Some(Value::Number("1.5".to_owned())), Some(Value::Date(3))]);
+        Profile { rows: 9, nulls: self.0.random_range(0..9), distinct: Some(2), least: greatest.clone(), greatest }
     }
 
     fn policy_key(&mut self) -> PolicyKey {

@@ -9,8 +9,10 @@ use weir_model::{
 use crate::diagnostic::Span;
 use crate::expr::{Compare, Function};
 
+mod certification;
 mod template;
 
+pub use certification::Certification;
 pub use template::{AnyOf, Piece, Template};
 pub(crate) use template::{Interpolated, NoTemplate};
 
@@ -48,9 +50,24 @@ pub struct Policy {
     pub title: Option<String>,
     /// Saved, checked and shown, but without effect.
     pub staged: bool,
+    /// Never in effect; policies are made from it.
+    pub template: bool,
+    pub certification: Option<Certification>,
     /// Of several masks that pick a column equally closely, the one of the highest priority wins; then the earliest.
     pub priority: i32,
     pub statement: Statement,
+}
+
+impl Policy {
+    /// In effect, and nothing said about it.
+    pub fn new(key: PolicyKey, statement: Statement) -> Self {
+        Self { key, title: None, staged: false, template: false, certification: None, priority: 0, statement }
+    }
+
+    /// Whether it is to do something.
+    pub fn is_in_effect(&self) -> bool {
+        !self.staged && !self.template
+    }
 }
 
 /// What one English sentence says.

@@ -15,12 +15,21 @@ use names::Known;
 
 pub(crate) use names::suggest;
 
-/// Everything that is wrong or doubtful with saving `policy` into `facts`, by place in the text. A policy of the
+/// Everything that is wrong or doubtful with saving `policy` into `facts`, by place in the text. Of a template only the
+/// shape is looked at. A policy of the
 /// same key is being replaced.
 pub fn check(policy: &Policy, facts: &Facts) -> Vec<Diagnostic> {
     let known = Known::new(facts);
     let mut found = Vec::new();
     let on = &policy.statement.on;
+    if policy.template {
+        // What it names may be there to be replaced.
+        if let Body::Data(cascade) = &policy.statement.body {
+            shape(cascade, &mut found);
+        }
+        found.extend(Reach::new(&policy.key, &policy.statement.on).err());
+        return found;
+    }
     circumstances(on, &known, facts, &mut found);
     match &policy.statement.body {
         Body::Subscribe(subscribe) => match &subscribe.who {

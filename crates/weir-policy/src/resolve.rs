@@ -13,11 +13,14 @@ use weir_model::{
     Tag, TypeClass,
 };
 
-use crate::ast::{Action, At, Cascade, Circumstances, Columns, Match, MatchColumn, RowCondition, Rule, TimeWindow};
+use crate::ast::{
+    Action, At, Cascade, Circumstances, Columns, Match, MatchColumn, Policy, RowCondition, Rule, TimeWindow,
+};
 use crate::check::suggest;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::exact::Exact;
 use crate::expr::{Expr, UserTerm};
+use crate::facts::Facts;
 
 pub(crate) use mask::{Closeness, MaskRule, Target};
 pub(crate) use reach::{Reach, pattern};
@@ -60,6 +63,12 @@ impl<'a> Catalog<'a> {
     pub(crate) fn sources(&self) -> &'a [DataSource] {
         self.sources
     }
+}
+
+/// Whether the policy is about the source, in effect or not.
+pub fn lands_on(facts: &Facts, policy: &Policy, source: &DataSource) -> bool {
+    let catalog = Catalog::new(&facts.sources, &facts.principals, &facts.chosen);
+    Reach::new(&policy.key, &policy.statement.on).is_ok_and(|reach| reach.covers(source, &catalog))
 }
 
 /// Why something written does not fit a source.

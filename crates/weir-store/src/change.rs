@@ -16,7 +16,7 @@ use weir_policy::language;
 use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::vault::Vault;
-use crate::{credential, facts, profiles, projects, purposes, requests};
+use crate::{certifications, credential, facts, profiles, projects, purposes, requests};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -107,6 +107,13 @@ pub enum Change {
     UnchoosePolicy {
         policy: PolicyKey,
         source: SourceName,
+    },
+    /// The policy must ask for it and be about the source, which the user must own; without a user, it is made in the
+    /// name of whoever makes the change. Gives the source the tags of the certification.
+    CertifyPolicy {
+        policy: PolicyKey,
+        source: SourceName,
+        user: Option<PrincipalId>,
     },
     /// The actor, the target user and the target group must exist.
     AllowImpersonation(Impersonation),
@@ -276,6 +283,10 @@ impl fmt::Display for Change {
             Change::ChoosePolicy { policy, source } => write!(f, "choose policy `{policy}` for data source `{source}`"),
             Change::UnchoosePolicy { policy, source } => {
                 write!(f, "end the choice of policy `{policy}` for data source `{source}`")
+            }
+            Change::CertifyPolicy { policy, source, user } => {
+                write!(f, "certify policy `{policy}` for data source `{source}`")?;
+                user.iter().try_for_each(|user| write!(f, " as user `{user}`"))
             }
             Change::AllowImpersonation(Impersonation { actor, target }) => {
                 write!(f, "let user `{actor}` act as {target}")
@@ -481,6 +492,9 @@ impl Change {
                 let delete = "DELETE FROM chosen_policy WHERE policy = ? AND source = ?";
                 let rows = (policy_row(tx, policy).await?, source_row(tx, source).await?);
                 found(link(tx, delete, rows.0, rows.1).await?, "choice", format!("{policy} for {source}"))
+            }
+            Change::CertifyPolicy { policy, source, user } => {
+                certifications::certify(tx, making, policy, source, user.as_ref()).await
             }
             Change::AllowImpersonation(grant) => {
                 let insert =

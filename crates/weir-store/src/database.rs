@@ -21,6 +21,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("state", include_str!("../migrations/state/0001_state.sql")),
         ("projects", include_str!("../migrations/state/0002_projects.sql")),
         ("profiles", include_str!("../migrations/state/0003_profiles.sql")),
+        ("certifications", include_str!("../migrations/state/0004_certifications.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

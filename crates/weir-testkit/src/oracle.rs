@@ -102,7 +102,8 @@ impl Oracle<'_> {
         if me.project.is_some_and(|project| !project.sources.contains(&source.id)) {
             return None;
         }
-        let holds = |p: &&StoredPolicy| !p.policy.staged && reaches(self.facts, &p.policy, source);
+        let holds =
+            |p: &&StoredPolicy| !p.policy.staged && !p.policy.template && reaches(self.facts, &p.policy, source);
         let policies = self.facts.policies.iter().filter(holds).collect();
         let masking = OnceCell::new();
         Some(View { facts: self.facts, tables: self.tables, keys: self.keys, me, source, policies, masking })

@@ -36,7 +36,7 @@ pub fn world() -> World {
     for statement in retail_policies().into_iter().chain(order_policies()).chain(employee_policies()) {
         let id = PolicyId(u32::try_from(world.facts.policies.len() + 1).unwrap());
         let key = PolicyKey::new(format!("policy-{id}")).unwrap();
-        let policy = Policy { key, title: None, staged: false, priority: 0, statement };
+        let policy = Policy::new(key, statement);
         world.facts.policies.push(StoredPolicy { id, policy });
     }
     world

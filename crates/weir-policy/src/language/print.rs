@@ -4,21 +4,31 @@ use weir_model::{PrincipalId, PrincipalSet, SourceName, Value};
 
 use super::{value, words};
 use crate::ast::{
-    Action, Ago, Approver, Body, Cascade, Circumstance, Circumstances, Columns, Condition, LookupQuery, MaskAction,
-    Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition, Scope, Statement,
-    Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
+    Action, Ago, Approver, Body, Cascade, Certification, Circumstance, Circumstances, Columns, Condition, LookupQuery,
+    MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition, Scope,
+    Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 
 pub(super) fn policy(policy: &Policy) -> String {
     let sentence = statement(&policy.statement);
-    let keyed = policy.title.is_none() && policy.priority == 0 && !policy.staged;
+    let keyed = *policy == Policy::new(policy.key.clone(), policy.statement.clone());
     if keyed && policy.key == super::derived_key(&sentence) {
         return sentence;
     }
     let title = policy.title.as_ref().map(|title| format!(" {}", quoted(title))).unwrap_or_default();
     let priority = if policy.priority == 0 { String::new() } else { format!(" priority {}", policy.priority) };
     let staged = if policy.staged { " staged" } else { "" };
-    format!("policy {}{title}{priority}{staged}:\n{sentence}", dotted(policy.key.as_str()))
+    let template = if policy.template { " template" } else { "" };
+    let certification = policy.certification.as_ref().map(certification).unwrap_or_default();
+    let key = dotted(policy.key.as_str());
+    format!("policy {key}{title}{priority}{staged}{template}{certification}:\n{sentence}")
+}
+
+fn certification(certification: &Certification) -> String {
+    let label = certification.label.as_ref().map(|label| format!(" label {}", text(label))).unwrap_or_default();
+    let tags: Vec<String> = certification.tags.iter().map(|tag| dotted(tag.as_str())).collect();
+    let tags = if tags.is_empty() { String::new() } else { format!(" tags {}", tags.join(", ")) };
+    format!(" certification {}{label}{tags}", text(&certification.text))
 }
 
 pub(super) fn statement(statement: &Statement) -> String {

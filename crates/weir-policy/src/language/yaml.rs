@@ -7,6 +7,8 @@
 //! title: Mask the SSN                # optional
 //! priority: 5                        # optional, 0 when absent
 //! staged: false                      # optional
+//! template: false                    # optional
+//! certification: {text: looked at, label: ok, tags: [Certified]}  # optional, of which `text` is not
 //! mask:                              # or `rows`, `limit_to_purposes` or `subscribe`
 //!   columns: [ssn]                   # {tagged: t} | {named_like: re, case_insensitive: true} | any-tag | no-tags | all
 //!   using: hash                      # see below

@@ -55,8 +55,8 @@ impl Values {
         Self { digest: digest.finish(), set }
     }
 
-    pub(crate) fn of(one: &String) -> Self {
-        Self::new(std::iter::once(one.clone()))
+    pub(crate) fn of(one: &str) -> Self {
+        Self::new(std::iter::once(one.to_owned()))
     }
 }
 

@@ -154,15 +154,18 @@ impl Answers<UserTerm, Ask> for Vocabulary {
             UserTerm::AttributeValuesContain { key, value, placeholder } => Ask::Attribute {
                 key: self.numbered_key(key),
                 value: Box::new(value.answered(self)),
-                placeholder: placeholder.as_ref().map(Values::of),
+                placeholder: placeholder.as_deref().map(Values::of),
             },
             UserTerm::GroupsContain { value, placeholder } => {
                 self.matches_groups = true;
-                Ask::Groups { value: Box::new(value.answered(self)), placeholder: placeholder.as_ref().map(Values::of) }
+                Ask::Groups {
+                    value: Box::new(value.answered(self)),
+                    placeholder: placeholder.as_deref().map(Values::of),
+                }
             }
             UserTerm::PurposesContain { value, placeholder } => Ask::Purposes {
                 value: Box::new(value.answered(self)),
-                placeholder: placeholder.as_ref().map(Values::of),
+                placeholder: placeholder.as_deref().map(Values::of),
             },
             UserTerm::Interpolated { value, op, text } => {
                 let key = match text.any_of() {

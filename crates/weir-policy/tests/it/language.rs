@@ -199,6 +199,13 @@ fn both_spellings_of_a_form_are_written_as_they_stand() {
             ("policy p:", ""),
             ("policy p priority -5:", "priority: -5\n"),
             ("policy p \"T\" priority 1 staged:", "title: T\npriority: 1\nstaged: true\n"),
+            ("policy p template:", "template: true\n"),
+            ("policy p certification 'it''s':", "certification: {text: \"it's\"}\n"),
+            (
+                "policy p \"T\" priority 1 staged template certification 'x y' label 'z' tags A.B, \"C d\":",
+                "title: T\npriority: 1\nstaged: true\ntemplate: true\n\
+                 certification: {text: x y, label: z, tags: [A.B, C d]}\n",
+            ),
         ] {
             let (english, yaml) = (format!("{header}\n{sentence}"), format!("policy: p\n{fields}{yaml}"));
             let policy = one(&english);

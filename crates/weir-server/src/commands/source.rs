@@ -11,6 +11,7 @@ use weir_policy::Facts;
 use weir_sources::InferredColumn;
 use weir_store::{Change, NewColumn, NewSource};
 
+use crate::commands::certification::Certifications;
 use crate::commands::{self, find_column, key_value};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::table;
@@ -154,7 +155,10 @@ pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()>
     match source.command {
         SourceCommand::Add(add) => Box::pin(register(context, *add)).await,
         SourceCommand::List => list(&context.store().await?.facts().await?),
-        SourceCommand::Show { name } => show(&context.store().await?.facts().await?, &name),
+        SourceCommand::Show { name } => {
+            let store = context.store().await?;
+            show(&store.facts().await?, &Certifications::of(&store).await?, &name)
+        }
         SourceCommand::Remove { name } => {
             let done = format!("removed data source `{name}`; its files are where they were");
             change(context, &name.clone(), None, Change::RemoveSource(name), done).await
@@ -371,7 +375,7 @@ fn list(facts: &Facts) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{}", table::list(&headings, rows))?)
 }
 
-fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
+fn show(facts: &Facts, certifications: &Certifications, name: &SourceName) -> anyhow::Result<()> {
     let source = find_source(facts, name)?;
     let (format, path) = location(source);
     let Location::Files { partitions, .. } = &source.location;
@@ -397,6 +401,9 @@ fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (label, value) in lines {
         writeln!(out, "{label:12}  {}", table::printable(&value))?;
+    }
+    for line in certifications.at(source, facts) {
+        writeln!(out, "{:12}  {}", "certified", table::printable(&line))?;
     }
     let rows = source.columns.iter().map(|column| {
         let null = if column.nullable { "null" } else { "not null" };

@@ -58,6 +58,8 @@ fn help_is_as_reviewed() {
         &["policy", "fmt"],
         &["policy", "add"],
         &["policy", "choose"],
+        &["policy", "certify"],
+        &["policy", "instantiate"],
         &["policy", "explain"],
         &["subscription"],
         &["subscription", "request"],

@@ -9,6 +9,8 @@ mod demo;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod templates;
+#[cfg(test)]
 mod weir;
 #[cfg(test)]
 mod wire;

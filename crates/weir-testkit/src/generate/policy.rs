@@ -68,6 +68,7 @@ fn write_once(world: &mut World, dice: &mut Dice, sizes: &Sizes) {
     for (i, statement) in statements.into_iter().enumerate() {
         let mut policy = stored(count - i, statement);
         policy.policy.staged = dice.chance(5);
+        policy.policy.template = dice.chance(3);
         policy.policy.priority = *dice.pick(&[0, 0, 0, 0, 1, 5, -1]);
         for source in &world.facts.sources {
             if waits_for_owners(&policy.policy.statement.on) && dice.chance(80) {
@@ -155,7 +156,7 @@ fn forget(facts: &mut Facts, dice: &mut Dice) {
 fn stored(number: usize, statement: Statement) -> StoredPolicy {
     let id = PolicyId(u32::try_from(number).unwrap());
     let key = PolicyKey::new(format!("p{id}")).unwrap();
-    StoredPolicy { id, policy: Policy { key, title: None, staged: false, priority: 0, statement } }
+    StoredPolicy { id, policy: Policy::new(key, statement) }
 }
 
 impl<'a> Author<'a> {

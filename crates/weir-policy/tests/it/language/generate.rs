@@ -5,9 +5,9 @@ use weir_model::{
     SourceName, Tag, Value,
 };
 use weir_policy::ast::{
-    Action, Ago, Approver, Body, CalendarUnit, Cascade, Circumstance, Circumstances, ColumnRef, Columns, Condition,
-    LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition,
-    Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
+    Action, Ago, Approver, Body, CalendarUnit, Cascade, Certification, Circumstance, Circumstances, ColumnRef, Columns,
+    Condition, LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo,
+    RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 use weir_policy::{Compare, Function};
 
@@ -100,6 +100,9 @@ const NAMES: &[&str] = &[
     "1e5",
     "yes",
     "staged",
+    "template",
+    "certification",
+    "label",
     "%",
     "a\\b",
     "lower",
@@ -210,6 +213,8 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
         key: PolicyKey::new(if random.flip() { dotted(random) } else { name(random) }).unwrap(),
         title: random.some(|random| text(random).chars().filter(|c| !c.is_control()).collect()),
         staged: random.flip(),
+        template: random.below(4) == 0,
+        certification: if random.below(3) == 0 { Some(certification(random)) } else { None },
         priority: if random.flip() { 0 } else { *random.pick(&[5, -1, i32::MIN, i32::MAX]) },
         statement,
     };
@@ -219,6 +224,11 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
     // A sentence alone.
     let sentence = weir_policy::language::to_sentence(&headed.statement);
     weir_policy::language::parse_english(&sentence).policies.pop().unwrap_or(headed)
+}
+
+fn certification(random: &mut Random) -> Certification {
+    let words = |random: &mut Random| format!("w{}", text(random).replace(char::is_control, " "));
+    Certification { text: words(random), label: random.some(words), tags: random.several(0, tag).into_iter().collect() }
 }
 
 fn body(random: &mut Random) -> Body {

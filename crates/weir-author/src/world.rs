@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, Epoch, FileFormat, GroupName, Impersonation, Location,
-    Part, Permission, PolicyKey, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName, SourceId,
-    SourceName, Tag,
+    Part, Permission, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, Project, ProjectName, PurposeName,
+    SourceId, SourceName, Tag,
 };
 use weir_policy::Facts;
 
@@ -64,6 +64,7 @@ struct Named {
     data_type: String,
     #[serde(default)]
     tags: BTreeSet<Tag>,
+    profile: Option<Profile>,
 }
 
 #[derive(Deserialize)]
@@ -189,10 +190,10 @@ fn id(sources: &[DataSource], name: &SourceName) -> Result<SourceId, String> {
 fn source(given: Source, id: u32) -> Result<DataSource, String> {
     let Source { name, tags, owners, row_key, event_time, columns, mut part_tags } = given;
     let mut bound = Vec::with_capacity(columns.len());
-    for (Named { name: column, data_type, tags }, number) in columns.into_iter().zip(1..) {
+    for (Named { name: column, data_type, tags, profile }, number) in columns.into_iter().zip(1..) {
         let data_type =
             type_named(&data_type).ok_or_else(|| format!("column `{name}.{column}` has no type `{data_type}`"))?;
-        bound.push(Column { id: ColumnId(id * 100 + number), name: column, data_type, nullable: true, tags });
+        bound.push(Column { id: ColumnId(id * 100 + number), name: column, data_type, nullable: true, tags, profile });
     }
     distinct(&format!("column of `{name}`"), bound.iter().map(|column| &column.name))?;
     let mut ids = (id * 100 + 50..).map(ColumnId);

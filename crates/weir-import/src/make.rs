@@ -65,6 +65,8 @@ impl Maker {
                 key: self.keys.key(&name),
                 title: title(origin.title),
                 staged: origin.staged,
+                template: false,
+                certification: None,
                 priority,
                 statement,
             };

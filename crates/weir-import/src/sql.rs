@@ -220,15 +220,17 @@ fn small_letters(column: &mut ColumnRef) -> Result<(), String> {
 /// Other systems write the column of these functions as a text.
 fn user(call: &mut UserCall, dialect: Dialect) -> Result<(), String> {
     match call {
-        UserCall::AttributeValuesContains(_, value)
-        | UserCall::GroupsContains(value)
-        | UserCall::PurposesContains(value) => {
+        UserCall::AttributeValuesContains(_, value, _)
+        | UserCall::GroupsContains(value, _)
+        | UserCall::PurposesContains(value, _) => {
             if let Predicate::Literal(Value::Text(text)) = &**value {
                 **value = language::parse_predicate(text)
                     .map_err(|diagnostic| format!("{} in `{}`", diagnostic.message, short(text)))?;
             }
             same_meaning(value, dialect, Reached::Otherwise)
         }
+        // What it means elsewhere is nowhere written down.
+        UserCall::InterpolatedComparison { .. } => Err("`@interpolatedComparison` may mean something else".to_owned()),
         UserCall::Username
         | UserCall::Iam
         | UserCall::IsInGroups(_)

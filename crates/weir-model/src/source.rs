@@ -7,6 +7,7 @@ use crate::data_type::{DataType, Nested};
 use crate::ids::{ColumnId, SourceId};
 use crate::names::{ColumnName, InvalidName, SourceName};
 use crate::principal::PrincipalId;
+use crate::profile::Profile;
 use crate::tag::Tag;
 
 /// A registered table: where its rows are and what is known of its columns. Holds no rows.
@@ -71,6 +72,9 @@ pub struct Column {
     pub nullable: bool,
     #[serde(default)]
     pub tags: BTreeSet<Tag>,
+    /// Absent until somebody has looked at the rows.
+    #[serde(default)]
+    pub profile: Option<Profile>,
 }
 
 /// A value inside of a nested column that policies name like a column: a field of a struct, also of those in a list or
@@ -94,7 +98,7 @@ impl Part {
             let path: Vec<String> = nested.path.iter().map(|&name| name.to_owned()).collect();
             let name = ColumnName::new(format!("{}.{}", column.name, path.join(".")))?;
             let data_type = nested.data_type.clone();
-            let place = Column { id: id(), name, data_type, nullable: true, tags: BTreeSet::new() };
+            let place = Column { id: id(), name, data_type, nullable: true, tags: BTreeSet::new(), profile: None };
             Ok(Self { column: place, within: column.id, path, repeated: nested.repeated })
         };
         column.data_type.nested().into_iter().map(part).collect()

@@ -101,6 +101,7 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
             data_type: DataType::Text,
             nullable: true,
             tags: BTreeSet::from([Tag::new(format!("Kind.C{c}"))?]),
+            profile: None,
         })
     };
     Ok(DataSource {
@@ -126,13 +127,8 @@ fn person(n: usize, values: u32) -> Result<Principal, InvalidName> {
 
 fn subscription() -> Result<Policy, InvalidName> {
     let body = Body::Subscribe(Subscribe { who: Subscribers::Anyone, merge: Merge::Share });
-    Ok(Policy {
-        key: PolicyKey::new("anyone")?,
-        title: None,
-        staged: false,
-        priority: 0,
-        statement: Statement { body, on: Circumstances::AllSources },
-    })
+    let statement = Statement { body, on: Circumstances::AllSources };
+    Ok(Policy::new(PolicyKey::new("anyone")?, statement))
 }
 
 /// Half of the policies filter rows, half mask a column, in turn.
@@ -175,5 +171,5 @@ fn data_policy(turn: u32, n: u32, tag: u32) -> Result<Policy, InvalidName> {
     };
     let on = Circumstances::Any(vec![Circumstance::SourceTagged(Tag::new(format!("Domain.T{tag}"))?.into())]);
     let statement = Statement { body: Body::Data(Cascade { rules }), on };
-    Ok(Policy { key: PolicyKey::new(format!("policy-{n}"))?, title: None, staged: false, priority: 0, statement })
+    Ok(Policy::new(PolicyKey::new(format!("policy-{n}"))?, statement))
 }

@@ -9,6 +9,13 @@ use weir_model::{
 use crate::diagnostic::Span;
 use crate::expr::{Compare, Function};
 
+mod certification;
+mod template;
+
+pub use certification::Certification;
+pub use template::{AnyOf, Piece, Template};
+pub(crate) use template::{Interpolated, NoTemplate};
+
 /// A name with the place where it was written. Equality looks at the name alone, so that two spellings of a policy
 /// are equal.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +50,24 @@ pub struct Policy {
     pub title: Option<String>,
     /// Saved, checked and shown, but without effect.
     pub staged: bool,
+    /// Never in effect; policies are made from it.
+    pub template: bool,
+    pub certification: Option<Certification>,
     /// Of several masks that pick a column equally closely, the one of the highest priority wins; then the earliest.
     pub priority: i32,
     pub statement: Statement,
+}
+
+impl Policy {
+    /// In effect, and nothing said about it.
+    pub fn new(key: PolicyKey, statement: Statement) -> Self {
+        Self { key, title: None, staged: false, template: false, certification: None, priority: 0, statement }
+    }
+
+    /// Whether it is to do something.
+    pub fn is_in_effect(&self) -> bool {
+        !self.staged && !self.template
+    }
 }
 
 /// What one English sentence says.
@@ -149,6 +171,8 @@ pub enum Method {
     Null,
     Constant(Value),
     Round(RoundTo),
+    /// To what the column's profile tells; see [`crate::bucket`].
+    RoundByProfile,
     Regex {
         pattern: String,
         replacement: String,
@@ -439,12 +463,15 @@ pub enum UserCall {
     IsInGroups(Vec<GroupName>),
     /// `@hasAttribute('key', 'value')`
     HasAttribute(AttributeKey, String),
-    /// `@attributeValuesContains('key', column)`
-    AttributeValuesContains(AttributeKey, Box<Predicate>),
-    /// `@groupsContains(column)`
-    GroupsContains(Box<Predicate>),
-    /// `@purposesContains(column)`
-    PurposesContains(Box<Predicate>),
+    /// `@attributeValuesContains('key', column)`; with a placeholder after it, that is the value of who has none.
+    AttributeValuesContains(AttributeKey, Box<Predicate>, Option<String>),
+    /// `@groupsContains(column)`, with or without a placeholder.
+    GroupsContains(Box<Predicate>, Option<String>),
+    /// `@purposesContains(column)`, with or without a placeholder.
+    PurposesContains(Box<Predicate>, Option<String>),
+    /// `@interpolatedComparison(column, '<=', '{username}…')`: true when it is true of one of the texts that the person
+    /// gives, and false when she gives none.
+    InterpolatedComparison { value: Box<Predicate>, op: Compare, text: Template },
     /// `@isUsingPurpose('purpose')`: acting under it or one below it.
     IsUsingPurpose(PurposeName),
     /// `@column`: the value that a custom function masks.

@@ -1,5 +1,6 @@
 //! Whether a policy fits the facts: unknown names, masks that do not fit their column, rules that can never match.
 
+mod doubts;
 mod names;
 
 use weir_model::{DataSource, Tag};
@@ -15,11 +16,20 @@ use names::Known;
 
 pub(crate) use names::suggest;
 
-/// Everything that is wrong or doubtful with saving `policy` into `facts`, by place in the text. A policy of the
+/// Everything that is wrong or doubtful with saving `policy` into `facts`, by place in the text. Of a template only the
+/// shape is looked at. A policy of the
 /// same key is being replaced.
 pub fn check(policy: &Policy, facts: &Facts) -> Vec<Diagnostic> {
     let known = Known::new(facts);
     let mut found = Vec::new();
+    if policy.template {
+        // What it names may be there to be replaced.
+        if let Body::Data(cascade) = &policy.statement.body {
+            shape(cascade, &mut found);
+        }
+        found.extend(Reach::new(&policy.key, &policy.statement.on).err());
+        return found;
+    }
     let on = &policy.statement.on;
     circumstances(on, &known, facts, &mut found);
     match &policy.statement.body {
@@ -168,7 +178,7 @@ fn reached(policy: &Policy, reach: &Reach, facts: &Facts, found: &mut Vec<Diagno
         return;
     }
     match &policy.statement.body {
-        Body::Subscribe(_) => {}
+        Body::Subscribe(subscribe) => found.extend(doubts::required_alone(policy, subscribe, &sources, facts)),
         Body::Data(cascade) => {
             let data = DataPolicy::new(cascade, &policy.statement.on);
             match data.about() {
@@ -207,6 +217,12 @@ fn rows(policy: &DataPolicy<'_>, sources: &[&DataSource], catalog: &Catalog<'_>,
         let message = "the condition can never be true: the policy hides every row from everyone";
         found.push(Diagnostic::error("policy::never-matches", message));
     }
+    if !found.iter().any(|diagnostic| diagnostic.code == "policy::never-matches") {
+        for (number, rule) in policy.rules().iter().enumerate() {
+            let here: Vec<_> = bound.iter().filter_map(|rules| rules.get(number)?.as_ref().ok()).collect();
+            found.extend(doubts::same_for_all(&rule.action, &here));
+        }
+    }
     found.extend(bound.into_iter().flatten().filter_map(Result::err));
 }
 
@@ -219,7 +235,13 @@ fn masks(policy: &DataPolicy<'_>, sources: &[&DataSource], catalog: &Catalog<'_>
         if let Action::Mask(action) = &rule.action
             && bound.iter().all(|bound| bound.broken.is_none())
         {
-            found.extend(idle(&action.columns, &bound, sources));
+            let idle = idle(&action.columns, &bound, sources);
+            if idle.is_empty() {
+                let working = bound.iter().filter(|bound| !bound.targets.is_empty());
+                let conditions: Vec<_> = working.filter_map(|bound| bound.when.as_ref()).collect();
+                found.extend(doubts::same_for_all(&rule.action, &conditions));
+            }
+            found.extend(idle);
         }
     }
 }

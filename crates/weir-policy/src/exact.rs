@@ -60,6 +60,17 @@ impl Exact {
         Self::reduced(self.mantissa, i32::try_from(self.scale).ok()?.checked_sub(power)?)
     }
 
+    /// `None` beyond 38 digits.
+    pub(crate) fn minus(self, other: Self) -> Option<Self> {
+        let scale = self.scale.max(other.scale);
+        let raised = |n: Self| n.mantissa.checked_mul(10_i128.checked_pow(scale - n.scale)?);
+        Self::reduced(raised(self)?.checked_sub(raised(other)?)?, i32::try_from(scale).ok()?)
+    }
+
+    pub(crate) fn magnitude(self) -> Self {
+        Self { mantissa: self.mantissa.saturating_abs(), ..self }
+    }
+
     pub(crate) fn is_positive(self) -> bool {
         self.mantissa > 0
     }

@@ -10,7 +10,7 @@ mod simplify;
 use serde::{Deserialize, Serialize};
 use weir_model::{AttributeKey, ColumnId, DataType, GroupName, PurposeName, SourceId, Value, ValueSet};
 
-use crate::ast::Ago;
+use crate::ast::{Template, TimeWindow};
 
 /// An expression over the original values of one row. `U` is what it may ask about the person: [`UserTerm`] while
 /// the policy is compiled, nothing once it is decided.
@@ -118,21 +118,33 @@ pub enum UserTerm {
     /// Member of all.
     IsInGroups(Vec<GroupName>),
     HasAttribute(AttributeKey, String),
+    /// Who has no value has `placeholder`, if there is one; as it is with groups and purposes.
     AttributeValuesContain {
         key: AttributeKey,
         value: Box<Expr<UserTerm>>,
+        placeholder: Option<String>,
     },
     GroupsContain {
         value: Box<Expr<UserTerm>>,
+        placeholder: Option<String>,
     },
     PurposesContain {
         value: Box<Expr<UserTerm>>,
+        placeholder: Option<String>,
+    },
+    /// True when the comparison is, with one of the texts.
+    Interpolated {
+        value: Box<Expr<UserTerm>>,
+        op: Compare,
+        text: Template,
     },
     /// Acting under it or one below it.
     UnderPurpose(PurposeName),
-    /// So long before the statement: a timestamp, or a date when it is compared with dates.
-    Before {
-        ago: Ago,
+    /// The column's value lies within the window before the statement. Where the calendar ends, nothing is older.
+    Within {
+        column: ColumnId,
+        window: TimeWindow,
+        /// The column holds dates.
         date: bool,
     },
 }

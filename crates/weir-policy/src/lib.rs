@@ -6,6 +6,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod ast;
+mod bucket;
 pub mod check;
 pub mod compare;
 pub mod decision;
@@ -15,9 +16,12 @@ pub mod explain;
 pub mod expr;
 pub mod facts;
 pub mod language;
+mod rename;
 mod resolve;
+mod row_key;
 pub mod snapshot;
 
+pub use bucket::bucket;
 pub use compare::{Comparison, compare};
 pub use decision::{
     AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,
@@ -26,4 +30,7 @@ pub use diagnostic::{Diagnostic, Severity, Span};
 pub use explain::Explanation;
 pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Nothing, Residual, UserTerm};
 pub use facts::{Facts, StoredPolicy};
+pub use rename::renamed;
+pub use resolve::lands_on;
+pub use row_key::{RowKeys, row_keys};
 pub use snapshot::{Problem, Snapshot};

@@ -13,11 +13,14 @@ use weir_model::{
     Tag, TypeClass,
 };
 
-use crate::ast::{Action, At, Cascade, Circumstances, Columns, Match, MatchColumn, RowCondition, Rule, TimeWindow};
+use crate::ast::{
+    Action, At, Cascade, Circumstances, Columns, Match, MatchColumn, Policy, RowCondition, Rule, TimeWindow,
+};
 use crate::check::suggest;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::exact::Exact;
-use crate::expr::{Compare, Expr, UserTerm};
+use crate::expr::{Expr, UserTerm};
+use crate::facts::Facts;
 
 pub(crate) use mask::{Closeness, MaskRule, Target};
 pub(crate) use reach::{Reach, pattern};
@@ -60,6 +63,12 @@ impl<'a> Catalog<'a> {
     pub(crate) fn sources(&self) -> &'a [DataSource] {
         self.sources
     }
+}
+
+/// Whether the policy is about the source, in effect or not.
+pub fn lands_on(facts: &Facts, policy: &Policy, source: &DataSource) -> bool {
+    let catalog = Catalog::new(&facts.sources, &facts.principals, &facts.chosen);
+    Reach::new(&policy.key, &policy.statement.on).is_ok_and(|reach| reach.covers(source, &catalog))
 }
 
 /// Why something written does not fit a source.
@@ -260,9 +269,11 @@ fn row_condition(
             }
             let value = Box::new(Expr::Column(column.id));
             Ok(Expr::User(match user {
-                Match::Group => UserTerm::GroupsContain { value },
-                Match::Attribute(key) => UserTerm::AttributeValuesContain { key: key.node.clone(), value },
-                Match::Purpose => UserTerm::PurposesContain { value },
+                Match::Group => UserTerm::GroupsContain { value, placeholder: None },
+                Match::Attribute(key) => {
+                    UserTerm::AttributeValuesContain { key: key.node.clone(), value, placeholder: None }
+                }
+                Match::Purpose => UserTerm::PurposesContain { value, placeholder: None },
             }))
         }
         RowCondition::Time(window) => time_window(*window, source).map_err(Misfit::Wrong),
@@ -270,7 +281,7 @@ fn row_condition(
     }
 }
 
-fn time_window(TimeWindow { newer, ago }: TimeWindow, source: &DataSource) -> Result<Expr<UserTerm>, Diagnostic> {
+fn time_window(window: TimeWindow, source: &DataSource) -> Result<Expr<UserTerm>, Diagnostic> {
     let column = source.event_time.and_then(|id| source.column_by_id(id)).ok_or_else(|| {
         let message = format!("`{}` has no event time", source.name);
         let help = format!("say which column it is: `weir source event-time {} COLUMN`", source.name);
@@ -283,11 +294,7 @@ fn time_window(TimeWindow { newer, ago }: TimeWindow, source: &DataSource) -> Re
         let help = "rows are restricted by dates and by timestamps without time zone";
         return Err(Diagnostic::error("policy::type-mismatch", message).help(help));
     }
-    Ok(Expr::Compare {
-        op: if newer { Compare::GreaterOrEqual } else { Compare::Less },
-        left: Box::new(Expr::Column(column.id)),
-        right: Box::new(Expr::User(UserTerm::Before { ago, date })),
-    })
+    Ok(Expr::User(UserTerm::Within { column: column.id, window, date }))
 }
 
 fn sample(percent: &At<String>, source: &DataSource) -> Result<Expr<UserTerm>, Diagnostic> {

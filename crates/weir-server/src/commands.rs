@@ -11,6 +11,7 @@ use crate::cli::{Cli, Command};
 use crate::context::{Context, apply, did_you_mean};
 
 pub(crate) mod audit;
+pub(crate) mod certification;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod impersonation;
@@ -23,6 +24,8 @@ pub(crate) mod serve;
 pub(crate) mod source;
 pub(crate) mod sql;
 pub(crate) mod subscription;
+pub(crate) mod template;
+mod text;
 mod time;
 pub(crate) mod unmask;
 pub(crate) mod user;

@@ -44,9 +44,12 @@ impl Context {
     /// Opens the store, which is made if it is missing.
     pub(crate) async fn make_store(&self) -> anyhow::Result<Store> {
         let dir = self.data_dir();
-        Store::open(dir, Arc::new(SystemClock))
-            .await
-            .with_context(|| format!("cannot use data directory `{}`", dir.display()))
+        let clock = Arc::new(SystemClock);
+        let opened = match &self.settings.master_key {
+            Some(key) => Store::open_with_key(dir, key, clock).await,
+            None => Store::open(dir, clock).await,
+        };
+        opened.with_context(|| format!("cannot use data directory `{}`", dir.display()))
     }
 
     /// Opens a store that is there: a mistyped directory shall not become a new one.

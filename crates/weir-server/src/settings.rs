@@ -96,6 +96,8 @@ impl fmt::Display for Problems {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
+    /// Absent: in the data directory.
+    pub(crate) master_key: Option<PathBuf>,
     pub(crate) log: String,
     pub(crate) sql: SqlSettings,
     pub(crate) query: QuerySettings,
@@ -166,6 +168,7 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
     };
     Some(Settings {
         data_dir: merged.path("data_dir")?,
+        master_key: merged.path("master_key"),
         log: merged.text("log")?,
         sql: SqlSettings {
             address: merged.text("sql.address")?,

@@ -1,12 +1,14 @@
 //! Raw tables: opens what a data source's location names, as it is, ungoverned. Knows nothing of principals or
-//! policies; only `weir-query` may use what comes out of here.
+//! policies; only `weir-query` may use the tables that come out of here.
 
 mod error;
 mod files;
 mod infer;
+mod look;
 mod types;
 
 pub use error::SourceError;
 pub use files::{RawPart, RawTable, Sources};
 pub use infer::{Inferred, InferredColumn, infer};
+pub use look::Look;
 pub use types::{arrow_type, model_type};

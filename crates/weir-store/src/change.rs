@@ -1,6 +1,6 @@
 //! Changes of state. Each call of [`apply`] is one transaction and one epoch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection, SqliteConnection, query, query_scalar};
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Location, Part, PolicyKey,
-    Principal, PrincipalId, PrincipalSet, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
+    Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
@@ -16,7 +16,7 @@ use weir_policy::language;
 use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::vault::Vault;
-use crate::{credential, facts, projects, purposes, requests};
+use crate::{certifications, credential, facts, profiles, projects, purposes, requests};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -60,6 +60,11 @@ pub enum Change {
         source: SourceName,
         columns: Vec<ColumnName>,
     },
+    /// Instead of the profiles before, of all columns.
+    SetProfiles {
+        source: SourceName,
+        profiles: BTreeMap<ColumnName, Profile>,
+    },
     /// A column of dates or timestamps.
     SetEventTime {
         source: SourceName,
@@ -102,6 +107,13 @@ pub enum Change {
     UnchoosePolicy {
         policy: PolicyKey,
         source: SourceName,
+    },
+    /// The policy must ask for it and be about the source, which the user must own; without a user, it is made in the
+    /// name of whoever makes the change. Gives the source the tags of the certification.
+    CertifyPolicy {
+        policy: PolicyKey,
+        source: SourceName,
+        user: Option<PrincipalId>,
     },
     /// The actor, the target user and the target group must exist.
     AllowImpersonation(Impersonation),
@@ -261,6 +273,7 @@ impl fmt::Display for Change {
             Change::PutPolicy(policy) => write!(f, "put policy `{}`", policy.key),
             Change::RemovePolicy(key) => write!(f, "remove policy `{key}`"),
             Change::SetRowKey { source, columns: _ } => write!(f, "set the row key of data source `{source}`"),
+            Change::SetProfiles { source, profiles: _ } => write!(f, "set the profile of data source `{source}`"),
             Change::SetEventTime { source, column: Some(column) } => {
                 write!(f, "make column `{column}` the event time of data source `{source}`")
             }
@@ -270,6 +283,10 @@ impl fmt::Display for Change {
             Change::ChoosePolicy { policy, source } => write!(f, "choose policy `{policy}` for data source `{source}`"),
             Change::UnchoosePolicy { policy, source } => {
                 write!(f, "end the choice of policy `{policy}` for data source `{source}`")
+            }
+            Change::CertifyPolicy { policy, source, user } => {
+                write!(f, "certify policy `{policy}` for data source `{source}`")?;
+                user.iter().try_for_each(|user| write!(f, " as user `{user}`"))
             }
             Change::AllowImpersonation(Impersonation { actor, target }) => {
                 write!(f, "let user `{actor}` act as {target}")
@@ -452,6 +469,7 @@ impl Change {
                 found(delete.execute(tx).await?, "data source", name)
             }
             Change::SetRowKey { source, columns } => set_row_key(tx, source, columns).await,
+            Change::SetProfiles { source, profiles } => profiles::set(tx, source, profiles).await,
             Change::SetEventTime { source, column } => set_event_time(tx, source, column.as_ref()).await,
             Change::SetSourceTags { source, tags } => {
                 let id = source_row(tx, source).await?;
@@ -502,6 +520,9 @@ impl Change {
                 let delete = "DELETE FROM chosen_policy WHERE policy = ? AND source = ?";
                 let rows = (policy_row(tx, policy).await?, source_row(tx, source).await?);
                 found(link(tx, delete, rows.0, rows.1).await?, "choice", format!("{policy} for {source}"))
+            }
+            Change::CertifyPolicy { policy, source, user } => {
+                certifications::certify(tx, making, policy, source, user.as_ref()).await
             }
             Change::AllowImpersonation(grant) => {
                 let insert =
@@ -656,7 +677,7 @@ fn new_parts(source: &NewSource) -> Result<(Vec<Part>, u32), Failure> {
     let mut parts = Vec::new();
     for (number, column) in (1u32..).zip(&source.columns) {
         let NewColumn { name, data_type, nullable, tags } = column.clone();
-        let column = Column { id: ColumnId(number), name, data_type, nullable, tags };
+        let column = Column { id: ColumnId(number), name, data_type, nullable, tags, profile: None };
         let mut id = || {
             let id = ColumnId(next);
             next = next.saturating_add(1);
@@ -751,7 +772,7 @@ pub(crate) async fn source_row(tx: &mut SqliteConnection, name: &SourceName) -> 
     }
 }
 
-async fn column_row(
+pub(crate) async fn column_row(
     tx: &mut SqliteConnection,
     source: &SourceName,
     column: &ColumnName,

@@ -22,6 +22,8 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("projects", include_str!("../migrations/state/0002_projects.sql")),
         ("parts", include_str!("../migrations/state/0003_parts.sql")),
         ("policy history", include_str!("../migrations/state/0004_policy_history.sql")),
+        ("profiles", include_str!("../migrations/state/0005_profiles.sql")),
+        ("certifications", include_str!("../migrations/state/0006_certifications.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

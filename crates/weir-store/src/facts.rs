@@ -35,7 +35,7 @@ type PrincipalRow = (String, String, String, String, String);
 /// Id, schema, table, location, tags, row key, event time.
 type SourceRow = (u32, String, String, String, String, String, Option<u32>);
 /// Source, id, name, type, nullable, tags.
-type ColumnRow = (u32, u32, String, String, bool, String);
+type ColumnRow = (u32, u32, String, String, bool, String, Option<String>);
 /// Source, id, column that it is in, name, tags.
 type PartRow = (u32, u32, u32, String, String);
 /// A source, and the identity manager and name of whom it has something to do with.
@@ -67,9 +67,11 @@ pub(crate) async fn read(conn: &mut SqliteConnection) -> Result<Rows, sqlx::Erro
         )
         .fetch_all(&mut *tx)
         .await?,
-        columns: query_as("SELECT source, id, name, type, nullable, tags FROM source_column ORDER BY source, position")
-            .fetch_all(&mut *tx)
-            .await?,
+        columns: query_as(
+            "SELECT source, id, name, type, nullable, tags, profile FROM source_column ORDER BY source, position",
+        )
+        .fetch_all(&mut *tx)
+        .await?,
         parts: query_as("SELECT source, id, within, name, tags FROM source_part").fetch_all(&mut *tx).await?,
         owners: query_as("SELECT o.source, p.iam, p.name FROM source_owner o JOIN principal p ON p.id = o.principal")
             .fetch_all(&mut *tx)
@@ -182,13 +184,14 @@ fn source(
     }
 }
 
-fn column((source, id, name, data_type, nullable, tags): ColumnRow) -> Result<Column, StoreError> {
+fn column((source, id, name, data_type, nullable, tags, profile): ColumnRow) -> Result<Column, StoreError> {
     let what = || format!("column `{name}` of data source {source}");
     Ok(Column {
         id: ColumnId(id),
         data_type: json(what, &data_type)?,
         nullable,
         tags: json(what, &tags)?,
+        profile: profile.map(|profile| json(what, &profile)).transpose()?,
         name: ColumnName::new(name.clone()).map_err(|e| StoreError::corrupt(what(), e))?,
     })
 }

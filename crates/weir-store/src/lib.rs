@@ -5,6 +5,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod audit;
+mod certifications;
 mod change;
 mod credential;
 mod database;
@@ -13,6 +14,7 @@ mod facts;
 mod feed;
 mod history;
 mod keys;
+mod profiles;
 mod projects;
 mod purposes;
 mod requests;
@@ -32,6 +34,7 @@ use weir_model::{Epoch, GroupName, PolicyKey, PrincipalId, Secret};
 use weir_policy::{Facts, KeyScope, Snapshot, StoredPolicy};
 
 pub use audit::{AuditEntry, AuditFilter};
+pub use certifications::CertificationRecord;
 pub use change::{Change, NewColumn, NewSource};
 pub use error::StoreError;
 pub use history::{Came, PolicyVersion};
@@ -179,6 +182,13 @@ impl Store {
         let statements = Statements::read(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
         conn.give_back()?;
         statements.list()
+    }
+
+    /// All certifications of policies that are there, for sources that are there; by policy and source.
+    pub async fn certifications(&self) -> Result<Vec<CertificationRecord>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let made = certifications::list(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| made)
     }
 
     /// All requests for subscriptions that were ever made, the oldest first.

@@ -135,7 +135,9 @@ impl From<Kept> for Approver {
 /// Whom a policy in effect asks.
 fn asked(policy: &Policy) -> Option<&[Approver]> {
     match &policy.statement.body {
-        Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. }) if !policy.staged => Some(approvers),
+        Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. }) if policy.is_in_effect() => {
+            Some(approvers)
+        }
         Body::Subscribe(_) | Body::Data(_) => None,
     }
 }

@@ -175,6 +175,8 @@ mod tests {
             "InLookup",
             "Exists",
             "PurposesContains(",
+            "InterpolatedComparison",
+            "RoundByProfile",
             "IsUsingPurpose(",
             "MaskedColumn",
             "Username",

@@ -2,6 +2,7 @@
 //! Slow on purpose, and written without a look at how the product compiles and runs policies; the two must agree.
 //! Shared with the product are the ciphers and keyed hashes of `weir-mask`, which have published vectors of their own.
 
+mod bucket;
 pub(crate) mod mask;
 mod people;
 pub(crate) mod predicate;
@@ -102,7 +103,8 @@ impl Oracle<'_> {
         if me.project.is_some_and(|project| !project.sources.contains(&source.id)) {
             return None;
         }
-        let holds = |p: &&StoredPolicy| !p.policy.staged && reaches(self.facts, &p.policy, source);
+        let holds =
+            |p: &&StoredPolicy| !p.policy.staged && !p.policy.template && reaches(self.facts, &p.policy, source);
         let policies = self.facts.policies.iter().filter(holds).collect();
         let masking = OnceCell::new();
         Some(View { facts: self.facts, tables: self.tables, keys: self.keys, me, source, policies, masking })
@@ -165,7 +167,7 @@ impl<'a> View<'a> {
         self.me.purposes().iter().any(|mine| mine == purpose.as_str() || mine.starts_with(&below))
     }
 
-    /// Whether nothing that is for her lacks the row key or the event time that it needs.
+    /// Whether nothing that is for her lacks the row key, the event time or the profile that it needs.
     fn is_whole(&self) -> bool {
         let keyed = !self.source.row_key.is_empty()
             && self.source.row_key.iter().all(|id| self.source.columns.iter().any(|c| c.id == *id));
@@ -177,6 +179,9 @@ impl<'a> View<'a> {
         let masks = |column: &Column| {
             for mask in self.masks_of(column) {
                 if matches!(mask.method.node, Method::Randomized(_)) && !keyed {
+                    return false;
+                }
+                if mask.method.node == Method::RoundByProfile && bucket::by_profile(column).is_none() {
                     return false;
                 }
                 if mask.when.is_none() && !matches!(mask.method.node, Method::KAnonymous(_)) {

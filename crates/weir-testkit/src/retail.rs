@@ -36,7 +36,7 @@ pub fn world() -> World {
     for statement in retail_policies().into_iter().chain(order_policies()).chain(employee_policies()) {
         let id = PolicyId(u32::try_from(world.facts.policies.len() + 1).unwrap());
         let key = PolicyKey::new(format!("policy-{id}")).unwrap();
-        let policy = Policy { key, title: None, staged: false, priority: 0, statement };
+        let policy = Policy::new(key, statement);
         world.facts.policies.push(StoredPolicy { id, policy });
     }
     world
@@ -76,6 +76,7 @@ fn add(world: &mut World, name: &str, owners: &[&str], columns: &[(&str, DataTyp
         data_type: data_type.clone(),
         nullable: true,
         tags: BTreeSet::new(),
+        profile: None,
     });
     world.facts.sources.push(DataSource {
         id: SourceId(number),

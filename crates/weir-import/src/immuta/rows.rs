@@ -125,9 +125,9 @@ fn matching((user, column): (Match, MatchColumn)) -> Predicate {
     };
     let column = Box::new(Predicate::User(At::from(column)));
     Predicate::User(At::from(match user {
-        Match::Group => UserCall::GroupsContains(column),
-        Match::Purpose => UserCall::PurposesContains(column),
-        Match::Attribute(key) => UserCall::AttributeValuesContains(key.node, column),
+        Match::Group => UserCall::GroupsContains(column, None),
+        Match::Purpose => UserCall::PurposesContains(column, None),
+        Match::Attribute(key) => UserCall::AttributeValuesContains(key.node, column, None),
     }))
 }
 

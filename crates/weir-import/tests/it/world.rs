@@ -20,6 +20,7 @@ pub(crate) fn source(id: u32, name: &str, tags: &[&str], columns: &[Given<'_>]) 
         id: ColumnId(id * 100 + n),
         name: ColumnName::new(*name).unwrap(),
         data_type: data_type.clone(),
+        profile: None,
         nullable: true,
         tags: all(of),
     });

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_model::{AttributeKey, GroupName, PrincipalId, PrincipalSet, PurposeName, Tag};
 
-use crate::ast::{Approver, At, Condition, LookupQuery, Predicate, Test, UserCall};
+use crate::ast::{AnyOf, Approver, At, Condition, LookupQuery, Predicate, Test, UserCall};
 use crate::diagnostic::{Diagnostic, Span};
+use crate::expr::Compare;
 use crate::facts::Facts;
 use crate::language::nearest;
 use crate::resolve::placed;
@@ -204,11 +205,22 @@ impl<'a> Known<'a> {
             | UserCall::ColumnReference(_) => {}
             UserCall::IsInGroups(groups) => groups.iter().for_each(|group| self.group(group, call.span, found)),
             UserCall::HasAttribute(key, value) => self.attribute(key, value, call.span, found),
-            UserCall::AttributeValuesContains(key, value) => {
+            UserCall::AttributeValuesContains(key, value, _) => {
                 self.key(key, call.span, found);
                 self.predicate(value, found);
             }
-            UserCall::GroupsContains(value) | UserCall::PurposesContains(value) => self.predicate(value, found),
+            UserCall::GroupsContains(value, _) | UserCall::PurposesContains(value, _) => self.predicate(value, found),
+            UserCall::InterpolatedComparison { value, op, text } => {
+                self.predicate(value, found);
+                if let Some(AnyOf::Attribute(key)) = text.any_of() {
+                    self.key(key, call.span, found);
+                }
+                if let (Compare::NotEqual, Some(any)) = (op, text.any_of()) {
+                    let message = format!("of several values of `{any}` one is always different");
+                    let help = "to leave out rows with one of them, write `NOT @interpolatedComparison(…, '=', …)`";
+                    found.push(placed(Diagnostic::warning("policy::always-different", message).help(help), call.span));
+                }
+            }
             UserCall::IsUsingPurpose(purpose) => self.purpose(purpose, call.span, found),
         }
     }

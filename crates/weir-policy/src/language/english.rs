@@ -11,8 +11,9 @@ use super::cursor::{Cursor, Read, valid};
 use super::lexer::{self, Kind};
 use super::{DIAGNOSTICS_MAX, derived_key, predicate, print, value};
 use crate::ast::{
-    Action, Ago, Approver, At, Body, Cascade, Circumstance, Circumstances, Condition, Match, MatchColumn, Merge,
-    Policy, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow,
+    Action, Ago, Approver, At, Body, Cascade, Certification, Circumstance, Circumstances, Condition, Match,
+    MatchColumn, Merge, Policy, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit,
+    TimeWindow,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -75,12 +76,13 @@ fn policy(cursor: &mut Cursor) -> Read<At<Policy>> {
     end_of_sentence(cursor)?;
     let span = cursor.since(start);
     Ok(match header {
-        Some(Header { key, title, priority, staged }) => {
-            At { node: Policy { key: key.node, title, staged, priority, statement }, span: key.span }
-        }
+        Some(Header { key, title, priority, staged, template, certification }) => At {
+            node: Policy { key: key.node, title, staged, template, certification, priority, statement },
+            span: key.span,
+        },
         None => {
             let key = derived_key(&print::statement(&statement));
-            At::new(Policy { key, title: None, staged: false, priority: 0, statement }, span)
+            At::new(Policy::new(key, statement), span)
         }
     })
 }
@@ -90,6 +92,8 @@ struct Header {
     title: Option<String>,
     priority: i32,
     staged: bool,
+    template: bool,
+    certification: Option<Certification>,
 }
 
 /// After `policy`.
@@ -117,8 +121,24 @@ fn header(cursor: &mut Cursor) -> Read<Header> {
         priority = value::priority(&number, span)?;
     }
     let staged = cursor.eat("staged");
+    let template = cursor.eat("template");
+    let certification = if cursor.eat("certification") { Some(certification(cursor)?) } else { None };
     cursor.expect_symbol(":")?;
-    Ok(Header { key, title, priority, staged })
+    Ok(Header { key, title, priority, staged, template, certification })
+}
+
+/// After `certification`.
+fn certification(cursor: &mut Cursor) -> Read<Certification> {
+    let text = value::certified(&cursor.text("what is certified")?)?;
+    let label = if cursor.eat("label") { Some(value::certified(&cursor.text("a label")?)?) } else { None };
+    let mut tags = BTreeSet::new();
+    if cursor.eat("tags") {
+        tags.insert(tag(cursor)?.node);
+        while cursor.eat_symbol(",") {
+            tags.insert(tag(cursor)?.node);
+        }
+    }
+    Ok(Certification { text, label, tags })
 }
 
 fn end_of_sentence(cursor: &mut Cursor) -> Read<()> {

@@ -1,11 +1,11 @@
 //! Predicates: a small, closed part of SQL.
 
-use weir_model::ColumnName;
+use weir_model::{ColumnName, Value};
 
 use super::cursor::{Cursor, Read, short, valid};
 use super::lexer::{Kind, Token};
 use super::words;
-use crate::ast::{At, ColumnRef, LookupQuery, Predicate, UserCall};
+use crate::ast::{At, ColumnRef, Interpolated, LookupQuery, NoTemplate, Predicate, Template, UserCall};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::expr::{Compare, Function};
 
@@ -25,12 +25,12 @@ const USER_CALLS: [&str; 12] = [
     "@iam",
     "@isInGroups('group', …)",
     "@hasAttribute('key', 'value')",
-    "@attributeValuesContains('key', column)",
-    "@groupsContains(column)",
-    "@purposesContains(column)",
+    "@attributeValuesContains('key', column, 'placeholder')",
+    "@groupsContains(column, 'placeholder')",
+    "@purposesContains(column, 'placeholder')",
     "@isUsingPurpose('purpose')",
     "@column",
-    "@interpolatedComparison(a, '=', b)",
+    "@interpolatedComparison(column, '=', '{username}')",
     "@columnTagged('tag')",
     "@columnReference('column')",
 ];
@@ -288,7 +288,7 @@ fn user_call(cursor: &mut Cursor, name: &str) -> Read<Predicate> {
         "column" => UserCall::MaskedColumn,
         "interpolatedComparison" => {
             cursor.expect_symbol("(")?;
-            return cursor.nested(interpolated_comparison);
+            return cursor.nested(|cursor| interpolated_comparison(cursor, start));
         }
         _ => {
             cursor.expect_symbol("(")?;
@@ -300,8 +300,9 @@ fn user_call(cursor: &mut Cursor, name: &str) -> Read<Predicate> {
     Ok(Predicate::User(At::new(call, cursor.since(start))))
 }
 
-/// Another spelling of a comparison, up to the closing parenthesis.
-fn interpolated_comparison(cursor: &mut Cursor) -> Read<Predicate> {
+/// A comparison with a text that is made for the person, up to the closing parenthesis. Without a place for her in it,
+/// or with something else, it is another spelling of a comparison.
+fn interpolated_comparison(cursor: &mut Cursor, start: Span) -> Read<Predicate> {
     let left = Box::new(predicate(cursor)?);
     cursor.expect_symbol(",")?;
     let sign = cursor.text("a comparison such as `<=`")?;
@@ -312,6 +313,22 @@ fn interpolated_comparison(cursor: &mut Cursor) -> Read<Predicate> {
         return Err(Box::new(error.help(format!("write {}", words::alternatives(&known)))));
     };
     cursor.expect_symbol(",")?;
+    if let Kind::Text(_) = cursor.kind() {
+        let text = cursor.text("a text")?;
+        cursor.expect_symbol(")")?;
+        let template = Template::read(&text.node).map_err(|NoTemplate { message, help }| {
+            Diagnostic::error("policy::template", message).at(text.span.unwrap_or_default()).help(help)
+        })?;
+        return Ok(match template {
+            Interpolated::Template(text) => {
+                let call = UserCall::InterpolatedComparison { value: left, op, text };
+                Predicate::User(At::new(call, cursor.since(start)))
+            }
+            Interpolated::Plain(text) => {
+                Predicate::Compare { op, left, right: Box::new(Predicate::Literal(Value::Text(text))) }
+            }
+        });
+    }
     let right = Box::new(predicate(cursor)?);
     cursor.expect_symbol(")")?;
     Ok(Predicate::Compare { op, left, right })
@@ -334,15 +351,20 @@ fn user_call_arguments(cursor: &mut Cursor, name: &str) -> Read<UserCall> {
         "attributeValuesContains" => {
             let key = name_in_text(cursor, "an attribute key")?;
             cursor.expect_symbol(",")?;
-            UserCall::AttributeValuesContains(key, Box::new(predicate(cursor)?))
+            UserCall::AttributeValuesContains(key, Box::new(predicate(cursor)?), placeholder(cursor)?)
         }
-        "groupsContains" => UserCall::GroupsContains(Box::new(predicate(cursor)?)),
-        "purposesContains" => UserCall::PurposesContains(Box::new(predicate(cursor)?)),
+        "groupsContains" => UserCall::GroupsContains(Box::new(predicate(cursor)?), placeholder(cursor)?),
+        "purposesContains" => UserCall::PurposesContains(Box::new(predicate(cursor)?), placeholder(cursor)?),
         "isUsingPurpose" => UserCall::IsUsingPurpose(name_in_text(cursor, "a purpose")?),
         "columnTagged" => UserCall::ColumnTagged(name_in_text(cursor, "a tag")?),
         "columnReference" => UserCall::ColumnReference(name_in_text(cursor, "a column name")?),
         _ => return cursor.want("a function of the language"),
     })
+}
+
+/// What stands for the values of who has none.
+fn placeholder(cursor: &mut Cursor) -> Read<Option<String>> {
+    if cursor.eat_symbol(",") { Ok(Some(cursor.text("a placeholder")?.node)) } else { Ok(None) }
 }
 
 fn name_in_text<T: std::str::FromStr<Err = weir_model::InvalidName>>(cursor: &mut Cursor, what: &str) -> Read<T> {

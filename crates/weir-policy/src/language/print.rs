@@ -4,21 +4,31 @@ use weir_model::{PrincipalId, PrincipalSet, SourceName, Value};
 
 use super::{value, words};
 use crate::ast::{
-    Action, Ago, Approver, Body, Cascade, Circumstance, Circumstances, Columns, Condition, LookupQuery, MaskAction,
-    Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition, Scope, Statement,
-    Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
+    Action, Ago, Approver, Body, Cascade, Certification, Circumstance, Circumstances, Columns, Condition, LookupQuery,
+    MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition, Scope,
+    Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 
 pub(super) fn policy(policy: &Policy) -> String {
     let sentence = statement(&policy.statement);
-    let keyed = policy.title.is_none() && policy.priority == 0 && !policy.staged;
+    let keyed = *policy == Policy::new(policy.key.clone(), policy.statement.clone());
     if keyed && policy.key == super::derived_key(&sentence) {
         return sentence;
     }
     let title = policy.title.as_ref().map(|title| format!(" {}", quoted(title))).unwrap_or_default();
     let priority = if policy.priority == 0 { String::new() } else { format!(" priority {}", policy.priority) };
     let staged = if policy.staged { " staged" } else { "" };
-    format!("policy {}{title}{priority}{staged}:\n{sentence}", dotted(policy.key.as_str()))
+    let template = if policy.template { " template" } else { "" };
+    let certification = policy.certification.as_ref().map(certification).unwrap_or_default();
+    let key = dotted(policy.key.as_str());
+    format!("policy {key}{title}{priority}{staged}{template}{certification}:\n{sentence}")
+}
+
+fn certification(certification: &Certification) -> String {
+    let label = certification.label.as_ref().map(|label| format!(" label {}", text(label))).unwrap_or_default();
+    let tags: Vec<String> = certification.tags.iter().map(|tag| dotted(tag.as_str())).collect();
+    let tags = if tags.is_empty() { String::new() } else { format!(" tags {}", tags.join(", ")) };
+    format!(" certification {}{label}{tags}", text(&certification.text))
 }
 
 pub(super) fn statement(statement: &Statement) -> String {
@@ -105,6 +115,7 @@ fn method(method: &Method) -> String {
         Method::Constant(value) => format!("using the constant {value}"),
         Method::Round(RoundTo::Number(number)) => format!("by rounding to {number}"),
         Method::Round(RoundTo::Calendar(unit)) => format!("by rounding to the {}", unit.as_str()),
+        Method::RoundByProfile => "by rounding using the profile".to_owned(),
         Method::Regex { pattern, replacement, case_insensitive, global } => format!(
             "using the regex {} replaced with {}{}{}",
             text(pattern),
@@ -302,16 +313,30 @@ fn user_call(call: &UserCall) -> String {
         UserCall::Iam => "@iam".to_owned(),
         UserCall::IsInGroups(groups) => format!("@isInGroups({})", list(groups, |group| text(group.as_str()))),
         UserCall::HasAttribute(key, value) => format!("@hasAttribute({}, {})", text(key.as_str()), text(value)),
-        UserCall::AttributeValuesContains(key, value) => {
-            format!("@attributeValuesContains({}, {})", text(key.as_str()), predicate(value))
+        UserCall::AttributeValuesContains(key, value, placeholder) => {
+            let value = with_placeholder(value, placeholder.as_deref());
+            format!("@attributeValuesContains({}, {value})", text(key.as_str()))
         }
-        UserCall::GroupsContains(value) => format!("@groupsContains({})", predicate(value)),
-        UserCall::PurposesContains(value) => format!("@purposesContains({})", predicate(value)),
+        UserCall::GroupsContains(value, placeholder) => {
+            format!("@groupsContains({})", with_placeholder(value, placeholder.as_deref()))
+        }
+        UserCall::PurposesContains(value, placeholder) => {
+            format!("@purposesContains({})", with_placeholder(value, placeholder.as_deref()))
+        }
+        UserCall::InterpolatedComparison { value, op, text: template } => {
+            let (op, template) = (text(op.as_str()), text(&template.to_string()));
+            format!("@interpolatedComparison({}, {op}, {template})", predicate(value))
+        }
         UserCall::IsUsingPurpose(purpose) => format!("@isUsingPurpose({})", text(purpose.as_str())),
         UserCall::MaskedColumn => "@column".to_owned(),
         UserCall::ColumnTagged(tag) => format!("@columnTagged({})", text(tag.as_str())),
         UserCall::ColumnReference(column) => format!("@columnReference({})", text(column.as_str())),
     }
+}
+
+fn with_placeholder(value: &Predicate, placeholder: Option<&str>) -> String {
+    let placeholder = placeholder.map(|placeholder| format!(", {}", text(placeholder))).unwrap_or_default();
+    predicate(value) + &placeholder
 }
 
 fn list<T>(items: &[T], print: impl FnMut(&T) -> String) -> String {

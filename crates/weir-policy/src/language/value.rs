@@ -11,6 +11,9 @@ use super::{lexer, words};
 /// Longest title, in bytes.
 const TITLE_BYTES_MAX: usize = 255;
 
+/// Longest text of a certification, in bytes.
+const CERTIFIED_BYTES_MAX: usize = 2000;
+
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
@@ -23,6 +26,21 @@ pub(super) fn title(title: &str, span: Span) -> Read<String> {
         return Ok(title.to_owned());
     };
     Err(Box::new(Diagnostic::error("policy::invalid-value", format!("title `{}` {why}", short(title))).at(span)))
+}
+
+/// The text or label of a certification: some words on one line.
+pub(super) fn certified(text: &At<String>) -> Read<String> {
+    let why = if text.node.trim().is_empty() {
+        "is empty"
+    } else if text.node.chars().any(char::is_control) {
+        "has a control character"
+    } else if text.node.len() > CERTIFIED_BYTES_MAX {
+        "is longer than 2000 bytes"
+    } else {
+        return Ok(text.node.clone());
+    };
+    let message = format!("what is certified, `{}`, {why}", short(&text.node));
+    Err(Box::new(Diagnostic::error("policy::invalid-value", message).at(text.span.unwrap_or_default())))
 }
 
 pub(super) fn check_regex(pattern: &str, span: Span) -> Read<()> {

@@ -7,6 +7,8 @@
 //! title: Mask the SSN                # optional
 //! priority: 5                        # optional, 0 when absent
 //! staged: false                      # optional
+//! template: false                    # optional
+//! certification: {text: looked at, label: ok, tags: [Certified]}  # optional, of which `text` is not
 //! mask:                              # or `rows`, `limit_to_purposes` or `subscribe`
 //!   columns: [ssn]                   # {tagged: t} | {named_like: re, case_insensitive: true} | any-tag | no-tags | all
 //!   using: hash                      # see below
@@ -17,6 +19,7 @@
 //! ```
 //!
 //! - `using` is `hash`, `null`, `reversible`, `format-preserving`, `{constant: 5}`, `{round: 100}`, `{round: month}`,
+//!   `{round: profile}`,
 //!   `{regex: {pattern: …, replacement: …}}`, `{k_anonymous: 5}`, `{randomized: {replace: 20, by: [a, b]}}`,
 //!   `{randomized: {within: 5}}`, `{randomized: {within_days: 7}}` or `{custom: "left(@column, 3)"}`.
 //! - `rows` is `{match: group, column: department}`, with `purpose` or `{attribute: key}` for a group and `{tagged: t}`

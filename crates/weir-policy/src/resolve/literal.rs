@@ -67,6 +67,18 @@ pub(super) fn constant(value: &Value, data_type: &DataType) -> Option<Value> {
     }
 }
 
+/// Whether a text of policies or people can equal a value of the class, being read as one.
+pub(super) fn is_read_as(text: &str, class: TypeClass) -> bool {
+    match class {
+        TypeClass::Text => true,
+        TypeClass::Boolean => matches!(text, "true" | "false"),
+        TypeClass::Number => Exact::parse(text).is_some(),
+        TypeClass::Date => date(text).is_some(),
+        TypeClass::Timestamp => timestamp(text).is_some(),
+        TypeClass::Binary | TypeClass::Time | TypeClass::Nested => false,
+    }
+}
+
 /// A floating-point type holds a decimal number when it prints it back unchanged.
 fn prints_back(number: Exact, value: &Value, round_trip: impl Fn(&str) -> Option<String>) -> Option<Value> {
     let back = round_trip(&value.to_string())?;

@@ -6,6 +6,7 @@ use weir_model::{Column, ColumnId, DataSource, DataType, TypeClass, Value};
 use super::literal::{constant, whole_range};
 use super::{Absence, Catalog, Misfit, carries, one_value, placed, predicate, reach, row_key};
 use crate::ast::{CalendarUnit, Columns, MaskAction, Method, Predicate, Randomized, RoundTo};
+use crate::bucket::bucket;
 use crate::decision::Mask;
 use crate::diagnostic::Diagnostic;
 use crate::exact::Exact;
@@ -230,6 +231,7 @@ fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Di
             misfit(&format!("the constant {value}"), "the constant must be a value of the column's type")
         }),
         Method::Round(to) => round(to, data_type, &misfit).map(Mask::Round),
+        Method::RoundByProfile => round(&by_profile(column, source, &misfit)?, data_type, &misfit).map(Mask::Round),
         Method::Regex { pattern, replacement, case_insensitive, global } => {
             if data_type.class() != TypeClass::Text {
                 return Err(misfit("a regular expression", "regular expressions mask text columns only"));
@@ -274,8 +276,13 @@ fn randomized(
             if data_type.class() != TypeClass::Number {
                 return Err(misfit("moving by a number", "it masks numbers only; dates and timestamps move by days"));
             }
-            // A distance has to be one that the type can hold, as a step of rounding has.
-            round(&RoundTo::Number(most.clone()), data_type, misfit).map(|_| how.clone())
+            if Exact::parse(most).is_some_and(|most| holds(most, data_type)) {
+                return Ok(how.clone());
+            }
+            Err(misfit(
+                &format!("moving by at most {most}"),
+                "the distance must be one that the column's type can hold",
+            ))
         }
         Randomized::WithinDays(_) => match data_type.class() {
             TypeClass::Date | TypeClass::Timestamp => Ok(how.clone()),
@@ -287,6 +294,29 @@ fn randomized(
             | TypeClass::Nested => Err(misfit("moving by days", "it masks dates and timestamps only")),
         },
     }
+}
+
+/// What the column's profile tells to round to.
+fn by_profile(
+    column: &Column,
+    source: &DataSource,
+    misfit: &dyn Fn(&str, &str) -> Diagnostic,
+) -> Result<RoundTo, Diagnostic> {
+    match column.data_type.class() {
+        TypeClass::Number | TypeClass::Date | TypeClass::Timestamp => {}
+        TypeClass::Boolean | TypeClass::Text | TypeClass::Binary | TypeClass::Time | TypeClass::Nested => {
+            return Err(misfit("rounding", "rounding masks numbers, dates and timestamps only"));
+        }
+    }
+    let told = column.profile.as_ref().map(|profile| bucket(profile, &column.data_type));
+    let why = match told {
+        Some(Some(to)) => return Ok(to),
+        Some(None) => "had no value to go by when it was looked at",
+        None => "has no profile yet",
+    };
+    let message = format!("column `{}` of `{}` {why}", column.name, source.name);
+    let help = format!("look at its rows with `weir source profile {}`, or say what to round to", source.name);
+    Err(Diagnostic::error("policy::no-profile", message).help(help))
 }
 
 pub(super) fn round(
@@ -301,30 +331,7 @@ pub(super) fn round(
                 return Err(Diagnostic::error("policy::round-to", message)
                     .help("round to a positive number such as 100 or 0.25"));
             };
-            let fits = match data_type {
-                DataType::Float32 | DataType::Float64 => true,
-                DataType::Decimal { precision, scale } => bucket.fits_decimal(*precision, *scale),
-                DataType::Int8
-                | DataType::Int16
-                | DataType::Int32
-                | DataType::Int64
-                | DataType::UInt8
-                | DataType::UInt16
-                | DataType::UInt32
-                | DataType::UInt64
-                | DataType::Boolean
-                | DataType::Text
-                | DataType::Binary
-                | DataType::Date
-                | DataType::Time
-                | DataType::Timestamp { .. }
-                | DataType::List(_)
-                | DataType::Struct(_)
-                | DataType::Map { .. } => {
-                    whole_range(data_type).is_some_and(|(_, most)| bucket.whole().is_some_and(|n| n <= most))
-                }
-            };
-            if fits {
+            if holds(bucket, data_type) {
                 return Ok(to.clone());
             }
             let help = match data_type.class() {
@@ -362,6 +369,33 @@ pub(super) fn round(
                 Err(misfit(&what, "calendar units round dates and timestamps only"))
             }
         },
+    }
+}
+
+/// Whether a step or a distance is one of the type.
+fn holds(number: Exact, data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float32 | DataType::Float64 => true,
+        DataType::Decimal { precision, scale } => number.fits_decimal(*precision, *scale),
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64
+        | DataType::Boolean
+        | DataType::Text
+        | DataType::Binary
+        | DataType::Date
+        | DataType::Time
+        | DataType::Timestamp { .. }
+        | DataType::List(_)
+        | DataType::Struct(_)
+        | DataType::Map { .. } => {
+            whole_range(data_type).is_some_and(|(_, most)| number.whole().is_some_and(|n| n <= most))
+        }
     }
 }
 

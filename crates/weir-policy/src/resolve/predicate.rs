@@ -459,17 +459,22 @@ impl<'a> Scope<'a> {
             UserCall::Iam => text(UserTerm::Iam),
             UserCall::IsInGroups(groups) => truth(UserTerm::IsInGroups(groups.clone()), 0),
             UserCall::HasAttribute(key, value) => truth(UserTerm::HasAttribute(key.clone(), value.clone()), 0),
-            UserCall::AttributeValuesContains(key, value) => {
-                let value = self.matchable(value, depth, call.span)?;
-                truth(UserTerm::AttributeValuesContain { key: key.clone(), value: Box::new(value.expr) }, value.rows)
+            UserCall::AttributeValuesContains(key, value, placeholder) => {
+                let Typed { expr, rows, .. } = self.matchable(value, placeholder.as_deref(), depth, call.span)?;
+                let (key, value, placeholder) = (key.clone(), Box::new(expr), placeholder.clone());
+                truth(UserTerm::AttributeValuesContain { key, value, placeholder }, rows)
             }
-            UserCall::GroupsContains(value) => {
-                let value = self.matchable(value, depth, call.span)?;
-                truth(UserTerm::GroupsContain { value: Box::new(value.expr) }, value.rows)
+            UserCall::GroupsContains(value, placeholder) => {
+                let Typed { expr, rows, .. } = self.matchable(value, placeholder.as_deref(), depth, call.span)?;
+                truth(UserTerm::GroupsContain { value: Box::new(expr), placeholder: placeholder.clone() }, rows)
             }
-            UserCall::PurposesContains(value) => {
-                let value = self.matchable(value, depth, call.span)?;
-                truth(UserTerm::PurposesContain { value: Box::new(value.expr) }, value.rows)
+            UserCall::PurposesContains(value, placeholder) => {
+                let Typed { expr, rows, .. } = self.matchable(value, placeholder.as_deref(), depth, call.span)?;
+                truth(UserTerm::PurposesContain { value: Box::new(expr), placeholder: placeholder.clone() }, rows)
+            }
+            UserCall::InterpolatedComparison { value, op, text } => {
+                let Typed { expr, rows, .. } = self.text(value, depth, "@interpolatedComparison")?;
+                truth(UserTerm::Interpolated { value: Box::new(expr), op: *op, text: text.clone() }, rows)
             }
             UserCall::IsUsingPurpose(purpose) => truth(UserTerm::UnderPurpose(purpose.clone()), 0),
             UserCall::MaskedColumn => match outermost.masked {
@@ -490,12 +495,28 @@ impl<'a> Scope<'a> {
     }
 
     /// What groups and attribute values can be compared with.
-    fn matchable(&self, value: &Predicate, depth: usize, span: Option<Span>) -> Result<Typed, Misfit> {
+    fn matchable(
+        &self,
+        value: &Predicate,
+        placeholder: Option<&str>,
+        depth: usize,
+        span: Option<Span>,
+    ) -> Result<Typed, Misfit> {
         let typed = self.bind(value, depth)?;
         match typed.class() {
-            Some(TypeClass::Boolean | TypeClass::Number | TypeClass::Text | TypeClass::Date | TypeClass::Timestamp) => {
-                Ok(typed)
-            }
+            Some(
+                class @ (TypeClass::Boolean
+                | TypeClass::Number
+                | TypeClass::Text
+                | TypeClass::Date
+                | TypeClass::Timestamp),
+            ) => match placeholder.filter(|placeholder| !literal::is_read_as(placeholder, class)) {
+                None => Ok(typed),
+                Some(placeholder) => {
+                    let message = format!("the placeholder '{placeholder}' is no value of {}", typed.kind());
+                    Err(wrong_type(message, span))
+                }
+            },
             Some(TypeClass::Binary | TypeClass::Time | TypeClass::Nested) | None => {
                 Err(wrong_type(format!("groups and attribute values cannot be compared with {}", typed.kind()), span))
             }

@@ -31,7 +31,7 @@ pub(super) fn compile(facts: Facts) -> Snapshot {
         governed: sources.iter().map(|source| (source.id, governed(source, &selected, &approved))).collect(),
         problems: Vec::new(),
     };
-    for stored in policies.iter().filter(|stored| !stored.policy.staged) {
+    for stored in policies.iter().filter(|stored| stored.policy.is_in_effect()) {
         compiler.policy(stored, &catalog);
     }
     let Compiler { vocabulary, mut governed, problems } = compiler;

@@ -1,13 +1,13 @@
 //! A principal as decisions see her.
 
 use chrono::{DateTime, Days, Months, NaiveDateTime, TimeDelta};
-use weir_model::{Principal, Value, ValueSet};
+use weir_model::{ColumnId, Principal, Value, ValueSet};
 
 use super::fingerprint::{Digest, Notes};
 use super::project::InProject;
 use super::vocabulary::{Ask, Held, Vocabulary};
-use crate::ast::{Ago, TimeUnit};
-use crate::expr::{Answers, Expr, Nothing, Residual};
+use crate::ast::{Ago, AnyOf, Template, TimeUnit, TimeWindow};
+use crate::expr::{Answers, Compare, Expr, Nothing, Residual};
 
 #[derive(Debug)]
 pub(crate) struct Person {
@@ -41,7 +41,7 @@ impl Bits {
 }
 
 /// Values with the digest of their content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Values {
     set: ValueSet,
     digest: Digest,
@@ -53,6 +53,10 @@ impl Values {
         let mut digest = Digest::writer("values");
         set.as_slice().iter().for_each(|value| digest.text(value));
         Self { digest: digest.finish(), set }
+    }
+
+    pub(crate) fn of(one: &str) -> Self {
+        Self::new(std::iter::once(one.to_owned()))
     }
 }
 
@@ -136,16 +140,53 @@ pub(crate) struct Answering<'a> {
 }
 
 impl Answering<'_> {
-    fn contained(&mut self, values: Option<&Values>, value: &Expr<Ask>) -> Residual {
-        match values {
-            Some(Values { set, digest }) if !set.is_empty() => {
+    fn contained(&mut self, values: Option<&Values>, placeholder: Option<&Values>, value: &Expr<Ask>) -> Residual {
+        match values.filter(|values| !values.set.is_empty()).or(placeholder) {
+            Some(Values { set, digest }) => {
                 self.notes.values(digest);
                 Expr::InValues { value: Box::new(value.answered(self)), values: set.clone() }
             }
-            Some(_) | None => {
+            None => {
                 self.notes.nothing();
                 Expr::truth(false)
             }
+        }
+    }
+
+    /// The comparison with one of the texts that the person gives.
+    fn interpolated(&mut self, value: &Expr<Ask>, op: Compare, text: &Template, key: Option<u32>) -> Residual {
+        let Reader { person, project, .. } = self.reader;
+        let id = &person.principal.id;
+        let fill = |any: &str| text.filled(id.name(), id.iam().as_str(), any);
+        let held = match text.any_of() {
+            None => vec![fill("")],
+            Some(any) => {
+                let values = match any {
+                    AnyOf::Group => Some(&person.groups),
+                    AnyOf::Purpose => project.map(|project| &project.purposes),
+                    AnyOf::Attribute(_) => key.and_then(|key| person.attribute(key)),
+                };
+                values.iter().flat_map(|values| values.set.as_slice()).map(|value| fill(value)).collect()
+            }
+        };
+        let Values { set, digest } = Values::new(held.into_iter());
+        // In ascending order, as the comparison of texts is by bytes.
+        let (Some(least), Some(greatest)) = (set.as_slice().first(), set.as_slice().last()) else {
+            self.notes.nothing();
+            return Expr::truth(false);
+        };
+        self.notes.values(&digest);
+        let value = Box::new(value.answered(self));
+        let with = |text: &String| Expr::Compare {
+            op,
+            left: value.clone(),
+            right: Box::new(Expr::Literal(Value::Text(text.clone()))),
+        };
+        match op {
+            Compare::Equal if least != greatest => Expr::InValues { value, values: set },
+            Compare::NotEqual if least != greatest => Expr::Or(set.as_slice().iter().map(with).collect()),
+            Compare::Equal | Compare::NotEqual | Compare::Greater | Compare::GreaterOrEqual => with(least),
+            Compare::Less | Compare::LessOrEqual => with(greatest),
         }
     }
 
@@ -159,16 +200,25 @@ impl Answering<'_> {
         Expr::truth(truth)
     }
 
-    /// NULL, with which nothing compares, where the calendar ends.
-    fn before(&mut self, ago: Ago, date: bool) -> Residual {
-        let value = self.reader.before(ago).and_then(|at| {
+    fn within(&mut self, column: ColumnId, TimeWindow { newer, ago }: TimeWindow, date: bool) -> Residual {
+        let limit = self.reader.before(ago).and_then(|at| {
             let microseconds = at.and_utc().timestamp_micros();
             let days = || i32::try_from(microseconds.div_euclid(86_400_000_000)).ok();
             if date { days().map(Value::Date) } else { Some(Value::Timestamp(microseconds)) }
         });
-        let value = value.unwrap_or(Value::Null);
-        self.notes.text(&value.to_string());
-        Expr::Literal(value)
+        let column = Box::new(Expr::Column(column));
+        match limit {
+            Some(limit) => {
+                self.notes.text(&limit.to_string());
+                let op = if newer { Compare::GreaterOrEqual } else { Compare::Less };
+                Expr::Compare { op, left: column, right: Box::new(Expr::Literal(limit)) }
+            }
+            // Whatever has a time is newer than that.
+            None => {
+                self.notes.nothing();
+                if newer { Expr::Not(Box::new(Expr::IsNull(column))) } else { Expr::truth(false) }
+            }
+        }
     }
 }
 
@@ -179,11 +229,16 @@ impl Answers<Ask, Nothing> for Answering<'_> {
             Ask::Username => self.text(person.principal.id.name()),
             Ask::Iam => self.text(person.principal.id.iam().as_str()),
             Ask::Tests(tests) => self.truth(!tests.is_empty() && tests.iter().all(|test| person.tests.has(*test))),
-            Ask::Groups { value } => self.contained(Some(&person.groups), value),
-            Ask::Attribute { key, value } => self.contained(person.attribute(*key), value),
-            Ask::Purposes { value } => self.contained(project.map(|project| &project.purposes), value),
+            Ask::Groups { value, placeholder } => self.contained(Some(&person.groups), placeholder.as_ref(), value),
+            Ask::Attribute { key, value, placeholder } => {
+                self.contained(person.attribute(*key), placeholder.as_ref(), value)
+            }
+            Ask::Purposes { value, placeholder } => {
+                self.contained(project.map(|project| &project.purposes), placeholder.as_ref(), value)
+            }
+            Ask::Interpolated { value, op, text, key } => self.interpolated(value, *op, text, *key),
             Ask::Purpose(purpose) => self.truth(self.reader.acts_under(*purpose)),
-            Ask::Before { ago, date } => self.before(*ago, *date),
+            Ask::Within { column, window, date } => self.within(*column, *window, *date),
         }
     }
 }

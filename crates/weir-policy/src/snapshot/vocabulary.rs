@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use weir_model::{AttributeKey, GroupName, Permission, PurposeName};
+use weir_model::{AttributeKey, ColumnId, GroupName, Permission, PurposeName};
 
-use crate::ast::{Ago, Condition, Test};
-use crate::expr::{Answers, Expr, UserTerm};
+use super::person::Values;
+use crate::ast::{AnyOf, Condition, Template, Test, TimeWindow};
+use crate::expr::{Answers, Compare, Expr, UserTerm};
 
 /// Groups and attribute values that policies test for, and attribute keys whose values they use.
 #[derive(Debug, Default)]
@@ -41,20 +42,31 @@ pub(crate) enum Ask {
     Tests(Box<[u32]>),
     Groups {
         value: Box<Expr<Ask>>,
+        placeholder: Option<Values>,
     },
     Purposes {
         value: Box<Expr<Ask>>,
+        placeholder: Option<Values>,
     },
     /// Acting under the purpose of that number.
     Purpose(u32),
-    Before {
-        ago: Ago,
+    Within {
+        column: ColumnId,
+        window: TimeWindow,
         date: bool,
     },
     /// Values of the attribute key of that number.
     Attribute {
         key: u32,
         value: Box<Expr<Ask>>,
+        placeholder: Option<Values>,
+    },
+    Interpolated {
+        value: Box<Expr<Ask>>,
+        op: Compare,
+        text: Box<Template>,
+        /// The number of the attribute key of the text, if it has one.
+        key: Option<u32>,
     },
 }
 
@@ -122,6 +134,11 @@ impl Vocabulary {
         self.keys.get(key).copied()
     }
 
+    fn numbered_key(&mut self, key: &AttributeKey) -> u32 {
+        let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        *self.keys.entry(key.clone()).or_insert(next)
+    }
+
     pub(crate) fn matches_groups(&self) -> bool {
         self.matches_groups
     }
@@ -134,18 +151,35 @@ impl Answers<UserTerm, Ask> for Vocabulary {
             UserTerm::Iam => Ask::Iam,
             UserTerm::IsInGroups(groups) => Ask::Tests(groups.iter().map(|group| self.group(group)).collect()),
             UserTerm::HasAttribute(key, value) => Ask::Tests([self.attribute(key, value)].into()),
-            UserTerm::AttributeValuesContain { key, value } => {
-                let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-                let number = *self.keys.entry(key.clone()).or_insert(next);
-                Ask::Attribute { key: number, value: Box::new(value.answered(self)) }
-            }
-            UserTerm::GroupsContain { value } => {
+            UserTerm::AttributeValuesContain { key, value, placeholder } => Ask::Attribute {
+                key: self.numbered_key(key),
+                value: Box::new(value.answered(self)),
+                placeholder: placeholder.as_deref().map(Values::of),
+            },
+            UserTerm::GroupsContain { value, placeholder } => {
                 self.matches_groups = true;
-                Ask::Groups { value: Box::new(value.answered(self)) }
+                Ask::Groups {
+                    value: Box::new(value.answered(self)),
+                    placeholder: placeholder.as_deref().map(Values::of),
+                }
             }
-            UserTerm::PurposesContain { value } => Ask::Purposes { value: Box::new(value.answered(self)) },
+            UserTerm::PurposesContain { value, placeholder } => Ask::Purposes {
+                value: Box::new(value.answered(self)),
+                placeholder: placeholder.as_deref().map(Values::of),
+            },
+            UserTerm::Interpolated { value, op, text } => {
+                let key = match text.any_of() {
+                    Some(AnyOf::Attribute(key)) => Some(self.numbered_key(key)),
+                    Some(AnyOf::Group) => {
+                        self.matches_groups = true;
+                        None
+                    }
+                    Some(AnyOf::Purpose) | None => None,
+                };
+                Ask::Interpolated { value: Box::new(value.answered(self)), op: *op, text: Box::new(text.clone()), key }
+            }
             UserTerm::UnderPurpose(purpose) => Ask::Purpose(self.purpose(purpose)),
-            UserTerm::Before { ago, date } => Ask::Before { ago: *ago, date: *date },
+            UserTerm::Within { column, window, date } => Ask::Within { column: *column, window: *window, date: *date },
         })
     }
 }

@@ -200,7 +200,7 @@ fn masks_for_some_rows_stand_behind_each_other_up_to_a_bound() {
 /// A policy that no text can say, since the languages refuse it.
 fn by_hand(rules: Vec<Rule>) -> StoredPolicy {
     let statement = Statement { body: Body::Data(Cascade { rules }), on: Circumstances::AllSources };
-    let policy = Policy { key: "by-hand".parse().unwrap(), title: None, staged: false, priority: 0, statement };
+    let policy = Policy::new("by-hand".parse().unwrap(), statement);
     StoredPolicy { id: PolicyId(50), policy }
 }
 

@@ -136,6 +136,17 @@ fn both_spellings_of_a_form_are_written_as_they_stand() {
     let on = |on: &str| format!("{}on: {{any: [{on}]}}\n", mask("hash"));
     for (sentence, yaml) in [
         ("Mask with reversibility the column c for everyone", mask("reversible")),
+        ("Mask by rounding using the profile the column c for everyone", mask("{round: profile}")),
+        (
+            "Only show rows where @groupsContains(c, 'x') OR @purposesContains(c, '') OR @attributeValuesContains('k', c, 'it''s') for everyone",
+            rows(
+                "where: \"@groupsContains(c, 'x') OR @purposesContains(c, '') OR @attributeValuesContains('k', c, 'it''s')\"",
+            ),
+        ),
+        (
+            "Only show rows where @interpolatedComparison(c, '<=', '{{{username}/{attribute:a.b}') for everyone",
+            rows("where: \"@interpolatedComparison(c, '<=', '{{{username}/{attribute:a.b}')\""),
+        ),
         ("Mask with format preserving masking the column c for everyone", mask("format-preserving")),
         ("Mask with k-anonymization 5 the column c for everyone", mask("{k_anonymous: 5}")),
         (
@@ -188,6 +199,13 @@ fn both_spellings_of_a_form_are_written_as_they_stand() {
             ("policy p:", ""),
             ("policy p priority -5:", "priority: -5\n"),
             ("policy p \"T\" priority 1 staged:", "title: T\npriority: 1\nstaged: true\n"),
+            ("policy p template:", "template: true\n"),
+            ("policy p certification 'it''s':", "certification: {text: \"it's\"}\n"),
+            (
+                "policy p \"T\" priority 1 staged template certification 'x y' label 'z' tags A.B, \"C d\":",
+                "title: T\npriority: 1\nstaged: true\ntemplate: true\n\
+                 certification: {text: x y, label: z, tags: [A.B, C d]}\n",
+            ),
         ] {
             let (english, yaml) = (format!("{header}\n{sentence}"), format!("policy: p\n{fields}{yaml}"));
             let policy = one(&english);

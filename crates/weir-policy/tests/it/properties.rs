@@ -43,7 +43,7 @@ fn excess(less: &[SeenRow], more: &[SeenRow]) -> Option<String> {
 fn is_decided(world: &World, source: SourceId) -> bool {
     let decides = |stored: &StoredPolicy| {
         let subscribe = matches!(stored.policy.statement.body, Body::Subscribe(_));
-        subscribe && !stored.policy.staged && world.reaches(&stored.policy, source)
+        subscribe && stored.policy.is_in_effect() && world.reaches(&stored.policy, source)
     };
     world.facts.policies.iter().any(decides)
 }

@@ -165,6 +165,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             data_type: data_type.clone(),
             nullable: true,
             tags: BTreeSet::new(),
+            profile: None,
         });
         facts.sources.push(DataSource {
             id: SourceId(number),
@@ -196,7 +197,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
     for (id, (body, on)) in (1..).zip(statements) {
         let key = PolicyKey::new(format!("policy-{id}")).unwrap();
         let statement = Statement { body, on };
-        let policy = Policy { key, title: None, staged: false, priority: 0, statement };
+        let policy = Policy::new(key, statement);
         facts.policies.push(StoredPolicy { id: PolicyId(id), policy });
     }
     World::of(facts, tables, (1..=3).map(|id| (SourceId(id), [7; 32])).collect())

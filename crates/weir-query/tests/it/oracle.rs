@@ -168,7 +168,7 @@ impl Worker<'_> {
             let mut answers = Vec::new();
             for query in &asked {
                 if self.loud {
-                    tell(seed, &speaker, query);
+                    tell(&format!("{seed} {speaker}: {}", query.sql));
                 }
                 let governed = self.asking().ask(&speaker, &query.sql).await;
                 add(&self.tally.triples);
@@ -176,10 +176,8 @@ impl Worker<'_> {
                     Ok(outcome) => {
                         if self.loud && matches!(outcome, Outcome::PlainWrong) {
                             let expected = plain.ask(&query.sql).await;
-                            eprintln!(
-                                "{}",
-                                report("the plain engine is wrong", &world, &speaker, query, &governed, &expected)
-                            );
+                            let why = "the plain engine is wrong";
+                            tell(&report(why, &world, &speaker, query, &governed, &expected));
                         }
                         self.tally.count(outcome)
                     }
@@ -362,8 +360,8 @@ impl Worker<'_> {
 }
 
 #[expect(clippy::print_stderr, reason = "asked for by WEIR_ORACLE_LOUD")]
-fn tell(seed: u64, speaker: &Speaker, query: &Query) {
-    eprintln!("{seed} {speaker}: {}", query.sql);
+fn tell(what: &str) {
+    eprintln!("{what}");
 }
 
 /// How governed and plain engine agree.

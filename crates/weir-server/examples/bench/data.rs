@@ -88,6 +88,7 @@ pub(crate) async fn engine(
             data_type: column.data_type,
             nullable: column.nullable,
             tags: BTreeSet::new(),
+            profile: None,
         });
         sources.push(DataSource {
             id: SourceId(id),

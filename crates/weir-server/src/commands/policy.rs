@@ -4,20 +4,22 @@ mod history;
 mod plan;
 mod test;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use weir_guard::{Clock, SystemClock};
-use weir_model::{ColumnName, PolicyKey, PrincipalId, PrincipalSet, ProjectName, SourceName, Surroundings};
+use weir_model::{ColumnName, DataSource, PolicyKey, PrincipalId, PrincipalSet, ProjectName, SourceName, Surroundings};
 use weir_policy::ast::{Action, Body, Circumstance, Circumstances};
 use weir_policy::check::check;
 use weir_policy::language::{self, Parsed, Spelling};
 use weir_policy::{Diagnostic, Facts, Snapshot, ast, explain};
-use weir_store::Change;
+use weir_store::{Change, Store};
 
-use crate::commands::{change, find_column, project};
+use crate::commands::certification::{self, Certifications, Certify};
+use crate::commands::template::{self, Instantiate};
+use crate::commands::{change, change_as, find_column, project, text};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::{table, terminal};
 
@@ -33,7 +35,9 @@ use crate::{table, terminal};
   weir policy explain --user anna shop.orders
   weir policy explain --user anna shop.orders email
   weir policy explain --user anna --project heart-study clinic.visits
-  weir policy choose null-names shop.people
+  weir policy choose null-names shop.people --by oona
+  weir policy certify mask-ssn --source shop.people --by oona
+  weir policy instantiate hide-column hide-email --on shop.people --set COLUMN=email
 
 The language is described in docs/policy-language.md.")]
 pub(crate) struct Policy {
@@ -99,16 +103,29 @@ enum PolicyCommand {
         yaml: bool,
     },
     /// Remove a policy
-    Remove { key: PolicyKey },
+    Remove {
+        key: PolicyKey,
+    },
     /// Have a policy hold for a data source, as its owner wants; for policies about sources chosen by their owners
     Choose {
         /// The policy
         key: PolicyKey,
         /// The data source: `schema.table`
         source: SourceName,
+        /// The owner who chooses it [default: whoever administers this machine]
+        #[arg(long, value_name = "USER")]
+        by: Option<PrincipalId>,
     },
     /// End the choice
-    Unchoose { key: PolicyKey, source: SourceName },
+    Unchoose {
+        key: PolicyKey,
+        source: SourceName,
+        /// The owner who ends it [default: whoever administers this machine]
+        #[arg(long, value_name = "USER")]
+        by: Option<PrincipalId>,
+    },
+    Certify(Certify),
+    Instantiate(Instantiate),
     /// Say what a user sees of a data source or of one column of it, which policy says so, and why
     Explain {
         /// The user
@@ -150,7 +167,10 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
         PolicyCommand::Export(command) => export::export(context, command).await,
         PolicyCommand::Diff(command) => history::diff(context, command).await,
         PolicyCommand::History(command) => history::history(context, command).await,
-        PolicyCommand::List => list(&context.store().await?.facts().await?),
+        PolicyCommand::List => {
+            let store = context.store().await?;
+            list(&store.facts().await?, &Certifications::of(&store).await?)
+        }
         PolicyCommand::Show { key, yaml } => {
             let facts = context.store().await?.facts().await?;
             let to = if yaml { Spelling::Yaml } else { Spelling::English };
@@ -162,32 +182,38 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
             let epoch = apply(&store, vec![Change::RemovePolicy(key.clone())]).await?;
             Ok(writeln!(std::io::stdout(), "removed policy `{key}` (epoch {epoch})")?)
         }
-        PolicyCommand::Choose { key, source } => {
+        PolicyCommand::Certify(command) => certification::certify(context, command).await,
+        PolicyCommand::Instantiate(command) => template::instantiate(context, command).await,
+        PolicyCommand::Choose { key, source, by } => {
             let store = context.store().await?;
             let facts = store.facts().await?;
             let policy = find(&facts, &key)?;
-            find_source(&facts, &source)?;
+            let owned = find_source(&facts, &source)?;
+            by.iter().try_for_each(|by| check_owner(&facts, owned, by))?;
             if !can_be_chosen(policy) {
                 bail!("policy `{key}` does not wait to be chosen\nhelp: it holds on data sources: {}", sources(policy));
             }
             let done = format!("policy `{key}` is chosen for data source `{source}`");
-            change(&store, Change::ChoosePolicy { policy: key, source }, &done).await
+            made_by(&store, by.as_ref(), Change::ChoosePolicy { policy: key, source }, &done).await
         }
-        PolicyCommand::Unchoose { key, source } => {
+        PolicyCommand::Unchoose { key, source, by } => {
             let store = context.store().await?;
             let facts = store.facts().await?;
             find(&facts, &key)?;
-            find_source(&facts, &source)?;
+            let owned = find_source(&facts, &source)?;
+            by.iter().try_for_each(|by| check_owner(&facts, owned, by))?;
             let done = format!("policy `{key}` is not chosen for data source `{source}` any more");
-            change(&store, Change::UnchoosePolicy { policy: key, source }, &done).await
+            made_by(&store, by.as_ref(), Change::UnchoosePolicy { policy: key, source }, &done).await
         }
         PolicyCommand::Explain { user, project, source, column, json } => {
-            let facts = context.store().await?.facts().await?;
+            let store = context.store().await?;
+            let facts = store.facts().await?;
             find_user(&facts, &user)?;
             let found = find_source(&facts, &source)?;
             if let Some(column) = &column {
                 find_column(found, column)?;
             }
+            let certified = Certifications::of(&store).await?.at(found, &facts);
             let source = found.id;
             if let Some(project) = &project {
                 project::find(facts.projects.iter().map(|known| &known.name), project)?;
@@ -204,8 +230,30 @@ pub(crate) async fn run(context: &Context, policy: Policy) -> anyhow::Result<()>
                     if json { serde_json::to_string_pretty(&explanation)? } else { explanation.to_string() }
                 }
             };
-            Ok(writeln!(std::io::stdout(), "{}", table::printable(text.trim_end()))?)
+            let mut out = std::io::stdout();
+            writeln!(out, "{}", table::printable(text.trim_end()))?;
+            if !json && !certified.is_empty() {
+                writeln!(out, "\nCertifications")?;
+                certified.iter().try_for_each(|line| writeln!(out, "  {}", table::printable(line)))?;
+            }
+            Ok(())
         }
+    }
+}
+
+/// Only who owns the source chooses for it.
+fn check_owner(facts: &Facts, source: &DataSource, by: &PrincipalId) -> anyhow::Result<()> {
+    find_user(facts, by)?;
+    if source.owners.contains(by) {
+        return Ok(());
+    }
+    bail!("user `{by}` is no owner of data source `{}`, and owners choose for it", source.name)
+}
+
+async fn made_by(store: &Store, by: Option<&PrincipalId>, made: Change, done: &str) -> anyhow::Result<()> {
+    match by {
+        Some(by) => change_as(store, by, made, done).await,
+        None => change(store, made, done).await,
     }
 }
 
@@ -216,13 +264,8 @@ struct Text {
 }
 
 fn read(path: &Path) -> anyhow::Result<Text> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        return Ok(Text { name: "standard input".to_owned(), text });
-    }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Text { name: path.display().to_string(), text })
+    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    Ok(Text { text: text::read(path)?, name })
 }
 
 fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Text>> {
@@ -359,19 +402,28 @@ pub(super) fn find<'a>(facts: &'a Facts, key: &PolicyKey) -> anyhow::Result<&'a 
     }
 }
 
-fn list(facts: &Facts) -> anyhow::Result<()> {
+fn list(facts: &Facts, certifications: &Certifications) -> anyhow::Result<()> {
     let mut policies: Vec<_> = facts.policies.iter().collect();
     policies.sort_by_key(|stored| stored.id);
+    let any = policies.iter().any(|stored| stored.policy.certification.is_some());
     let rows = policies.iter().map(|stored| {
         let policy = &stored.policy;
         let title = match &policy.title {
             Some(title) => title.clone(),
             None => table::shortened(&language::to_sentence(&policy.statement), 60),
         };
-        let staged = if policy.staged { "staged" } else { "in effect" };
-        vec![policy.key.to_string(), kind(policy).to_owned(), staged.to_owned(), sources(policy), title]
+        let state = match (policy.template, policy.staged) {
+            (true, _) => "template",
+            (false, true) => "staged",
+            (false, false) => "in effect",
+        };
+        let certified = any.then(|| certifications.count(policy, facts));
+        let fields = [policy.key.to_string(), kind(policy).to_owned(), state.to_owned(), sources(policy)];
+        fields.into_iter().chain(certified).chain([title]).collect()
     });
-    let headings = ["policy", "kind", "state", "data sources", "title"];
+    let certified = any.then_some("certified");
+    let headings = ["policy", "kind", "state", "data sources"].into_iter().chain(certified).chain(["title"]);
+    let headings: Vec<&str> = headings.collect();
     Ok(writeln!(std::io::stdout(), "{}", table::list(&headings, rows))?)
 }
 

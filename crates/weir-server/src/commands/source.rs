@@ -1,3 +1,5 @@
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,9 +11,11 @@ use weir_policy::Facts;
 use weir_sources::InferredColumn;
 use weir_store::{Change, NewColumn, NewSource};
 
+use crate::commands::certification::Certifications;
 use crate::commands::{self, find_column, key_value};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::table;
+use look::Seen;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -20,11 +24,13 @@ use crate::table;
   weir source add shop.people people.csv --leave-out passport --column-tag ssn=PII.SSN
   weir source tag shop.people --column email --set PII.Email
   weir source row-key shop.people id
+  weir source profile shop.people
   weir source event-time shop.clicks clicked_at
   weir source select shop.people bert
   weir source show shop.people
 
-A folder may have partition folders such as day=2024-12-31. Nobody can read a data source but its owners, until a subscription policy takes people in.")]
+A folder may have partition folders such as day=2024-12-31. When it is added, all rows of a data source are read once, for \
+its profile and its row key. Nobody can read a data source but its owners, until a subscription policy takes people in.")]
 pub(crate) struct Source {
     #[command(subcommand)]
     command: SourceCommand,
@@ -63,6 +69,12 @@ enum SourceCommand {
         /// There is no row key any more
         #[arg(long, conflicts_with = "columns")]
         none: bool,
+    },
+    /// Look at all rows again: how many there are, and of each column the different values, the least and the greatest,
+    /// for policies that round by profile
+    Profile {
+        /// The data source: `schema.table`
+        name: SourceName,
     },
     /// Say which column tells when something happened, for policies that go by time
     EventTime {
@@ -116,9 +128,12 @@ struct Add {
     /// A tag of a column, such as `ssn=PII.SSN`; may be repeated
     #[arg(long = "column-tag", value_name = "COLUMN=TAG")]
     column_tags: Vec<String>,
-    /// Columns that together tell rows apart, separated by commas
+    /// Columns that together tell rows apart, separated by commas [default: what the rows tell]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     row_key: Vec<ColumnName>,
+    /// Do not look at the rows: no profile, and no row key but that of --row-key
+    #[arg(long)]
+    no_detect: bool,
     /// The column of dates or timestamps that tells when something happened
     #[arg(long, value_name = "COLUMN")]
     event_time: Option<ColumnName>,
@@ -140,13 +155,17 @@ pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()>
     match source.command {
         SourceCommand::Add(add) => Box::pin(register(context, *add)).await,
         SourceCommand::List => list(&context.store().await?.facts().await?),
-        SourceCommand::Show { name } => show(&context.store().await?.facts().await?, &name),
+        SourceCommand::Show { name } => {
+            let store = context.store().await?;
+            show(&store.facts().await?, &Certifications::of(&store).await?, &name)
+        }
         SourceCommand::Remove { name } => {
             let done = format!("removed data source `{name}`; its files are where they were");
             change(context, &name.clone(), None, Change::RemoveSource(name), done).await
         }
         SourceCommand::Tag { name, column, set } => tag(context, name, column, &set).await,
         SourceCommand::RowKey { name, columns, none: _ } => row_key(context, name, columns).await,
+        SourceCommand::Profile { name } => Box::pin(look::profile(context, name)).await,
         SourceCommand::EventTime { name, column, none: _ } => event_time(context, name, column).await,
         SourceCommand::Owner(OwnerCommand::Add { name, user }) => {
             let done = format!("user `{user}` is an owner of `{name}`");
@@ -203,7 +222,7 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
         weir_sources::infer(&add.path, format).await.with_context(|| format!("cannot register `{}`", add.name))?;
     let columns = add.columns(found.columns)?;
     let count = columns.len();
-    let source = NewSource {
+    let mut source = NewSource {
         name: add.name.clone(),
         tags: add.tags.into_iter().collect(),
         owners: add.owners.into_iter().collect(),
@@ -212,9 +231,20 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
         event_time: add.event_time,
         location: found.location,
     };
-    let epoch = apply(&store, vec![Change::AddSource(source)]).await?;
+    let (mut told, mut profiles) = (None, None);
+    if !add.no_detect {
+        let seen = Seen::of_new(&source).await?;
+        if source.row_key.is_empty() {
+            told = Some(seen.told(&add.name, true));
+            source.row_key = seen.row_key;
+        }
+        profiles = Some(Change::SetProfiles { source: add.name.clone(), profiles: seen.profiles });
+    }
+    let changes = std::iter::once(Change::AddSource(source)).chain(profiles).collect();
+    let epoch = apply(&store, changes).await?;
     let mut out = std::io::stdout();
     writeln!(out, "added data source `{}` with {count} columns (epoch {epoch})", add.name)?;
+    told.iter().try_for_each(|told| writeln!(out, "{told}"))?;
     Ok(writeln!(
         out,
         "nobody but its owners can read it until a subscription policy takes people in; see `weir policy add --help`"
@@ -345,7 +375,7 @@ fn list(facts: &Facts) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{}", table::list(&headings, rows))?)
 }
 
-fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
+fn show(facts: &Facts, certifications: &Certifications, name: &SourceName) -> anyhow::Result<()> {
     let source = find_source(facts, name)?;
     let (format, path) = location(source);
     let Location::Files { partitions, .. } = &source.location;
@@ -371,6 +401,9 @@ fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (label, value) in lines {
         writeln!(out, "{label:12}  {}", table::printable(&value))?;
+    }
+    for line in certifications.at(source, facts) {
+        writeln!(out, "{:12}  {}", "certified", table::printable(&line))?;
     }
     let rows = source.columns.iter().flat_map(|column| {
         let inside = source.parts.iter().filter(|part| part.within == column.id).map(|part| &part.column);

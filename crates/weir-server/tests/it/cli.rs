@@ -49,6 +49,7 @@ fn help_is_as_reviewed() {
         &["source", "add"],
         &["source", "tag"],
         &["source", "row-key"],
+        &["source", "profile"],
         &["source", "event-time"],
         &["user"],
         &["user", "add"],
@@ -57,6 +58,8 @@ fn help_is_as_reviewed() {
         &["policy", "fmt"],
         &["policy", "add"],
         &["policy", "choose"],
+        &["policy", "certify"],
+        &["policy", "instantiate"],
         &["policy", "explain"],
         &["subscription"],
         &["subscription", "request"],
@@ -189,7 +192,7 @@ fn sources_round_trip() {
         approved      -
         projects      -
         chosen        -
-        row key       -
+        row key       id
         event time    -
 
         COLUMN      TYPE    NULL  TAGS
@@ -203,6 +206,48 @@ fn sources_round_trip() {
     weir.ok(&["source", "remove", "hr.people"]);
     assert!(!weir.ok(&["source", "list"]).contains("people"));
     assert!(weir.path().join("people.csv").exists());
+}
+
+#[test]
+fn rows_are_looked_at() {
+    let weir = office();
+    weir.file("lines.csv", "order,line,price,day\n1,1,2.5,2024-01-01\n1,2,2.5,2024-02-01\n2,1,,2024-03-15\n2,2,90,\n");
+    let said = weir.ok(&["source", "add", "shop.lines", "lines.csv"]);
+    let key = "row key: order, line, which tells all 4 rows apart; `weir source row-key shop.lines …` says otherwise\n";
+    assert!(said.contains(key), "{said}");
+    assert!(weir.ok(&["source", "show", "shop.lines"]).contains("row key       order, line\n"));
+    expect![[r#"
+         COLUMN  TYPE    NULL  DIFFERENT  LEAST              GREATEST           ROUNDED TO
+         order   bigint  -     2          1                  2                  2
+         line    bigint  -     2          1                  2                  2
+         price   double  25%   2          2.5                90.0               5
+         day     date    25%   3          DATE '2024-01-01'  DATE '2024-03-15'  week
+
+        profile of data source `shop.lines` from 4 rows (epoch 4)
+    "#]]
+    .assert_eq(&stable(&weir, &weir.ok(&["source", "profile", "shop.lines"])));
+    weir.file("lines.csv", "order,line,price,day\n1,1,2.5,2024-01-01\n1,1,2000,2024-02-01\n");
+    weir.ok(&["source", "row-key", "shop.lines", "--none"]);
+    let said = weir.ok(&["source", "profile", "shop.lines"]);
+    assert!(said.contains("day would tell all 2 rows apart: `weir source row-key shop.lines day`"), "{said}");
+
+    // A policy by profile says what it comes to, and closes what nobody has looked at.
+    weir.ok(&["source", "add", "shop.blind", "lines.csv", "--no-detect"]);
+    assert!(weir.ok(&["source", "show", "shop.blind"]).contains("row key       -\n"));
+    let policy =
+        |name: &str| format!("Mask by rounding using the profile the column price for everyone on data source {name}");
+    let said = weir.fails(&["policy", "add", "--text", &policy("shop.blind")]);
+    assert!(said.contains("column `price` of `shop.blind` has no profile yet"), "{said}");
+    weir.ok(&["policy", "add", "--text", &policy("shop.lines")]);
+    weir.ok(&["policy", "add", "--text", "Allow anyone to subscribe on data source shop.lines"]);
+    let explained = weir.ok(&["policy", "explain", "--user", "anna", "shop.lines"]);
+    assert!(explained.contains("rounded down to a multiple of 100"), "{explained}");
+    let said = weir.ok(&["source", "add", "shop.keyed", "lines.csv", "--row-key", "line"]);
+    assert!(!said.contains("tells all"), "{said}");
+    weir.file("broken.csv", "a\n1\n".to_owned() + &"2\n".repeat(5000) + "x\n");
+    let said = weir.fails(&["source", "add", "shop.broken", "broken.csv"]);
+    assert!(said.contains("cannot look at the rows of") && said.contains("--no-detect"), "{said}");
+    weir.ok(&["source", "add", "shop.broken", "broken.csv", "--no-detect"]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod plan;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod templates;
+#[cfg(test)]
 mod weir;
 #[cfg(test)]
 mod wire;

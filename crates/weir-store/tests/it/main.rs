@@ -102,7 +102,7 @@ fn policy_key(key: &str) -> PolicyKey {
 fn subscription(key: &str, source: &str, who: Subscribers) -> Policy {
     let on = Circumstances::Named(vec![table(source).into()]);
     let statement = Statement { body: Body::Subscribe(Subscribe { who, merge: Merge::Share }), on };
-    Policy { key: policy_key(key), title: None, staged: false, priority: 0, statement }
+    Policy::new(policy_key(key), statement)
 }
 
 fn asking(key: &str, source: &str, approvers: Vec<Approver>) -> Change {

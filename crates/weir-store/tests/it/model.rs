@@ -11,11 +11,11 @@ use weir_guard::SnapshotFeed;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId,
     Impersonation, Location, Part, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId,
-    PrincipalSet, Project, ProjectName, PurposeName, SourceId, SourceName, Tag,
+    PrincipalSet, Profile, Project, ProjectName, PurposeName, SourceId, SourceName, Tag, Value,
 };
 use weir_policy::ast::{
-    Action, Approver, Body, Cascade, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule, Scope, Statement,
-    Subscribe, Subscribers,
+    Action, Approver, Body, Cascade, Certification, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule,
+    Scope, Statement, Subscribe, Subscribers,
 };
 use weir_policy::{Facts, StoredPolicy};
 use weir_store::{Change, KeyOwner, NewColumn, NewSource, Store, StoreError};
@@ -32,6 +32,8 @@ struct Model {
     selected: BTreeSet<(SourceName, PrincipalId)>,
     policies: BTreeMap<PolicyKey, StoredPolicy>,
     chosen: BTreeSet<(PolicyKey, SourceName)>,
+    /// By whom, and what the policy said then.
+    certified: BTreeMap<(PolicyKey, SourceName), (String, Policy)>,
     impersonations: BTreeSet<Impersonation>,
     purposes: BTreeMap<PurposeName, Option<String>>,
     projects: BTreeMap<ProjectName, Team>,
@@ -130,6 +132,7 @@ impl Model {
             Change::RemoveSource(name) => {
                 self.selected.retain(|(source, _)| source != name);
                 self.chosen.retain(|(_, source)| source != name);
+                self.certified.retain(|(_, source), _| source != name);
                 self.projects.values_mut().for_each(|team| _ = team.sources.remove(name));
                 self.requests.iter_mut().filter(|r| r.source.as_ref() == Some(name)).for_each(|r| r.source = None);
                 self.keys.remove(&KeyOwner::Source(name.clone()));
@@ -176,6 +179,7 @@ impl Model {
             }
             Change::RemovePolicy(key) => {
                 self.chosen.retain(|(policy, _)| policy != key);
+                self.certified.retain(|(policy, _), _| policy != key);
                 self.requests.iter_mut().filter(|r| r.policy.as_ref() == Some(key)).for_each(|r| r.policy = None);
                 yes(self.policies.remove(key).is_some(), "policy")
             }
@@ -187,6 +191,13 @@ impl Model {
                 known.row_key = ids;
                 Ok(())
             }
+            Change::SetProfiles { source, profiles } => {
+                let known = self.source(source)?;
+                let mut profiles = profiles.clone();
+                yes(profiles.keys().all(|name| known.column(name.as_str()).is_some()), "column")?;
+                known.columns.iter_mut().for_each(|column| column.profile = profiles.remove(&column.name));
+                Ok(())
+            }
             Change::SetEventTime { source, column } => {
                 let known = self.source(source)?;
                 let Some(column) = column else {
@@ -196,6 +207,25 @@ impl Model {
                 let column = known.column(column.as_str()).ok_or("column")?;
                 yes(matches!(column.data_type, DataType::Date | DataType::Timestamp { .. }), "refused")?;
                 known.event_time = Some(column.id);
+                Ok(())
+            }
+            Change::CertifyPolicy { policy, source, user } => {
+                self.source(source)?;
+                if let Some(user) = user {
+                    self.user(user)?;
+                    yes(self.source(source)?.owners.contains(user), "refused")?;
+                }
+                let stored = self.policies.get(policy).ok_or("policy")?.policy.clone();
+                let certification = stored.certification.as_ref().ok_or("refused")?;
+                let here = Circumstances::Named(vec![source.clone().into()]);
+                yes(!stored.template && stored.statement.on == here, "refused")?;
+                self.source(source)?.tags.extend(certification.tags.clone());
+                let by = user.as_ref().map_or_else(|| "greg".to_owned(), ToString::to_string);
+                let made =
+                    self.certified.entry((policy.clone(), source.clone())).or_insert((by.clone(), stored.clone()));
+                if made.1 != stored {
+                    *made = (by, stored);
+                }
                 Ok(())
             }
             Change::ChoosePolicy { policy, source } => {
@@ -370,7 +400,11 @@ impl Model {
     fn asks(&self, policy: &PolicyKey) -> Option<&Vec<Approver>> {
         let policy = &self.policies.get(policy)?.policy;
         match &policy.statement.body {
-            Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. }) if !policy.staged => Some(approvers),
+            Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. })
+                if !policy.staged && !policy.template =>
+            {
+                Some(approvers)
+            }
             _ => None,
         }
     }
@@ -445,6 +479,7 @@ impl Model {
             data_type: c.data_type.clone(),
             nullable: c.nullable,
             tags: c.tags.clone(),
+            profile: None,
         });
         let columns: Vec<Column> = columns.collect();
         let mut ids = (columns.len() as u32 + 1..).map(ColumnId);
@@ -573,6 +608,13 @@ impl Model {
             assert_eq!(known.holds, self.statement(&known.purpose));
         }
         assert_eq!(purposes.into_iter().map(|p| (p.purpose, p.statement)).collect::<BTreeMap<_, _>>(), self.purposes);
+        let certified = store.certifications().await.unwrap().into_iter();
+        let certified = certified.map(|made| ((made.policy, made.source), (made.by, made.current)));
+        let expected = self
+            .certified
+            .iter()
+            .map(|(place, (by, text))| (place.clone(), (by.clone(), self.policies[&place.0].policy == *text)));
+        assert_eq!(certified.collect::<BTreeMap<_, _>>(), expected.collect());
         let filled = self.requests.iter().map(|r| r.filled.iter().filter(|f| f.is_some()).count());
         let requests = store.requests().await.unwrap();
         let approvals = requests.iter().map(|r| (0..r.approvers.len()).filter(|slot| r.is_filled(*slot)).count());
@@ -586,6 +628,7 @@ impl Model {
             && self.selected == other.selected
             && self.policies == other.policies
             && self.chosen == other.chosen
+            && self.certified == other.certified
             && self.impersonations == other.impersonations
             && self.purposes == other.purposes
             && self.projects == other.projects
@@ -625,6 +668,9 @@ struct Seen {
     promised: usize,
     project_sources: usize,
     row_keys: usize,
+    certified: usize,
+    outdated: usize,
+    profiles: usize,
 }
 
 impl Seen {
@@ -638,6 +684,12 @@ impl Seen {
         self.promised +=
             projects().map(|p| model.projects[&p.name].promised.len().min(p.acknowledged.len())).sum::<usize>();
         self.project_sources += projects().map(|p| p.sources.len()).sum::<usize>();
+        self.certified += model.certified.len();
+        let outdated = |((key, _), (_, policy)): &(&(PolicyKey, SourceName), &(String, Policy))| {
+            model.policies[key].policy != *policy
+        };
+        self.outdated += model.certified.iter().filter(outdated).count();
+        self.profiles += facts.sources.iter().flat_map(|s| &s.columns).filter(|c| c.profile.is_some()).count();
         self.row_keys += facts.sources.iter().filter(|s| !s.row_key.is_empty()).count();
     }
 }
@@ -701,7 +753,9 @@ async fn random_changes_do_what_they_say() {
     for seed in 0..6 {
         run(seed, 200, &mut seen).await;
     }
-    let Seen { approved, void, chosen, group_grants, promised, project_sources, row_keys } = &seen;
-    let all = [approved, void, chosen, group_grants, promised, project_sources, row_keys];
+    let Seen { approved, void, chosen, group_grants, promised, project_sources, row_keys, .. } = &seen;
+    let Seen { certified, outdated, profiles, .. } = &seen;
+    let all =
+        [approved, void, chosen, group_grants, promised, project_sources, row_keys, certified, outdated, profiles];
     assert!(all.into_iter().all(|times| *times > 5), "{seen:?}");
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use weir_model::{ColumnId, ColumnName, DataType, Epoch, Impersonation, PrincipalSet};
-use weir_policy::ast::Subscribers;
+use weir_model::{ColumnId, ColumnName, DataType, Epoch, Impersonation, PrincipalSet, Profile, Tag, Value};
+use weir_policy::ast::{Certification, Policy, Subscribers};
 use weir_store::{Change, NewColumn, NewSource, Store};
 
 use crate::{group, open, person, policy_key, refused, source, source_id, subscription, table, user};
@@ -76,6 +76,45 @@ async fn a_source_has_a_row_key_and_an_event_time() {
     assert_eq!(refused(&store, vec![gone]).await, "data source `s.gone` does not exist");
 }
 
+#[tokio::test]
+async fn what_is_known_of_a_sources_values_is_kept_as_a_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    store.apply("local", vec![Change::AddSource(wide("s.t")), Change::AddSource(wide("s.u"))]).await.unwrap();
+    let profile = |greatest: Option<Value>| Profile {
+        rows: 4,
+        nulls: 1,
+        distinct: Some(3),
+        least: greatest.as_ref().map(|_| Value::Int(-1)),
+        greatest,
+    };
+    let set = |name: &str, profiles: &[(&str, Profile)]| {
+        let profiles = profiles.iter().map(|(name, profile)| (column(name), profile.clone())).collect();
+        vec![Change::SetProfiles { source: table(name), profiles }]
+    };
+    let known = async || {
+        let facts = store.facts().await.unwrap();
+        let columns = facts.sources.iter().flat_map(|source| &source.columns);
+        columns.filter_map(|c| Some((c.name.to_string(), c.profile.clone()?))).collect::<Vec<_>>()
+    };
+    let (number, text) = (profile(Some(Value::Number("2.50".to_owned()))), profile(None));
+    let both = set("s.t", &[("a", number.clone()), ("b", text.clone())]);
+    assert_eq!(store.apply("local", both.clone()).await.unwrap(), Epoch(2));
+    assert_eq!(known().await, [("a".to_owned(), number.clone()), ("b".to_owned(), text)]);
+    // The same again is no change.
+    assert_eq!(store.apply("local", both).await.unwrap(), Epoch(2));
+    assert_eq!(store.apply("local", set("s.t", &[("d", number.clone())])).await.unwrap(), Epoch(3));
+    assert_eq!(known().await, [("d".to_owned(), number.clone())]);
+    store.apply("local", set("s.t", &[])).await.unwrap();
+    assert_eq!(known().await, []);
+    assert_eq!(
+        refused(&store, set("s.t", &[("a", number.clone()), ("x", number)])).await,
+        "column `s.t.x` does not exist"
+    );
+    assert_eq!(known().await, []);
+    assert_eq!(refused(&store, set("s.gone", &[])).await, "data source `s.gone` does not exist");
+}
+
 trait CurrentSource {
     async fn current_source(&self) -> (Vec<ColumnId>, Option<ColumnId>);
 }
@@ -117,6 +156,69 @@ async fn an_owners_choice_goes_with_the_policy_and_the_source() {
     assert_eq!(chosen().await, []);
     assert_eq!(refused(&store, vec![choose("gone", "s.t")]).await, "policy `gone` does not exist");
     assert_eq!(refused(&store, vec![choose("p", "s.gone")]).await, "data source `s.gone` does not exist");
+}
+
+#[tokio::test]
+async fn a_certification_is_of_what_the_policy_says() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let policy = |key: &str, who: Subscribers, tags: &[&str]| {
+        let mut policy = subscription(key, "s.t", who);
+        let tags = tags.iter().map(|tag| Tag::new(*tag).unwrap()).collect();
+        policy.certification = Some(Certification { text: "looked at".to_owned(), label: None, tags });
+        policy
+    };
+    let asking = policy("p", Subscribers::Anyone, &["Certified", "PII"]);
+    let template = Policy { template: true, ..policy("q", Subscribers::Anyone, &[]) };
+    let plain = subscription("r", "s.t", Subscribers::Anyone);
+    let sources = [source("s.t", &["tara"]), source("s.u", &[])];
+    let policies = [asking.clone(), template, plain].map(Change::PutPolicy);
+    let users = [user("tara", &[]), user("garth", &[])];
+    store.apply("local", users.into_iter().chain(sources).chain(policies).collect()).await.unwrap();
+    let certify = |key, name, user: Option<&str>| {
+        vec![Change::CertifyPolicy { policy: policy_key(key), source: table(name), user: user.map(person) }]
+    };
+    for (key, name, user, why) in [
+        ("p", "s.t", Some("garth"), "user `garth` is no owner of it"),
+        ("q", "s.t", None, "it is a template"),
+        ("r", "s.t", None, "it asks for no certification"),
+        ("p", "s.u", None, "it is not about that source"),
+    ] {
+        let said = refused(&store, certify(key, name, user)).await;
+        assert_eq!(said, format!("policy `{key}` cannot be certified for data source `{name}`: {why}"));
+    }
+    assert_eq!(refused(&store, certify("gone", "s.t", None)).await, "policy `gone` does not exist");
+    assert_eq!(refused(&store, certify("p", "s.gone", None)).await, "data source `s.gone` does not exist");
+    assert_eq!(refused(&store, certify("p", "s.t", Some("nora"))).await, "user `nora` does not exist");
+
+    let made = async || {
+        let made = store.certifications().await.unwrap();
+        made.into_iter().map(|made| (made.by, made.epoch.0, made.current)).collect::<Vec<_>>()
+    };
+    assert_eq!(made().await, []);
+    assert_eq!(store.apply("local", certify("p", "s.t", Some("tara"))).await.unwrap(), Epoch(2));
+    assert_eq!(made().await, [("tara".to_owned(), 1, true)]);
+    let tags =
+        async || store.facts().await.unwrap().sources[0].tags.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(tags().await, ["Certified", "PII"]);
+    // Once is enough, whoever does it again.
+    assert_eq!(store.apply("local", certify("p", "s.t", None)).await.unwrap(), Epoch(2));
+    assert_eq!(made().await, [("tara".to_owned(), 1, true)]);
+    // Another text is another policy, and the same text the same one.
+    store.apply("local", vec![Change::PutPolicy(policy("p", Subscribers::Selected, &["Other"]))]).await.unwrap();
+    assert_eq!(made().await, [("tara".to_owned(), 1, false)]);
+    store.apply("local", vec![Change::PutPolicy(asking)]).await.unwrap();
+    assert_eq!(made().await, [("tara".to_owned(), 1, true)]);
+    store.apply("local", vec![Change::PutPolicy(policy("p", Subscribers::Selected, &["Other"]))]).await.unwrap();
+    store.apply("greg", certify("p", "s.t", None)).await.unwrap();
+    assert_eq!(made().await, [("greg".to_owned(), 5, true)]);
+    assert_eq!(tags().await, ["Certified", "Other", "PII"]);
+    // Who owns it later has certified nothing, and neither has a policy that is made anew.
+    store.apply("local", vec![Change::RemoveSource(table("s.t")), source("s.t", &[])]).await.unwrap();
+    assert_eq!(made().await, []);
+    store.apply("local", certify("p", "s.t", None)).await.unwrap();
+    store.apply("local", vec![Change::RemovePolicy(policy_key("p"))]).await.unwrap();
+    assert_eq!(made().await, []);
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ fn write_once(world: &mut World, dice: &mut Dice, sizes: &Sizes) {
     for (i, statement) in statements.into_iter().enumerate() {
         let mut policy = stored(count - i, statement);
         policy.policy.staged = dice.chance(5);
+        policy.policy.template = dice.chance(3);
         policy.policy.priority = *dice.pick(&[0, 0, 0, 0, 1, 5, -1]);
         for source in &world.facts.sources {
             if waits_for_owners(&policy.policy.statement.on) && dice.chance(80) {
@@ -136,7 +137,7 @@ fn waits_for_owners(on: &Circumstances) -> bool {
     }
 }
 
-/// Takes the row key and the event time from a source, on which policies may depend. Where masks have conditions it
+/// Takes the row key, the event time and the profiles from a source, on which policies may depend. Where masks have conditions it
 /// stays: whether a mask behind one is reached at all is more than the oracle can tell.
 fn forget(facts: &mut Facts, dice: &mut Dice) {
     let conditional = facts.policies.iter().any(|stored| match &stored.policy.statement.body {
@@ -149,13 +150,14 @@ fn forget(facts: &mut Facts, dice: &mut Dice) {
         let place = dice.below(facts.sources.len());
         facts.sources[place].row_key.clear();
         facts.sources[place].event_time = None;
+        facts.sources[place].columns.iter_mut().for_each(|column| column.profile = None);
     }
 }
 
 fn stored(number: usize, statement: Statement) -> StoredPolicy {
     let id = PolicyId(u32::try_from(number).unwrap());
     let key = PolicyKey::new(format!("p{id}")).unwrap();
-    StoredPolicy { id, policy: Policy { key, title: None, staged: false, priority: 0, statement } }
+    StoredPolicy { id, policy: Policy::new(key, statement) }
 }
 
 impl<'a> Author<'a> {
@@ -407,6 +409,11 @@ impl<'a> Author<'a> {
             (16 | 17, TypeClass::Text) => Method::FormatPreserving,
             (16 | 17, TypeClass::Number) if columns.iter().all(whole) => Method::FormatPreserving,
             (_, TypeClass::Text) => Method::Hash,
+            (_, TypeClass::Number | TypeClass::Date | TypeClass::Timestamp)
+                if columns.iter().all(|c| c.profile.is_some()) && self.dice.chance(30) =>
+            {
+                Method::RoundByProfile
+            }
             (_, TypeClass::Number) => {
                 let whole = columns.iter().any(whole);
                 let steps: &[&str] = if whole { &["10", "100", "2"] } else { &["10", "0.25", "0.5", "2"] };

@@ -2,6 +2,7 @@
 
 use weir_model::{Column, DataSource, DataType, Value};
 use weir_policy::ast::{ColumnRef, LookupQuery, Predicate, UserCall};
+use weir_policy::language::parse_predicate;
 use weir_policy::{Compare, Function};
 
 use super::policy::Author;
@@ -114,7 +115,7 @@ impl<'a> Author<'a> {
             (0, _) => Predicate::IsNull { value, negated },
             (_, DataType::Boolean) if self.dice.chance(50) => *value,
             (_, DataType::Text) => self.text_atom(frame, column, negated),
-            (1 | 2, DataType::Int32 | DataType::Int64) if self.asks => self.user_call(*value),
+            (1 | 2, DataType::Int32 | DataType::Int64) if self.asks => self.user_call(column, *value),
             (1, DataType::Float64 | DataType::Decimal { .. } | DataType::Int32 | DataType::Int64) => {
                 let floored = Predicate::Call { function: Function::RoundDown, args: vec![*value, int(2)] };
                 let literal = self.literal_of(frame.source, column);
@@ -197,7 +198,7 @@ impl<'a> Author<'a> {
                 let name = self.dice.pick(&[UserCall::Username, UserCall::Username, UserCall::Iam]).clone();
                 self.compared(column, value, Predicate::User(name.into()))
             }
-            7 if self.asks => self.user_call(value),
+            7 if self.asks => self.user_call(column, value),
             9 => {
                 let count = i64::try_from(self.dice.below(4)).unwrap_or(0);
                 let part = call(*self.dice.pick(&[Function::Left, Function::Right]), vec![value, int(count)]);
@@ -231,20 +232,48 @@ impl<'a> Author<'a> {
         }
     }
 
-    fn user_call(&mut self, value: Predicate) -> Predicate {
+    fn user_call(&mut self, column: &Column, value: Predicate) -> Predicate {
         let key = self.held_key();
-        let call = match self.dice.below(12) {
+        let placeholder = self.dice.chance(25).then(|| (*self.dice.pick(&["A", "staff", "1", "true", ""])).to_owned());
+        // One that the column's type cannot hold would be refused.
+        let placeholder = placeholder.filter(|placeholder| is_read_as(placeholder, &column.data_type));
+        let call = match self.dice.below(14) {
             0 => UserCall::IsInGroups((0..self.dice.between(1, 2)).map(|_| self.held_group()).collect()),
             1 => {
                 let (key, value) = self.held_value();
                 UserCall::HasAttribute(key, value)
             }
-            2 => UserCall::PurposesContains(Box::new(value)),
+            2 => UserCall::PurposesContains(Box::new(value), placeholder),
             3 if !self.facts.projects.is_empty() => UserCall::IsUsingPurpose(self.purpose()),
-            4..=6 => UserCall::GroupsContains(Box::new(value)),
-            _ => UserCall::AttributeValuesContains(key, Box::new(value)),
+            4..=6 => UserCall::GroupsContains(Box::new(value), placeholder),
+            12 | 13 if column.data_type == DataType::Text => self.interpolated(value),
+            _ => UserCall::AttributeValuesContains(key, Box::new(value), placeholder),
         };
         Predicate::User(call.into())
+    }
+
+    /// A comparison of a text with one that is made for the person.
+    fn interpolated(&mut self, value: Predicate) -> UserCall {
+        let key = self.held_key();
+        let forms = ["{username}", "{group}", "{purpose}", "{iam}/{username}", "s{{{group}", "{group}{group}"];
+        let text = match self.dice.below(forms.len() + 4) {
+            0 => format!("{{attribute:{key}}}"),
+            1 => format!("A{{attribute:{key}}}"),
+            2 => format!("{{attribute:{key}}}, {{username}}"),
+            3 => format!("{{attribute:{key}}}-{{attribute:{key}}}"),
+            form => forms[form - 4].to_owned(),
+        };
+        let op = *self.dice.pick(&ORDERED);
+        let call = format!("@interpolatedComparison(c, '{}', {})", op.as_str(), Value::Text(text));
+        match parse_predicate(&call) {
+            Ok(Predicate::User(call)) => match call.node {
+                UserCall::InterpolatedComparison { text, .. } => {
+                    UserCall::InterpolatedComparison { value: Box::new(value), op, text }
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{call}: {other:?}"),
+        }
     }
 
     /// A condition on another source, tied to `frame` by a column of the same type.
@@ -306,6 +335,15 @@ impl<'a> Author<'a> {
         }
         let value = *self.dice.pick(&values);
         Predicate::Literal(literal(value))
+    }
+}
+
+/// Whether a policy may have the text as a placeholder of the type.
+fn is_read_as(text: &str, data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Text => true,
+        DataType::Int32 | DataType::Int64 => text.parse::<i32>().is_ok(),
+        _ => false,
     }
 }
 

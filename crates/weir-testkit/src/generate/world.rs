@@ -1,19 +1,22 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, Field, FileFormat, GroupName,
-    Impersonation, Location, Part, Permission, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName,
-    SourceId, SourceName, Surroundings, Tag, TypeClass,
+    Impersonation, Location, Part, Permission, Principal, PrincipalId, PrincipalSet, Profile, Project, ProjectName,
+    PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
 };
-use weir_policy::Facts;
 use weir_policy::ast::Policy;
+use weir_policy::{Compare, Facts};
 
+use super::predicate::literal;
 use super::{AT_UNIX_MS, CANARY, Sizes, policy};
 use crate::cell::{Cell, Row, Tables};
 use crate::dice::Dice;
 use crate::nested;
+use crate::oracle::predicate::compare;
 use crate::oracle::{self, Keys, Oracle};
 
 /// Data sources with their rows, people, and policies over both.
@@ -209,7 +212,7 @@ impl World {
             let owners: BTreeSet<_> =
                 self.facts.principals.iter().filter(|_| dice.chance(12)).map(|p| p.id.clone()).collect();
             let (row_key, event_time) = (row_key(&columns, dice), event_time(&columns, dice));
-            let source = DataSource {
+            let mut source = DataSource {
                 id,
                 name,
                 tags: tags(dice, &SOURCE_TAGS, 40),
@@ -221,6 +224,9 @@ impl World {
                 location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
             };
             let rows = make_rows(&source, dice, sizes);
+            for (place, column) in source.columns.iter_mut().enumerate() {
+                column.profile = dice.chance(75).then(|| profile(rows.iter().map(|row| &row[place])));
+            }
             self.tables.insert(id, rows);
             let key: Vec<u8> = (0..4).flat_map(|_| dice.roll().to_le_bytes()).collect();
             self.keys.sources.insert(id, key.try_into().expect("32 bytes"));
@@ -334,6 +340,7 @@ impl World {
                 data_type,
                 nullable: dice.chance(85),
                 tags: tags(dice, &COLUMN_TAGS, 35),
+                profile: None,
             });
         }
         columns
@@ -411,6 +418,30 @@ fn attribute_value(dice: &mut Dice) -> String {
         _ => &DIGIT_TEXTS,
     };
     (*dice.pick(from)).to_owned()
+}
+
+/// Of the values of a column.
+fn profile<'a>(cells: impl Iterator<Item = &'a Cell>) -> Profile {
+    let (nulls, values): (Vec<&Cell>, Vec<&Cell>) = cells.partition(|cell| cell.is_null());
+    let ordered = |cell: &Cell| !matches!(cell, Cell::Text(_) | Cell::Boolean(_));
+    let less = |a: &&&Cell, b: &&&Cell| {
+        let is = |op| compare(op, a, b) == Ok(Some(true));
+        if is(Compare::Less) {
+            Ordering::Less
+        } else if is(Compare::Greater) {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    };
+    let of_order = || values.iter().filter(|cell| ordered(cell));
+    Profile {
+        rows: (nulls.len() + values.len()) as u64,
+        nulls: nulls.len() as u64,
+        distinct: None,
+        least: of_order().min_by(less).map(|cell| literal(cell)),
+        greatest: of_order().max_by(less).map(|cell| literal(cell)),
+    }
 }
 
 fn make_rows(source: &DataSource, dice: &mut Dice, sizes: &Sizes) -> Vec<Row> {
@@ -507,9 +538,9 @@ impl World {
         let owners: Vec<_> = source.owners.iter().map(ToString::to_string).collect();
         let DataSource { id, name, tags, row_key, event_time, .. } = source;
         writeln!(f, "source {id} {name} tags={tags:?} owners={owners:?} key={row_key:?} time={event_time:?}")?;
-        for Column { id, name, data_type, nullable, tags } in &source.columns {
+        for Column { id, name, data_type, nullable, tags, profile } in &source.columns {
             let null = if *nullable { "" } else { " not null" };
-            writeln!(f, "  column {id} {:?} {data_type}{null} tags={tags:?}", name.as_str())?;
+            writeln!(f, "  column {id} {:?} {data_type}{null} tags={tags:?} profile={profile:?}", name.as_str())?;
         }
         for Part { column: Column { id, name, data_type, tags, .. }, .. } in &source.parts {
             writeln!(f, "  part {id} {:?} {data_type} tags={tags:?}", name.as_str())?;

@@ -8,6 +8,7 @@ use weir_model::{Column, ColumnId, DataSource, DataType, Secret, SourceId};
 use weir_policy::KeyScope;
 use weir_policy::ast::{CalendarUnit, Method, Randomized, RoundTo};
 
+use super::bucket::by_profile;
 use super::predicate::Scope;
 use super::{KEY_ID, Misfit, View};
 use crate::cell::{Cell, Row, parse_decimal};
@@ -68,6 +69,10 @@ impl Masking {
             | Method::Constant(_)
             | Method::Round(_)
             | Method::Regex { .. } => masked(method, original, &column.data_type, &self.hash),
+            Method::RoundByProfile => {
+                let to = by_profile(column).ok_or(Misfit::Broken)?;
+                rounded(original, &to, &column.data_type)
+            }
             Method::Custom(_) => Err(Misfit::Broken),
         }
     }

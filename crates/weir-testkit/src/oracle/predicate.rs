@@ -6,7 +6,8 @@ use std::cmp::Ordering;
 use chrono::{NaiveDate, NaiveDateTime};
 use weir_model::{Column, ColumnName, DataSource, DataType, Value};
 use weir_policy::ast::{
-    CalendarUnit, ColumnRef, LookupQuery, Match, MatchColumn, Predicate, RoundTo, RowCondition, UserCall,
+    AnyOf, CalendarUnit, ColumnRef, LookupQuery, Match, MatchColumn, Piece, Predicate, RoundTo, RowCondition, Template,
+    UserCall,
 };
 use weir_policy::{Compare, Function};
 
@@ -194,9 +195,22 @@ impl View<'_> {
             UserCall::Iam => Cell::Text(self.me.iam.clone()),
             UserCall::IsInGroups(groups) => Cell::Boolean(groups.iter().all(|g| self.me.groups.contains(g))),
             UserCall::HasAttribute(key, value) => Cell::Boolean(self.me.has_attribute(key.as_str(), value)),
-            UserCall::AttributeValuesContains(key, v) => self.is_one_of(v, &self.me.attribute(key.as_str()), scope)?,
-            UserCall::GroupsContains(v) => self.is_one_of(v, &self.groups(), scope)?,
-            UserCall::PurposesContains(v) => self.is_one_of(v, &self.me.purposes(), scope)?,
+            UserCall::AttributeValuesContains(key, v, placeholder) => {
+                self.is_one_of(v, &or(self.me.attribute(key.as_str()), placeholder), scope)?
+            }
+            UserCall::GroupsContains(v, placeholder) => self.is_one_of(v, &or(self.groups(), placeholder), scope)?,
+            UserCall::PurposesContains(v, placeholder) => {
+                self.is_one_of(v, &or(self.me.purposes(), placeholder), scope)?
+            }
+            UserCall::InterpolatedComparison { value, op, text } => {
+                let value = self.value(value, scope)?;
+                let compared = self.texts(text).into_iter().map(|text| {
+                    let found = truth(compare(*op, &value, &Cell::Text(text))?);
+                    not(&found)
+                });
+                // OR by De Morgan; false for nobody's texts.
+                not(&all(compared)?)?
+            }
             UserCall::IsUsingPurpose(purpose) => Cell::Boolean(self.acts_under(purpose)),
             UserCall::MaskedColumn => {
                 let column = scope.1.ok_or(Misfit::Broken)?;
@@ -205,6 +219,29 @@ impl View<'_> {
             UserCall::ColumnTagged(tag) => scope.only(|c| c.tags.iter().any(|t| tag.covers(t)))?.0,
             UserCall::ColumnReference(name) => scope.only(|c| c.name == *name)?.0,
         })
+    }
+
+    /// The texts that she gives.
+    fn texts(&self, template: &Template) -> Vec<String> {
+        let several = match template.any_of() {
+            None => vec![String::new()],
+            Some(AnyOf::Group) => self.groups(),
+            Some(AnyOf::Purpose) => self.me.purposes(),
+            Some(AnyOf::Attribute(key)) => self.me.attribute(key.as_str()),
+        };
+        let fill = |one: String| {
+            let mut text = String::new();
+            for piece in template.pieces() {
+                text.push_str(match piece {
+                    Piece::Text(text) => text,
+                    Piece::Username => &self.me.name,
+                    Piece::Iam => &self.me.iam,
+                    Piece::Any => &one,
+                });
+            }
+            text
+        };
+        several.into_iter().map(fill).collect()
     }
 
     /// Whether what a policy compares with groups or attribute values is one of them.
@@ -261,6 +298,11 @@ impl View<'_> {
         }
         Ok(keys)
     }
+}
+
+/// What stands for the values of who has none.
+fn or(values: Vec<String>, placeholder: &Option<String>) -> Vec<String> {
+    if values.is_empty() { placeholder.iter().cloned().collect() } else { values }
 }
 
 /// AND: false if one is false, else NULL if one is NULL.

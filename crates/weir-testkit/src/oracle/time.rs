@@ -23,7 +23,10 @@ impl View<'_> {
     /// A row without a time is never shown.
     pub(super) fn is_within(&self, window: TimeWindow, row: &Row) -> Result<Option<bool>, Misfit> {
         let event = &row[self.event_time()?];
-        let Some(limit) = before(self.me.at_unix_ms, window.ago) else { return Ok(None) };
+        let Some(limit) = before(self.me.at_unix_ms, window.ago) else {
+            // Nothing was before the calendar.
+            return Ok((!event.is_null()).then_some(window.newer));
+        };
         let newer = match event {
             Cell::Null => return Ok(None),
             Cell::Date(days) => i64::from(*days) >= limit.div_euclid(DAY_US),

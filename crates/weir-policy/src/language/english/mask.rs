@@ -23,8 +23,8 @@ pub(super) fn mask(cursor: &mut Cursor) -> Read<MaskAction> {
 
 /// A method, if one comes next.
 fn method(cursor: &mut Cursor) -> Read<Option<At<Method>>> {
-    let by_number = "write `by rounding to 100` or `by rounding to the month`";
-    refuse(cursor, "by rounding using fingerprint", "rounding by fingerprint", by_number)?;
+    let by_profile = "write `by rounding using the profile`";
+    refuse(cursor, "by rounding using fingerprint", "rounding by fingerprint", by_profile)?;
     let by_number = "give the number: `with k-anonymization 5`";
     refuse(cursor, "with k-anonymization using fingerprint", "k-anonymization by fingerprint", by_number)?;
     let start = cursor.here();
@@ -40,6 +40,8 @@ fn method(cursor: &mut Cursor) -> Read<Option<At<Method>>> {
         Method::Round(RoundTo::Calendar(calendar_unit(cursor)?))
     } else if cursor.eat("by rounding to") {
         Method::Round(RoundTo::Number(bucket(cursor)?))
+    } else if cursor.eat("by rounding using the profile") {
+        Method::RoundByProfile
     } else if cursor.eat("with reversibility") {
         Method::Reversible
     } else if cursor.eat("with format preserving masking")

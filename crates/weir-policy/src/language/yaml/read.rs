@@ -10,8 +10,9 @@ use weir_model::{InvalidName, Permission, PrincipalId, PrincipalSet, SourceName,
 
 use super::node::{self, Content, Key, Node};
 use crate::ast::{
-    Action, Ago, Approver, At, Body, Cascade, Circumstance, Circumstances, Condition, Match, MatchColumn, Merge,
-    Policy, Predicate, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow,
+    Action, Ago, Approver, At, Body, Cascade, Certification, Circumstance, Circumstances, Condition, Match,
+    MatchColumn, Merge, Policy, Predicate, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test,
+    TimeUnit, TimeWindow,
 };
 use crate::diagnostic::{Diagnostic, Span};
 use crate::language::cursor::{DEPTH_MAX, Read, short, valid};
@@ -199,6 +200,8 @@ fn policy(node: Node, source: &str) -> Read<At<Policy>> {
         None => 0,
     };
     let staged = truth(fields.take("staged"))?;
+    let template = truth(fields.take("template"))?;
+    let certification = fields.take("certification").map(certification).transpose()?;
     let body = match fields.take("subscribe") {
         Some(node) => Body::Subscribe(subscribe(node, fields.take("merge"))?),
         None => Body::Data(cascade(&mut fields, source)?),
@@ -211,7 +214,21 @@ fn policy(node: Node, source: &str) -> Read<At<Policy>> {
         Some(key) => (key.node, key.span),
         None => (derived_key(&print::statement(&statement)), Some(whole)),
     };
-    Ok(At { node: Policy { key, title, staged, priority, statement }, span })
+    Ok(At { node: Policy { key, title, staged, template, certification, priority, statement }, span })
+}
+
+fn certification(node: Node) -> Read<Certification> {
+    let mut fields = Fields::new(node, "a mapping with `text`, and with `label` and `tags` if wanted")?;
+    let certified = |node: Node| value::certified(&text(&node, "a text")?);
+    let (label, tags) = (fields.take("label"), fields.take("tags"));
+    let text = certified(fields.require("text")?)?;
+    let label = label.map(certified).transpose()?;
+    let tags = match tags {
+        Some(node) => list(node, "tags", |node| Ok(name::<Tag>(&node, "a tag")?.node))?,
+        None => Vec::new(),
+    };
+    fields.end()?;
+    Ok(Certification { text, label, tags: tags.into_iter().collect() })
 }
 
 fn subscribe(node: Node, merge: Option<Node>) -> Read<Subscribe> {

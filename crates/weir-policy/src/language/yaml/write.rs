@@ -3,8 +3,8 @@
 use weir_model::{PrincipalSet, Value};
 
 use crate::ast::{
-    Action, Approver, Body, Circumstance, Circumstances, Columns, Condition, MaskAction, Match, MatchColumn, Merge,
-    Method, Policy, Randomized, RoundTo, RowCondition, Rule, Scope, Subscribers, Test, TimeWindow,
+    Action, Approver, Body, Certification, Circumstance, Circumstances, Columns, Condition, MaskAction, Match,
+    MatchColumn, Merge, Method, Policy, Randomized, RoundTo, RowCondition, Rule, Scope, Subscribers, Test, TimeWindow,
 };
 use crate::language::{print, value};
 
@@ -27,6 +27,12 @@ pub(crate) fn policy(policy: &Policy) -> String {
     if policy.staged {
         fields.push(("staged", word("true")));
     }
+    if policy.template {
+        fields.push(("template", word("true")));
+    }
+    fields.extend(
+        policy.certification.as_ref().map(|certification| ("certification", self::certification(certification))),
+    );
     match &policy.statement.body {
         Body::Subscribe(subscribe) => {
             let who = match &subscribe.who {
@@ -60,6 +66,15 @@ pub(crate) fn policy(policy: &Policy) -> String {
     let mut out = String::new();
     block_map(&fields, 0, &mut out);
     out
+}
+
+fn certification(certification: &Certification) -> Yaml {
+    let mut fields = vec![("text", text(&certification.text))];
+    fields.extend(certification.label.as_ref().map(|label| ("label", text(label))));
+    if !certification.tags.is_empty() {
+        fields.push(("tags", Yaml::List(certification.tags.iter().map(|tag| text(tag.as_str())).collect())));
+    }
+    Yaml::Map(fields)
 }
 
 fn approver(approver: &Approver) -> Yaml {
@@ -101,6 +116,7 @@ fn mask(mask: &MaskAction) -> Yaml {
         Method::Constant(value) => Yaml::Map(vec![("constant", constant(value))]),
         Method::Round(RoundTo::Number(number)) => Yaml::Map(vec![("round", word(number))]),
         Method::Round(RoundTo::Calendar(unit)) => Yaml::Map(vec![("round", word(unit.as_str()))]),
+        Method::RoundByProfile => Yaml::Map(vec![("round", word("profile"))]),
         Method::Regex { pattern, replacement, case_insensitive, global } => {
             let mut regex = vec![("pattern", text(pattern)), ("replacement", text(replacement))];
             regex.extend(case_insensitive.then(|| ("case_insensitive", word("true"))));

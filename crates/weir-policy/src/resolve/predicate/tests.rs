@@ -14,6 +14,7 @@ fn source(id: u32, name: &str, columns: &[(&str, DataType)]) -> DataSource {
         data_type: data_type.clone(),
         nullable: true,
         tags: BTreeSet::new(),
+        profile: None,
     });
     DataSource {
         id: SourceId(id),

@@ -5,9 +5,9 @@ use weir_model::{
     SourceName, Tag, Value,
 };
 use weir_policy::ast::{
-    Action, Ago, Approver, Body, CalendarUnit, Cascade, Circumstance, Circumstances, ColumnRef, Columns, Condition,
-    LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo, RowCondition,
-    Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
+    Action, Ago, Approver, Body, CalendarUnit, Cascade, Certification, Circumstance, Circumstances, ColumnRef, Columns,
+    Condition, LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo,
+    RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 use weir_policy::{Compare, Function};
 
@@ -100,6 +100,9 @@ const NAMES: &[&str] = &[
     "1e5",
     "yes",
     "staged",
+    "template",
+    "certification",
+    "label",
     "%",
     "a\\b",
     "lower",
@@ -210,6 +213,8 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
         key: PolicyKey::new(if random.flip() { dotted(random) } else { name(random) }).unwrap(),
         title: random.some(|random| text(random).chars().filter(|c| !c.is_control()).collect()),
         staged: random.flip(),
+        template: random.below(4) == 0,
+        certification: if random.below(3) == 0 { Some(certification(random)) } else { None },
         priority: if random.flip() { 0 } else { *random.pick(&[5, -1, i32::MIN, i32::MAX]) },
         statement,
     };
@@ -219,6 +224,11 @@ pub(crate) fn policy(random: &mut Random) -> Policy {
     // A sentence alone.
     let sentence = weir_policy::language::to_sentence(&headed.statement);
     weir_policy::language::parse_english(&sentence).policies.pop().unwrap_or(headed)
+}
+
+fn certification(random: &mut Random) -> Certification {
+    let words = |random: &mut Random| format!("w{}", text(random).replace(char::is_control, " "));
+    Certification { text: words(random), label: random.some(words), tags: random.several(0, tag).into_iter().collect() }
 }
 
 fn body(random: &mut Random) -> Body {
@@ -297,11 +307,12 @@ fn columns(random: &mut Random) -> Columns {
 }
 
 fn method(random: &mut Random) -> Method {
-    match random.below(12) {
+    match random.below(13) {
         0 => Method::Null,
         1 => Method::Constant(value(random)),
         2 => Method::Round(RoundTo::Number((*random.pick(&["100", "0.25", "1.0", "007"])).to_owned())),
         3 => Method::Round(RoundTo::Calendar(*random.pick(&CalendarUnit::ALL))),
+        11 => Method::RoundByProfile,
         4 => Method::Regex {
             pattern: regex(random),
             replacement: text(random),
@@ -371,6 +382,9 @@ fn circumstance(random: &mut Random) -> Circumstance {
     }
 }
 
+const COMPARISONS: [Compare; 6] =
+    [Compare::Equal, Compare::NotEqual, Compare::Less, Compare::LessOrEqual, Compare::Greater, Compare::GreaterOrEqual];
+
 pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
     if depth == 0 {
         return if random.flip() { Predicate::Literal(value(random)) } else { column_ref(random) };
@@ -394,17 +408,7 @@ pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
         10 => Predicate::Not(inner(random)),
         11 => call(random, depth),
         12 => Predicate::User(user_call(random, depth).into()),
-        _ => {
-            let all = [
-                Compare::Equal,
-                Compare::NotEqual,
-                Compare::Less,
-                Compare::LessOrEqual,
-                Compare::Greater,
-                Compare::GreaterOrEqual,
-            ];
-            Predicate::Compare { op: *random.pick(&all), left: inner(random), right: inner(random) }
-        }
+        _ => Predicate::Compare { op: *random.pick(&COMPARISONS), left: inner(random), right: inner(random) },
     }
 }
 
@@ -431,19 +435,38 @@ fn call(random: &mut Random, depth: usize) -> Predicate {
 }
 
 fn user_call(random: &mut Random, depth: usize) -> UserCall {
-    match random.below(12) {
+    match random.below(14) {
         0 => UserCall::Username,
         1 => UserCall::Iam,
         2 => UserCall::HasAttribute(key(random), text(random)),
-        3 => UserCall::AttributeValuesContains(key(random), Box::new(predicate(random, depth - 1))),
-        4 => UserCall::GroupsContains(Box::new(predicate(random, depth - 1))),
+        3 => UserCall::AttributeValuesContains(key(random), Box::new(predicate(random, depth - 1)), random.some(text)),
+        4 => UserCall::GroupsContains(Box::new(predicate(random, depth - 1)), random.some(text)),
         5 => UserCall::ColumnTagged(tag(random)),
         6 => UserCall::ColumnReference(column(random)),
-        7 => UserCall::PurposesContains(Box::new(predicate(random, depth - 1))),
+        7 => UserCall::PurposesContains(Box::new(predicate(random, depth - 1)), random.some(text)),
         8 => UserCall::IsUsingPurpose(purpose(random)),
         9 | 10 => UserCall::MaskedColumn,
+        11 | 12 => interpolated(random, depth),
         _ => UserCall::IsInGroups(random.several(1, group)),
     }
+}
+
+/// Templates are made by reading them alone, so this one is read; what it is in is not.
+fn interpolated(random: &mut Random, depth: usize) -> UserCall {
+    let key = key(random).to_string().replace(['{', '}'], "_");
+    let attribute = format!("{{attribute:{key}}}");
+    let any = (*random.pick(&["{group}", "{purpose}", attribute.as_str()])).to_owned();
+    let pieces = random.several(1, |random| match random.below(4) {
+        0 => text(random).replace('{', "{{").replace('}', "}}"),
+        1 => any.clone(),
+        _ => (*random.pick(&["{username}", "{iam}", "{{", "}}"])).to_owned(),
+    });
+    let template = format!("{}{{username}}", pieces.concat());
+    let call = format!("@interpolatedComparison(c, '=', {})", Value::Text(template));
+    let Ok(Predicate::User(call)) = weir_policy::language::parse_predicate(&call) else { panic!("{call}") };
+    let UserCall::InterpolatedComparison { text, .. } = call.node else { panic!("{call:?}") };
+    let op = *random.pick(&COMPARISONS);
+    UserCall::InterpolatedComparison { value: Box::new(predicate(random, depth - 1)), op, text }
 }
 
 /// Words and signs of the language in any order.

@@ -101,9 +101,16 @@ impl Generator {
             key: self.policy_key(),
             title: self.one(&[None, Some("A title: 'quoted' # no comment".to_owned())]),
             staged: self.0.random_ratio(1, 4),
+            template: self.0.random_ratio(1, 8),
+            certification: self.certification(),
             priority: 0,
             statement: Statement { body, on: Circumstances::Named(vec![self.source().into()]) },
         }
+    }
+
+    fn certification(&mut self) -> Option<Certification> {
+        let text = self.one(&[None, Some("looked at"), Some("it's")])?.to_owned();
+        Some(Certification { text, label: None, tags: self.some(Self::tag) })
     }
 
     fn approver(&mut self) -> Approver {
@@ -213,7 +220,12 @@ impl Generator {
     }
 
     fn about_others(&mut self, requests: usize) -> Change {
-        match self.0.random_range(0..18) {
+        match self.0.random_range(0..19) {
+            18 => {
+                let columns = self.some(Self::column).into_iter();
+                let profiles = columns.map(|column| (column, self.profile())).collect();
+                Change::SetProfiles { source: self.source(), profiles }
+            }
             0 => Change::SetRowKey {
                 source: self.source(),
                 columns: (0..self.0.random_range(0..3)).map(|_| self.column()).collect(),
@@ -257,6 +269,12 @@ impl Generator {
         }
     }
 
+    fn profile(&mut self) -> Profile {
+        let greatest =
+            self.one(&[None, Some(Value::Int(7)), Some(Value::Number("1.5".to_owned())), Some(Value::Date(3))]);
+        Profile { rows: 9, nulls: self.0.random_range(0..9), distinct: Some(2), least: greatest.clone(), greatest }
+    }
+
     fn policy_key(&mut self) -> PolicyKey {
         self.one(&["mask-ssn", "rows", "third"].map(|k| PolicyKey::new(k).unwrap()))
     }
@@ -267,7 +285,7 @@ impl Generator {
         {
             return change;
         }
-        match self.0.random_range(0..48) {
+        match self.0.random_range(0..56) {
             0..3 => {
                 let attributes =
                     self.some(Self::key).into_iter().map(|key| (key, BTreeSet::from([self.value()]))).collect();
@@ -296,6 +314,19 @@ impl Generator {
             20 | 21 => Change::PutPolicy(self.policy()),
             22 => Change::RemovePolicy(self.policy_key()),
             23..36 => self.about_projects(),
+            48..51 => Change::PutPolicy(self.policy()),
+            51 | 52 => Change::ChoosePolicy { policy: self.policy_key(), source: self.source() },
+            53..56 => {
+                // Mostly where it can be.
+                let on = |stored: &StoredPolicy| match &stored.policy.statement.on {
+                    Circumstances::Named(on) => Some((stored.policy.key.clone(), on.first()?.node.clone())),
+                    _ => None,
+                };
+                let somewhere = model.policies.values().filter_map(on).choose(&mut self.0);
+                let (policy, source) = somewhere.unwrap_or_else(|| (self.policy_key(), self.source()));
+                let user = if self.0.random() { Some(self.principal()) } else { None };
+                Change::CertifyPolicy { policy, source, user }
+            }
             _ => self.about_others(model.requests.len()),
         }
     }

@@ -72,6 +72,7 @@ fn method(node: &Node, source: &str) -> Read<Method> {
             let [(key, inner)] = fields.as_slice() else { return Err(expected(WHAT, node)) };
             match key.name.as_str() {
                 "constant" => constant(inner).map(Method::Constant),
+                "round" if is_word(inner, "profile") => Ok(Method::RoundByProfile),
                 "round" => round(inner).map(Method::Round),
                 "regex" => regex_method(inner),
                 "k_anonymous" => value::whole(number(inner)?, 2, inner.span).map(Method::KAnonymous),
@@ -164,7 +165,7 @@ fn plain_constant(text: &str, span: Span) -> Read<Value> {
 }
 
 fn round(node: &Node) -> Read<RoundTo> {
-    let what = "a number, or `hour`, `day`, `week`, `month`, `quarter` or `year`";
+    let what = "a number, `profile`, or `hour`, `day`, `week`, `month`, `quarter` or `year`";
     let Content::Scalar { text, .. } = &node.content else { return Err(expected(what, node)) };
     if let Some(unit) = CalendarUnit::ALL.into_iter().find(|unit| unit.as_str() == text) {
         return Ok(RoundTo::Calendar(unit));

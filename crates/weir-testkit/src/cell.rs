@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int8Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes as arrow_types;
@@ -54,6 +54,7 @@ impl Cell {
     pub fn coerced(self, data_type: &DataType) -> Option<Cell> {
         Some(match (self, data_type) {
             (Cell::Int(n), DataType::Int32) if i32::try_from(n).is_err() => return None,
+            (Cell::Int(n), DataType::Int8) if i8::try_from(n).is_err() => return None,
             (Cell::Int(n), DataType::Float64) => Cell::Float(n as f64),
             (Cell::Int(n), DataType::Decimal { scale, .. }) => {
                 Cell::rescaled(i128::from(n), 0, u32::try_from(*scale).ok()?)?
@@ -66,7 +67,7 @@ impl Cell {
             }
             (Cell::Null, _) => Cell::Null,
             (cell @ Cell::List(_), DataType::List(_)) | (cell @ Cell::Struct(_), DataType::Struct(_)) => cell,
-            (cell @ Cell::Int(_), DataType::Int32 | DataType::Int64)
+            (cell @ Cell::Int(_), DataType::Int8 | DataType::Int32 | DataType::Int64)
             | (cell @ Cell::Float(_), DataType::Float64)
             | (cell @ Cell::Boolean(_), DataType::Boolean)
             | (cell @ Cell::Text(_), DataType::Text)
@@ -157,6 +158,8 @@ pub fn decimal_text(unscaled: i128, scale: u32) -> String {
 pub fn arrow_type(data_type: &DataType) -> arrow_types::DataType {
     match data_type {
         DataType::Boolean => arrow_types::DataType::Boolean,
+        DataType::Int8 => arrow_types::DataType::Int8,
+        DataType::Binary => arrow_types::DataType::Binary,
         DataType::Int32 => arrow_types::DataType::Int32,
         DataType::Int64 => arrow_types::DataType::Int64,
         DataType::Float64 => arrow_types::DataType::Float64,
@@ -211,6 +214,11 @@ fn to_array(data_type: &DataType, cells: &[&Cell]) -> ArrayRef {
     }
     match data_type {
         DataType::Boolean => Arc::new(gather!(BooleanArray, Cell::Boolean(b) => *b)),
+        DataType::Int8 => Arc::new(gather!(Int8Array, Cell::Int(n) => i8::try_from(*n).expect("a tinyint"))),
+        DataType::Binary => {
+            assert!(cells.iter().all(|cell| cell.is_null()), "the kit makes no bytes");
+            new_null_array(&arrow_types::DataType::Binary, cells.len())
+        }
         DataType::Int32 => Arc::new(gather!(Int32Array, Cell::Int(n) => i32::try_from(*n).expect("an int"))),
         DataType::Int64 => Arc::new(gather!(Int64Array, Cell::Int(n) => *n)),
         DataType::Float64 => Arc::new(gather!(Float64Array, Cell::Float(n) => *n)),

@@ -2,6 +2,7 @@
 
 mod disturb;
 mod policy;
+mod populate;
 mod predicate;
 mod query;
 mod world;

@@ -59,24 +59,34 @@ impl fmt::Display for Failure {
 }
 
 impl CaseFile {
-    /// Runs all cases.
+    /// What holds when the cases are asked.
     ///
     /// # Errors
-    /// When they cannot be run: there is no such world, the policies cannot be read, or a case asks for what does not
-    /// exist.
-    pub fn run(&self, setting: &Setting<'_>) -> Result<Ran, String> {
+    /// When there is no such world, or the policies cannot be read.
+    pub fn facts(&self, setting: &Setting<'_>) -> Result<Facts, String> {
+        self.facts_in(self.world.as_deref(), setting)
+    }
+
+    fn facts_in(&self, world: Option<&str>, setting: &Setting<'_>) -> Result<Facts, String> {
         let own = self.policies.as_deref().map(read).transpose()?;
         let policies = match (&own, setting.policies) {
             (Some(own), _) => own.as_slice(),
             (None, Some(given)) => given,
             (None, None) => return Err("it has no `policies`, and none were given".to_owned()),
         };
-        let facts = |world: Option<&str>| -> Result<Facts, String> {
-            let Self { projects, approved, chosen, .. } = self;
-            let facts = with((setting.world)(world)?, &Additions { projects, approved, chosen })?;
-            Ok(Facts { policies: policies.to_vec(), ..facts })
-        };
-        let world = facts(self.world.as_deref())?;
+        let Self { projects, approved, chosen, .. } = self;
+        let facts = with((setting.world)(world)?, &Additions { projects, approved, chosen })?;
+        Ok(Facts { policies: policies.to_vec(), ..facts })
+    }
+
+    /// Runs all cases.
+    ///
+    /// # Errors
+    /// When they cannot be run: there is no such world, the policies cannot be read, or a case asks for what does not
+    /// exist.
+    pub fn run(&self, setting: &Setting<'_>) -> Result<Ran, String> {
+        let facts = |world: Option<&str>| self.facts_in(world, setting);
+        let world = self.facts(setting)?;
         let mut ran = Ran::default();
         self.saving(
             &match &self.saved_in {

@@ -223,7 +223,7 @@ impl World {
                 event_time,
                 location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
             };
-            let rows = make_rows(&source, dice, sizes);
+            let rows = make_rows(&source, None, dice, sizes);
             for (place, column) in source.columns.iter_mut().enumerate() {
                 column.profile = dice.chance(75).then(|| profile(rows.iter().map(|row| &row[place])));
             }
@@ -444,9 +444,10 @@ fn profile<'a>(cells: impl Iterator<Item = &'a Cell>) -> Profile {
     }
 }
 
-fn make_rows(source: &DataSource, dice: &mut Dice, sizes: &Sizes) -> Vec<Row> {
+/// With texts of `texts`, when they are given.
+pub(super) fn make_rows(source: &DataSource, texts: Option<&[&str]>, dice: &mut Dice, sizes: &Sizes) -> Vec<Row> {
     let count = dice.below(sizes.rows_max + 1);
-    let domains: Vec<Vec<Cell>> = source.columns.iter().map(|c| domain(&c.data_type, dice)).collect();
+    let domains: Vec<Vec<Cell>> = source.columns.iter().map(|c| domain(&c.data_type, texts, dice)).collect();
     let row = |dice: &mut Dice| {
         let cell = |(column, domain): (&Column, &Vec<Cell>)| {
             if column.nullable && dice.chance(12) { Cell::Null } else { dice.pick(domain).clone() }
@@ -457,9 +458,9 @@ fn make_rows(source: &DataSource, dice: &mut Dice, sizes: &Sizes) -> Vec<Row> {
 }
 
 /// A few values, so that things collide.
-fn domain(data_type: &DataType, dice: &mut Dice) -> Vec<Cell> {
+fn domain(data_type: &DataType, given: Option<&[&str]>, dice: &mut Dice) -> Vec<Cell> {
     let texts: &[&[&str]] = &[&SHARED_TEXTS, &SHARED_TEXTS, &SHARED_TEXTS, &DIGIT_TEXTS, &NASTY_TEXTS, &LONG_TEXTS];
-    let texts = *dice.pick(texts);
+    let texts = given.unwrap_or_else(|| dice.pick(texts));
     (0..dice.between(2, 6)).map(|_| any_value(data_type, texts, dice)).collect()
 }
 
@@ -471,6 +472,9 @@ fn any_value(data_type: &DataType, texts: &[&str], dice: &mut Dice) -> Cell {
     let small = i64::try_from(dice.below(9)).unwrap() - 3;
     match data_type {
         DataType::Boolean => Cell::Boolean(dice.chance(50)),
+        DataType::Int8 => Cell::Int(small),
+        // Whatever is asked of it, there is none.
+        DataType::Binary => Cell::Null,
         DataType::Int32 => Cell::Int(*dice.pick(&[small, small, 12, 150, -250, 7_654_321])),
         DataType::Int64 => Cell::Int(*dice.pick(&[small, small, 12, 1999, -9_000_000_000])),
         DataType::Float64 => Cell::Float(*dice.pick(&[small as f64, small as f64 / 4.0, 1024.5])),

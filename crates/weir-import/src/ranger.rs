@@ -79,6 +79,8 @@ struct World {
     zoned: Vec<Place>,
     /// More than one catalogue has tables of policies.
     catalogs: bool,
+    /// More than one service has tables of policies.
+    services: bool,
     tag_masks: bool,
     /// Of the tags of masks, the least number of parts.
     tag_depth: usize,
@@ -92,11 +94,12 @@ impl World {
             zones,
             zoned: Vec::new(),
             catalogs: false,
+            services: false,
             tag_masks: false,
             tag_depth: usize::MAX,
             tags: BTreeSet::new(),
         };
-        let mut catalogs = BTreeSet::new();
+        let (mut catalogs, mut services) = (BTreeSet::new(), BTreeSet::new());
         for policy in policies {
             for place in policy.places() {
                 match &place {
@@ -109,6 +112,7 @@ impl World {
                         }
                     }
                     Place::Tables(tables) => {
+                        services.insert(&policy.service);
                         if let Some(names) = &tables.catalogs {
                             catalogs.extend(names.literal.iter().cloned());
                             world.catalogs |= names.excludes || !names.patterns.is_empty();
@@ -122,6 +126,7 @@ impl World {
             }
         }
         world.catalogs |= catalogs.len() > 1;
+        world.services = services.len() > 1;
         world.zoned = zoned;
         world
     }
@@ -130,6 +135,9 @@ impl World {
     fn elsewhere(&self, policy: &Policy, tables: &Tables) -> Option<String> {
         if self.catalogs && tables.catalogs.is_some() {
             return Some("the import has several catalogues, and data sources of Weir have none".to_owned());
+        }
+        if self.services {
+            return Some("the import has tables of several services; import each with its tags by itself".to_owned());
         }
         let exact = tables.schemas.only_literal() && tables.tables.as_ref().is_some_and(resources::Names::only_literal);
         if policy.zone.is_some() {

@@ -169,7 +169,7 @@ fn all_that_is_imported_is_read_and_checked() {
                 found.is_error() && !found.code.starts_with("policy::unknown") && found.code != "policy::never-matches"
             });
             let wrong: Vec<_> =
-                wrong.filter(|found| !matches!(found.code, "policy::event-time" | "policy::row-key")).collect();
+                wrong.filter(|found| !matches!(found.code, "policy::no-event-time" | "policy::no-row-key")).collect();
             assert!(wrong.is_empty(), "{wrong:?}\n{}", imported.text);
         }
     }

@@ -1,9 +1,14 @@
 //! What is imported of exports, what the report says, and who sees what of it.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[cfg(test)]
 mod bad;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
 mod immuta;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
 mod ranger;
+#[cfg(test)]
 mod world;

@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 #[cfg(test)]
 mod plan;
+mod import;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::functions_aggregate::expr_fn::{count, max, min};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::collect;
+use datafusion::prelude::SessionConfig;
 use weir_model::{Column, ColumnId, ColumnName, DataSource, Location, Profile, TypeClass, Value};
 
 use crate::error::SourceError;
@@ -36,7 +37,11 @@ impl Look {
         let pool = Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc();
         let runtime = runtime.map_err(|e| unreadable(&source, &e))?;
-        let state = SessionStateBuilder::new().with_default_features().with_runtime_env(runtime).build();
+        // The engine pushes the bound of one `min` below the counts beside it, which need the rows that it drops.
+        let config =
+            SessionConfig::new().set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false);
+        let state = SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime);
+        let state = state.build();
         let raw = Sources::new().open(&state, &source).await?;
         Ok(Self { state, source, raw })
     }

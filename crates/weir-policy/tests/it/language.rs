@@ -353,6 +353,17 @@ fn hostile_input_is_answered() {
 }
 
 #[test]
+fn a_text_of_many_megabytes_is_not_read() {
+    let text = "Allow anyone to subscribe.\n".repeat(400_000);
+    for parsed in [language::parse(&text), language::parse_english(&text), language::parse_yaml(&text)] {
+        assert!(parsed.policies.is_empty());
+        let [found] = parsed.diagnostics.as_slice() else { panic!("{:?}", parsed.diagnostics) };
+        assert_eq!(found.message, "the text has 10800000 bytes; at most 1048576 are read");
+    }
+    assert_eq!(language::parse_predicate(&text).unwrap_err().code, "policy::too-long");
+}
+
+#[test]
 fn a_long_list_is_read() {
     let values: Vec<String> = (0..50_000).map(|n| format!("'{n}'")).collect();
     let policy = one(&format!("Only show rows where c IN ({}) for everyone", values.join(", ")));

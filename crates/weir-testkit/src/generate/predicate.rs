@@ -206,6 +206,7 @@ impl<'a> Author<'a> {
                 self.compared(column, part, right)
             }
             10 => self.compared(column, call(Function::Trim, vec![value]), literal),
+            12 if self.asks => Predicate::User(self.interpolated(value).into()),
             11 => {
                 let joined = call(Function::Concat, vec![value, text("-"), literal]);
                 let right = self.one_of(&["A-A", "staff-A", "-"]);
@@ -237,7 +238,7 @@ impl<'a> Author<'a> {
         let placeholder = self.dice.chance(25).then(|| (*self.dice.pick(&["A", "staff", "1", "true", ""])).to_owned());
         // One that the column's type cannot hold would be refused.
         let placeholder = placeholder.filter(|placeholder| is_read_as(placeholder, &column.data_type));
-        let call = match self.dice.below(14) {
+        let call = match self.dice.below(12) {
             0 => UserCall::IsInGroups((0..self.dice.between(1, 2)).map(|_| self.held_group()).collect()),
             1 => {
                 let (key, value) = self.held_value();
@@ -246,7 +247,6 @@ impl<'a> Author<'a> {
             2 => UserCall::PurposesContains(Box::new(value), placeholder),
             3 if !self.facts.projects.is_empty() => UserCall::IsUsingPurpose(self.purpose()),
             4..=6 => UserCall::GroupsContains(Box::new(value), placeholder),
-            12 | 13 if column.data_type == DataType::Text => self.interpolated(value),
             _ => UserCall::AttributeValuesContains(key, Box::new(value), placeholder),
         };
         Predicate::User(call.into())

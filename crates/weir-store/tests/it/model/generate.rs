@@ -101,7 +101,7 @@ impl Generator {
             key: self.policy_key(),
             title: self.one(&[None, Some("A title: 'quoted' # no comment".to_owned())]),
             staged: self.0.random_ratio(1, 4),
-            template: self.0.random_ratio(1, 8),
+            template: self.0.random_ratio(1, 16),
             certification: self.certification(),
             priority: 0,
             statement: Statement { body, on: Circumstances::Named(vec![self.source().into()]) },
@@ -195,6 +195,26 @@ impl Generator {
         }
     }
 
+    /// Mostly of a kind that needs something that is there.
+    fn about_what_is_there(&mut self, model: &Model) -> Option<Change> {
+        let approved = model.requests.iter().filter(|asked| model.stands(asked) && !asked.filled.contains(&None));
+        if let Some(key) = approved.filter_map(|asked| asked.policy.clone()).choose(&mut self.0)
+            && self.0.random_ratio(1, 3)
+        {
+            return Some(Change::PutPolicy(Policy { key, ..self.policy() }));
+        }
+        if self.0.random() {
+            let source = model.sources.values().choose(&mut self.0)?;
+            let columns = source.columns.iter().choose(&mut self.0).map(|column| column.name.clone());
+            return Some(Change::SetRowKey { source: source.name.clone(), columns: columns.into_iter().collect() });
+        }
+        let stored = model.policies.values().choose(&mut self.0)?;
+        let Circumstances::Named(on) = &stored.policy.statement.on else { return None };
+        let (policy, source) = (stored.policy.key.clone(), on.first()?.node.clone());
+        let user = if self.0.random() { Some(self.principal()) } else { None };
+        Some(Change::CertifyPolicy { policy, source, user })
+    }
+
     fn about_projects(&mut self) -> Change {
         match self.0.random_range(0..18) {
             0 | 1 => Change::CreateProject { project: self.project(), owners: self.some(Self::principal) },
@@ -280,12 +300,17 @@ impl Generator {
     }
 
     pub(super) fn change(&mut self, model: &Model) -> Change {
-        if self.0.random_ratio(1, 3)
+        if self.0.random_ratio(1, 12)
+            && let Some(change) = self.about_what_is_there(model)
+        {
+            return change;
+        }
+        if self.0.random_ratio(2, 5)
             && let Some(change) = self.toward(model)
         {
             return change;
         }
-        match self.0.random_range(0..56) {
+        match self.0.random_range(0..48) {
             0..3 => {
                 let attributes =
                     self.some(Self::key).into_iter().map(|key| (key, BTreeSet::from([self.value()]))).collect();
@@ -314,19 +339,6 @@ impl Generator {
             20 | 21 => Change::PutPolicy(self.policy()),
             22 => Change::RemovePolicy(self.policy_key()),
             23..36 => self.about_projects(),
-            48..51 => Change::PutPolicy(self.policy()),
-            51 | 52 => Change::ChoosePolicy { policy: self.policy_key(), source: self.source() },
-            53..56 => {
-                // Mostly where it can be.
-                let on = |stored: &StoredPolicy| match &stored.policy.statement.on {
-                    Circumstances::Named(on) => Some((stored.policy.key.clone(), on.first()?.node.clone())),
-                    _ => None,
-                };
-                let somewhere = model.policies.values().filter_map(on).choose(&mut self.0);
-                let (policy, source) = somewhere.unwrap_or_else(|| (self.policy_key(), self.source()));
-                let user = if self.0.random() { Some(self.principal()) } else { None };
-                Change::CertifyPolicy { policy, source, user }
-            }
             _ => self.about_others(model.requests.len()),
         }
     }

@@ -7,8 +7,9 @@ mod cli;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
-mod plan;
 mod import;
+#[cfg(test)]
+mod plan;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]

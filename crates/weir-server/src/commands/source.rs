@@ -220,7 +220,7 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
     }
     let found =
         weir_sources::infer(&add.path, format).await.with_context(|| format!("cannot register `{}`", add.name))?;
-    let columns = add.columns(found.columns)?;
+    let (columns, part_tags) = add.columns(found.columns)?;
     let count = columns.len();
     let mut source = NewSource {
         name: add.name.clone(),
@@ -240,7 +240,9 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
         }
         profiles = Some(Change::SetProfiles { source: add.name.clone(), profiles: seen.profiles });
     }
-    let changes = std::iter::once(Change::AddSource(source)).chain(profiles).collect();
+    let tagged =
+        part_tags.into_iter().map(|(column, tags)| Change::SetColumnTags { source: add.name.clone(), column, tags });
+    let changes = std::iter::once(Change::AddSource(source)).chain(tagged).chain(profiles).collect();
     let epoch = apply(&store, changes).await?;
     let mut out = std::io::stdout();
     writeln!(out, "added data source `{}` with {count} columns (epoch {epoch})", add.name)?;
@@ -272,8 +274,15 @@ impl Add {
         FileFormat::Csv { header: !self.no_header, delimiter: self.delimiter.unwrap_or(',') }
     }
 
-    /// The columns that are kept, with their tags.
-    fn columns(&self, found: Vec<InferredColumn>) -> anyhow::Result<Vec<NewColumn>> {
+    /// The columns that are kept, with their tags, and the tags of what is inside of them.
+    fn columns(
+        &self,
+        found: Vec<InferredColumn>,
+    ) -> anyhow::Result<(Vec<NewColumn>, BTreeMap<ColumnName, BTreeSet<Tag>>)> {
+        let inside = |column: &InferredColumn| -> Vec<String> {
+            let nested = column.data_type.nested();
+            nested.iter().map(|nested| format!("{}.{}", column.name, nested.path.join("."))).collect()
+        };
         let known = |name: &str| -> anyhow::Result<()> {
             if found.iter().any(|column| column.name.as_str() == name) {
                 return Ok(());
@@ -293,8 +302,13 @@ impl Add {
         let mut tags: BTreeMap<&str, BTreeSet<Tag>> = BTreeMap::new();
         for pair in &self.column_tags {
             let (column, tag) = key_value(pair)?;
-            known(column)?;
-            if self.leave_out.iter().any(|left_out| left_out.as_str() == column) {
+            let outer = found.iter().find(|outer| inside(outer).iter().any(|part| part == column));
+            let kept = match outer {
+                Some(outer) => outer.name.as_str(),
+                None => column,
+            };
+            known(kept)?;
+            if self.leave_out.iter().any(|left_out| left_out.as_str() == kept) {
                 bail!("column `{column}` is left out and cannot have a tag");
             }
             tags.entry(column).or_default().insert(tag.parse()?);
@@ -311,7 +325,8 @@ impl Add {
         if columns.is_empty() {
             bail!("no column is left");
         }
-        Ok(columns)
+        let part_tags = tags.into_iter().map(|(name, tags)| Ok((ColumnName::new(name)?, tags)));
+        Ok((columns, part_tags.collect::<anyhow::Result<_>>()?))
     }
 }
 

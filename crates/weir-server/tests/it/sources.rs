@@ -112,7 +112,9 @@ fn what_is_inside_of_nested_columns() {
              {{\"id\": 2, \"address\": {{\"city\": \"Ulm\", \"zip\": null}}, \"phones\": [], \"lines\": null}}\n"
         ),
     );
-    weir.ok(&["source", "add", "clinic.visits", "visits.json", "--owner", "own"]);
+    let tags = ["--column-tag", "lines.price=Price", "--column-tag", "id=Key"];
+    weir.ok(&[&["source", "add", "clinic.visits", "visits.json", "--owner", "own"], tags.as_slice()].concat());
+    assert!(weir.ok(&["source", "show", "clinic.visits"]).contains("Price"));
     weir.ok(&["source", "tag", "clinic.visits", "--column", "lines.price", "--set", "Money"]);
     assert!(weir.ok(&["source", "show", "clinic.visits"]).contains("address.city"));
     for (key, text) in [

@@ -212,7 +212,8 @@ fn a_filter_for_tables_that_may_lack_its_columns_shows_no_rows() {
         Only show rows where FALSE for everyone who is a member of group g on data sources in schema s
         Only show rows where TRUE for everyone who is a member of group g on data sources in schema s
         Only show rows where a = 1 for everyone who is a member of group g on data source s.t
-    "#]].assert_eq(&short(&format!("[{}]", policies.join(", "))));
+    "#]]
+    .assert_eq(&short(&format!("[{}]", policies.join(", "))));
 }
 
 #[test]

@@ -132,16 +132,19 @@ fn tables_of_several_services_or_catalogues_are_not_allowed() {
     expect![[r#"
         [0].policyItems[0]: the import has tables of several services; import each with its tags by itself
         Only show rows where FALSE for everyone who is a member of group g on data source s.t
-    "#]].assert_eq(&short(&format!("[{}, {other}]", policy("a", TABLE, ALLOW))));
+    "#]]
+    .assert_eq(&short(&format!("[{}, {other}]", policy("a", TABLE, ALLOW))));
     let place = |catalog: &str| format!("\"catalog\": {{\"values\": [\"{catalog}\"]}}, {TABLE}");
     let (one, two) = (policy("a", &place("x"), ALLOW), policy("b", &place("y"), DENY));
     expect![[r#"
         [0].policyItems[0]: the import has several catalogues, and data sources of Weir have none
         Only show rows where FALSE for everyone who is a member of group g on data source s.t
-    "#]].assert_eq(&short(&format!("[{one}, {two}]")));
+    "#]]
+    .assert_eq(&short(&format!("[{one}, {two}]")));
     expect![[r#"
         Allow users to subscribe when user is a member of group g on data source s.t
-    "#]].assert_eq(&short(&format!("[{one}]")));
+    "#]]
+    .assert_eq(&short(&format!("[{one}]")));
 }
 
 #[test]
@@ -153,7 +156,8 @@ fn a_tag_that_weir_takes_for_more_is_not_allowed() {
     expect![[r#"
         [0].policyItems[0]: for Weir the tag `PII` takes in `PII.SSN`, too
         Allow users to subscribe when user is a member of group g on data sources tagged PII.SSN
-    "#]].assert_eq(&short(&format!("[{}, {}]", tag("a", "PII"), tag("b", "PII.SSN"))));
+    "#]]
+    .assert_eq(&short(&format!("[{}, {}]", tag("a", "PII"), tag("b", "PII.SSN"))));
 }
 
 #[test]
@@ -190,7 +194,26 @@ fn what_is_not_known_restricts_and_does_not_allow() {
         Only show rows where FALSE for everyone who is a member of group g on data source s.t
         Only show rows where FALSE for everyone who is a member of group g on data sources in schema s
         Only show rows where FALSE for everyone who is a member of group g on data source s.t
-    "#]].assert_eq(&short(&format!("[{}]", policies.join(", "))));
+    "#]]
+    .assert_eq(&short(&format!("[{}]", policies.join(", "))));
+}
+
+#[test]
+fn a_filter_for_tables_that_may_lack_its_columns_shows_no_rows() {
+    let item = |text: &str| {
+        format!(
+            "\"policyType\": 2, \"rowFilterPolicyItems\": [{{\"accesses\": [{{\"type\": \"select\"}}], \"groups\": [\"g\"], \"rowFilterInfo\": {{\"filterExpr\": \"{text}\"}}}}]"
+        )
+    };
+    let all = TABLE.replace("\"t\"", "\"*\"");
+    let policies =
+        [policy("a", &all, &item("a = 1")), policy("b", &all, &item("")), policy("c", TABLE, &item("a = 1"))];
+    expect![[r#"
+        Only show rows where FALSE for everyone who is a member of group g on data sources in schema s
+        Only show rows where TRUE for everyone who is a member of group g on data sources in schema s
+        Only show rows where a = 1 for everyone who is a member of group g on data source s.t
+    "#]]
+    .assert_eq(&short(&format!("[{}]", policies.join(", "))));
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl World {
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (mut tables, mut keys) = (Tables::new(), Keys::default());
-        let mut key = |dice: &mut Dice| {
+        let key = |dice: &mut Dice| {
             let bytes: Vec<u8> = (0..4).flat_map(|_| dice.roll().to_le_bytes()).collect();
             bytes.try_into().expect("32 bytes")
         };

@@ -460,7 +460,10 @@ pub(super) fn make_rows(source: &DataSource, texts: Option<&[&str]>, dice: &mut 
 /// A few values, so that things collide.
 fn domain(data_type: &DataType, given: Option<&[&str]>, dice: &mut Dice) -> Vec<Cell> {
     let texts: &[&[&str]] = &[&SHARED_TEXTS, &SHARED_TEXTS, &SHARED_TEXTS, &DIGIT_TEXTS, &NASTY_TEXTS, &LONG_TEXTS];
-    let texts = given.unwrap_or_else(|| dice.pick(texts));
+    let texts = match given {
+        Some(given) => given,
+        None => *dice.pick(texts),
+    };
     (0..dice.between(2, 6)).map(|_| any_value(data_type, texts, dice)).collect()
 }
 

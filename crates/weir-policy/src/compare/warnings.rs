@@ -204,7 +204,9 @@ fn idle(snapshot: &Snapshot, found: &mut BTreeSet<Warning>) {
         working.extend(governed.rows.iter().map(|rules| rules.policy.id));
         working.extend(governed.masks.iter().map(|rules| rules.policy.id));
     }
-    for stored in snapshot.policies().iter().filter(|stored| !stored.policy.staged && !working.contains(&stored.id)) {
+    for stored in
+        snapshot.policies().iter().filter(|stored| stored.policy.is_in_effect() && !working.contains(&stored.id))
+    {
         let message = "has no effect: it holds for no data source".to_owned();
         found.insert(Warning { policy: stored.policy.key.clone(), code: "plan::no-effect", message });
     }

@@ -260,7 +260,8 @@ fn what_is_doubtful_is_said_once_it_comes() {
             otherwise mask using the constant 1 the column age for everyone who is a member of group Toys or user is a member of group Toys
             otherwise mask using the constant 2 the column age for everyone.
          policy lonely: Mask by making null the column name for everyone who is a member of group Toys and user is a member of group Garden.
-         policy staged-one staged: Mask by making null the column country for everyone on data sources chosen by their owners.",
+         policy staged-one staged: Mask by making null the column country for everyone on data sources chosen by their owners.
+         policy model template: Mask by making null the column country for everyone on data sources chosen by their owners.",
     );
     let found = codes(&comparison);
     for expected in [
@@ -275,7 +276,10 @@ fn what_is_doubtful_is_said_once_it_comes() {
     ] {
         assert!(found.contains(&expected), "{expected:?}: {:#?}", comparison.warnings);
     }
-    assert!(!found.iter().any(|(policy, _)| ["open", "close", "same", "staged-one"].contains(policy)), "{found:?}");
+    assert!(
+        !found.iter().any(|(policy, _)| ["open", "close", "same", "staged-one", "model"].contains(policy)),
+        "{found:?}"
+    );
     let second = comparison.warnings.iter().find(|w| w.policy.as_str() == "second").unwrap();
     assert_eq!(second.message, "has a rule for nobody whom there is at present: rule 2 of 3");
     let far = comparison.warnings.iter().find(|w| w.policy.as_str() == "far").unwrap();

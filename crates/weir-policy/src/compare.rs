@@ -190,7 +190,8 @@ pub fn compare(before: Facts, after: Facts, at_unix_ms: u64) -> Comparison {
             gathering.add(place, who, old, new);
         }
     }
-    let doubtful = |snapshot: &Snapshot| warnings::warnings(snapshot, &sources, &readers, &surroundings);
+    let changed: BTreeSet<&PolicyKey> = policies.iter().map(|change| &change.key).collect();
+    let doubtful = |snapshot: &Snapshot| warnings::warnings(snapshot, &sources, &changed, &readers, &surroundings);
     let (old, new) = (doubtful(&before), doubtful(&after));
     Comparison {
         epoch,

@@ -1,6 +1,6 @@
 //! All cases below some folders, with their worlds and the policies that they are about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -53,11 +53,7 @@ impl Suite {
             }
             let is = |ending: &str| path.extension().is_some_and(|known| known == ending);
             if is("case") {
-                let beside = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-                let folders = [beside.to_path_buf(), beside.join("worlds")];
-                for folder in folders.iter().filter(|folder| folder.is_dir()) {
-                    worlds.extend(below(folder, &["world"])?);
-                }
+                worlds.extend(beside(path)?);
                 cases.push(path.clone());
             } else if is("world") {
                 worlds.push(path.clone());
@@ -66,8 +62,7 @@ impl Suite {
             }
         }
         for found in [&mut cases, &mut worlds, &mut policies] {
-            found.sort();
-            found.dedup();
+            once(found);
         }
         let mut suite = Self { files: Vec::new(), policies: None, worlds: BTreeMap::new() };
         for path in cases {
@@ -139,6 +134,34 @@ impl Suite {
             ([_, _, ..], None) => Err("it names no world, and there are several".to_owned()),
         }
     }
+}
+
+/// The worlds in the folder of the file, and in the folder `worlds` there.
+fn beside(path: &Path) -> Result<Vec<PathBuf>, Unusable> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for folder in [folder.to_path_buf(), folder.join("worlds")] {
+        let unreadable = |e| Unusable::new(folder.display().to_string(), format!("cannot be read: {e}"));
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(unreadable(e)),
+        };
+        for entry in entries {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|ending| ending == "world") {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Sorted, and each file once, however it was named.
+fn once(paths: &mut Vec<PathBuf>) {
+    paths.sort();
+    let mut seen = BTreeSet::new();
+    paths.retain(|path| seen.insert(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
 }
 
 impl Summary {

@@ -162,9 +162,12 @@ fn a_case_file_finds_the_worlds_beside_it() {
             "about: x\nworld: shop\npolicies: |\n  {policies}\ncases:\n  - {{ case: a, as: anna, ask: shop.orders, decide: clear }}\n"
         ),
     );
-    let suite = Suite::find(&[case]).unwrap();
-    let summary = suite.run(None, None).unwrap();
-    assert_eq!((summary.passed, summary.failures()), (0, 1));
+    // A world is one world, also when it is named besides.
+    let named = dir.path().join("worlds/../worlds/shop.world");
+    for paths in [vec![case.clone()], vec![case, named]] {
+        let summary = Suite::find(&paths).unwrap().run(None, None).unwrap();
+        assert_eq!((summary.passed, summary.failures()), (0, 1));
+    }
 }
 
 /// Another world in place of the one that files name, with its policies where no file has any.

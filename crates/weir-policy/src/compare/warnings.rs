@@ -8,7 +8,7 @@ use weir_model::{ColumnName, PolicyId, PolicyKey, SourceId, Surroundings};
 use super::Who;
 use crate::ast::Merge;
 use crate::explain::why_first;
-use crate::snapshot::{Entry, Governed, Snapshot};
+use crate::snapshot::{Entry, Governed, Reader, Rules, Snapshot};
 
 /// Something that its author should look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -20,10 +20,11 @@ pub struct Warning {
     pub message: String,
 }
 
-/// What is doubtful at `sources` for `readers`, and of policies that hold nowhere.
+/// What is doubtful at `sources` for `readers`, of policies that hold nowhere, and of rules of the `changed` policies.
 pub(super) fn warnings(
     snapshot: &Snapshot,
     sources: &[SourceId],
+    changed: &BTreeSet<&PolicyKey>,
     readers: &[Who],
     surroundings: &impl Fn(&Who) -> Surroundings,
 ) -> BTreeSet<Warning> {
@@ -34,6 +35,7 @@ pub(super) fn warnings(
         conflicts(snapshot, governed, readers, surroundings, &mut found);
     }
     idle(snapshot, &mut found);
+    rules_of_nobody(snapshot, changed, readers, surroundings, &mut found);
     for problem in snapshot.problems() {
         let closed = problem.source.as_ref().map(|source| format!(" (it closes `{source}`)")).unwrap_or_default();
         let message = format!("cannot be applied{closed}: {}", problem.diagnostic.message);
@@ -138,6 +140,61 @@ fn conflicts(
     }
 }
 
+/// Rules of the policies that are the one for nobody, at any source.
+fn rules_of_nobody(
+    snapshot: &Snapshot,
+    changed: &BTreeSet<&PolicyKey>,
+    readers: &[Who],
+    surroundings: &impl Fn(&Who) -> Surroundings,
+    found: &mut BTreeSet<Warning>,
+) {
+    let readers: Vec<Reader<'_>> =
+        readers.iter().filter_map(|who| snapshot.reader(&who.user, &surroundings(who)).ok()).collect();
+    if readers.is_empty() {
+        return;
+    }
+    let mut used = Used { changed, readers: &readers, rules: BTreeMap::new() };
+    for governed in snapshot.all_governed() {
+        used.mark(governed, &governed.limits);
+        used.mark(governed, &governed.rows);
+        used.mark(governed, &governed.masks);
+    }
+    for (policy, rules) in used.rules {
+        let count = rules.len();
+        for (rule, _) in (1..).zip(rules).filter(|(_, used)| !used) {
+            let message = match count {
+                1 => "is for nobody whom there is at present".to_owned(),
+                _ => format!("has a rule for nobody whom there is at present: rule {rule} of {count}"),
+            };
+            found.insert(Warning { policy: policy.clone(), code: "plan::nobody", message });
+        }
+    }
+}
+
+/// For each of the policies, which of its rules are the one for somebody.
+struct Used<'a> {
+    changed: &'a BTreeSet<&'a PolicyKey>,
+    readers: &'a [Reader<'a>],
+    rules: BTreeMap<PolicyKey, Vec<bool>>,
+}
+
+impl Used<'_> {
+    fn mark<T>(&mut self, governed: &Governed, policies: &[Rules<T>]) {
+        for policy in policies.iter().filter(|policy| self.changed.contains(&policy.policy.name)) {
+            let used = self.rules.entry(policy.policy.name.clone()).or_insert_with(|| vec![false; policy.bodies.len()]);
+            for reader in self.readers {
+                if used.iter().all(|used| *used) {
+                    break;
+                }
+                let chosen = policy.chosen(reader, governed.is_owner(reader)).map(|(rule, _)| rule);
+                if let Some(used) = chosen.and_then(|rule| used.get_mut(rule)) {
+                    *used = true;
+                }
+            }
+        }
+    }
+}
+
 /// Policies in effect that do nothing at any source.
 fn idle(snapshot: &Snapshot, found: &mut BTreeSet<Warning>) {
     let mut working: BTreeSet<PolicyId> = BTreeSet::new();
@@ -147,7 +204,9 @@ fn idle(snapshot: &Snapshot, found: &mut BTreeSet<Warning>) {
         working.extend(governed.rows.iter().map(|rules| rules.policy.id));
         working.extend(governed.masks.iter().map(|rules| rules.policy.id));
     }
-    for stored in snapshot.policies().iter().filter(|stored| !stored.policy.staged && !working.contains(&stored.id)) {
+    for stored in
+        snapshot.policies().iter().filter(|stored| stored.policy.is_in_effect() && !working.contains(&stored.id))
+    {
         let message = "has no effect: it holds for no data source".to_owned();
         found.insert(Warning { policy: stored.policy.key.clone(), code: "plan::no-effect", message });
     }

@@ -256,7 +256,12 @@ fn what_is_doubtful_is_said_once_it_comes() {
          policy close: Mask using hashing the column ssn for everyone on data source hr.people.
          policy far: Mask by making null columns tagged PII for everyone.
          policy same: Mask using hashing columns tagged PII.SSN for everyone on data source hr.people.
-         policy staged-one staged: Mask by making null the column country for everyone on data sources chosen by their owners.",
+         policy second: Mask by making null the column age for everyone who is a member of group Toys
+            otherwise mask using the constant 1 the column age for everyone who is a member of group Toys or user is a member of group Toys
+            otherwise mask using the constant 2 the column age for everyone.
+         policy lonely: Mask by making null the column name for everyone who is a member of group Toys and user is a member of group Garden.
+         policy staged-one staged: Mask by making null the column country for everyone on data sources chosen by their owners.
+         policy model template: Mask by making null the column country for everyone on data sources chosen by their owners.",
     );
     let found = codes(&comparison);
     for expected in [
@@ -266,10 +271,17 @@ fn what_is_doubtful_is_said_once_it_comes() {
         ("always-masks", "plan::always-true"),
         ("waits", "plan::no-effect"),
         ("far", "plan::mask-conflict"),
+        ("second", "plan::nobody"),
+        ("lonely", "plan::nobody"),
     ] {
         assert!(found.contains(&expected), "{expected:?}: {:#?}", comparison.warnings);
     }
-    assert!(!found.iter().any(|(policy, _)| ["open", "close", "same", "staged-one"].contains(policy)), "{found:?}");
+    assert!(
+        !found.iter().any(|(policy, _)| ["open", "close", "same", "staged-one", "model"].contains(policy)),
+        "{found:?}"
+    );
+    let second = comparison.warnings.iter().find(|w| w.policy.as_str() == "second").unwrap();
+    assert_eq!(second.message, "has a rule for nobody whom there is at present: rule 2 of 3");
     let far = comparison.warnings.iter().find(|w| w.policy.as_str() == "far").unwrap();
     assert_eq!(
         far.message,

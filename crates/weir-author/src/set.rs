@@ -38,15 +38,15 @@ pub struct Changes {
 }
 
 impl PolicySet {
-    /// Reads all texts; with facts, names and types are checked against them. Nothing is left out for something that is
-    /// wrong elsewhere.
+    /// Reads all texts; with facts, the policies are checked against them and each other. Nothing is left out for
+    /// something that is wrong elsewhere.
     pub fn new(texts: Vec<Text>, facts: Option<&Facts>) -> Self {
-        let (mut policies, mut findings): (Vec<Policy>, Vec<Finding>) = (Vec::new(), Vec::new());
+        let mut read: Vec<(Vec<Policy>, Vec<Diagnostic>)> = Vec::with_capacity(texts.len());
         let mut first_in: BTreeMap<PolicyKey, usize> = BTreeMap::new();
         for (text, Text { text: content, .. }) in texts.iter().enumerate() {
             let parsed = language::parse(content);
             let mut found = parsed.diagnostics;
-            for policy in parsed.policies {
+            for policy in &parsed.policies {
                 let first = *first_in.entry(policy.key.clone()).or_insert(text);
                 // The parser says so itself of two in one text.
                 if first != text {
@@ -54,12 +54,18 @@ impl PolicySet {
                     let message = format!("the key `{}` is taken: another policy in {place} has it", policy.key);
                     found.push(Diagnostic::error("policy::duplicate-key", message));
                 }
-                if let Some(facts) = facts {
-                    found.extend(check(&policy, facts));
-                }
-                policies.push(policy);
+            }
+            read.push((parsed.policies, found));
+        }
+        let all = || read.iter().flat_map(|(policies, _)| policies).cloned();
+        let facts = facts.map(|facts| Changes { put: all().collect(), ..Changes::default() }.onto(facts.clone()));
+        let (mut policies, mut findings) = (Vec::new(), Vec::new());
+        for (text, (own, mut found)) in read.into_iter().enumerate() {
+            if let Some(facts) = &facts {
+                found.extend(own.iter().flat_map(|policy| check(policy, facts)));
             }
             findings.extend(found.into_iter().map(|diagnostic| Finding { text, diagnostic }));
+            policies.extend(own);
         }
         Self { texts, policies, findings }
     }

@@ -66,6 +66,11 @@ impl Cell {
                 Cell::rescaled(unscaled, scale, u32::try_from(*to).ok()?)?
             }
             (Cell::Null, _) => Cell::Null,
+            (Cell::Text(text), DataType::Date) => {
+                let day = chrono::NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?;
+                let epoch = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?;
+                Cell::Date(i32::try_from((day - epoch).num_days()).ok()?)
+            }
             (cell @ Cell::List(_), DataType::List(_)) | (cell @ Cell::Struct(_), DataType::Struct(_)) => cell,
             (cell @ Cell::Int(_), DataType::Int8 | DataType::Int32 | DataType::Int64)
             | (cell @ Cell::Float(_), DataType::Float64)

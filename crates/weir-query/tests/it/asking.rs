@@ -69,10 +69,11 @@ impl Answer {
     }
 }
 
-/// How text is laid out in memory is nobody's business.
+/// How text and bytes are laid out in memory is nobody's business.
 fn plain_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes".to_owned(),
         DataType::Dictionary(_, value) => plain_type(value),
         other => other.to_string(),
     }

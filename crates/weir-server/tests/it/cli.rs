@@ -223,11 +223,11 @@ fn rows_are_looked_at() {
     assert!(said.contains(key), "{said}");
     assert!(weir.ok(&["source", "show", "shop.lines"]).contains("row key       order, line\n"));
     expect![[r#"
-         COLUMN  TYPE    NULL  DIFFERENT  LEAST              GREATEST           ROUNDED TO
-         order   bigint  -     2          1                  2                  2
-         line    bigint  -     2          1                  2                  2
-         price   double  25%   2          2.5                90.0               5
-         day     date    25%   3          DATE '2024-01-01'  DATE '2024-03-15'  week
+        COLUMN  TYPE    NULL  DIFFERENT  LEAST              GREATEST           ROUNDED TO
+        order   bigint  -     2          1                  2                  2
+        line    bigint  -     2          1                  2                  2
+        price   double  25%   2          2.5                90.0               5
+        day     date    25%   3          DATE '2024-01-01'  DATE '2024-03-15'  week
 
         profile of data source `shop.lines` from 4 rows (epoch 4)
     "#]]

@@ -423,7 +423,7 @@ fn attribute_value(dice: &mut Dice) -> String {
 /// Of the values of a column.
 fn profile<'a>(cells: impl Iterator<Item = &'a Cell>) -> Profile {
     let (nulls, values): (Vec<&Cell>, Vec<&Cell>) = cells.partition(|cell| cell.is_null());
-    let ordered = |cell: &Cell| !matches!(cell, Cell::Text(_) | Cell::Boolean(_));
+    let ordered = |cell: &Cell| !matches!(cell, Cell::Text(_) | Cell::Boolean(_) | Cell::List(_) | Cell::Struct(_));
     let less = |a: &&&Cell, b: &&&Cell| {
         let is = |op| compare(op, a, b) == Ok(Some(true));
         if is(Compare::Less) {

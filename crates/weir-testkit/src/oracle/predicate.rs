@@ -29,15 +29,21 @@ struct Named<'a> {
 
 impl Named<'_> {
     fn find(&self, wanted: &ColumnRef) -> Option<&Column> {
-        let meant = match (&wanted.qualifier, self.alias) {
-            (None, _) => true,
-            (Some(qualifier), Some(alias)) => qualifier == alias,
-            (Some(qualifier), None) => {
-                *qualifier == self.source.name.to_string() || qualifier == self.source.name.table()
-            }
+        let Some(qualifier) = &wanted.qualifier else { return self.source.place(wanted.name.as_str()) };
+        let full = self.source.name.to_string();
+        let mut called = match self.alias {
+            Some(alias) => vec![alias],
+            None => vec![full.as_str(), self.source.name.table()],
         };
-        let found = self.source.place(wanted.name.as_str());
-        found.filter(|_| meant)
+        // What is inside of a column, with nothing before it.
+        called.push("");
+        let written = format!(".{qualifier}.{}", wanted.name);
+        let inside = |called: &str| {
+            let before = if called.is_empty() { ".".to_owned() } else { format!(".{called}.") };
+            let place = self.source.place(written.strip_prefix(&before)?)?;
+            (!called.is_empty() || self.source.part(place.id).is_some()).then_some(place)
+        };
+        called.into_iter().find_map(inside)
     }
 }
 

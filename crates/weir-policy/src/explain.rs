@@ -126,7 +126,7 @@ pub fn explain(
 /// Tells of one person at one source.
 struct Teller<'a> {
     snapshot: &'a Snapshot,
-    governed: &'a Governed,
+    governed: Governed<'a>,
     reader: Reader<'a>,
     /// Of who asks: in an equalized project the reader is nobody in particular.
     name: String,
@@ -159,13 +159,13 @@ impl Teller<'_> {
                     .collect();
                 told.join(" ")
             }
-            Admission::Refused(_) if self.governed.entries.is_empty() => {
+            Admission::Refused(_) if self.governed.bound.entries.is_empty() => {
                 format!(
                     "No subscription policy holds for the source, and {name} neither owns it nor was selected for it."
                 )
             }
             Admission::Refused(_) => {
-                let shared = self.governed.entries.iter();
+                let shared = self.governed.bound.entries.iter();
                 let told: Vec<String> = shared
                     .map(|entry| format!("policy `{}` lets {} subscribe", entry.policy.key, self.who(entry)))
                     .collect();
@@ -193,13 +193,13 @@ impl Teller<'_> {
 
     fn rows(&self) -> RowsSeen {
         let mut seen = RowsSeen { only_where: Vec::new(), not_filtered: Vec::new() };
-        for policy in &self.governed.rows {
+        for policy in &self.governed.bound.rows {
             let chosen = policy.chosen(&self.reader, self.owner);
             let because = self.because(policy, chosen.as_ref().map(|(rule, _)| *rule));
             let residual = chosen.and_then(|(_, rule)| rule.as_ref().ok()).and_then(|rule| rule.residual(&self.reader));
             match residual {
                 Some(residual) => {
-                    let condition = residual_text(&residual, &self.governed.source, self.snapshot);
+                    let condition = residual_text(&residual, self.governed.source(), self.snapshot);
                     seen.only_where.push(Filter { condition, because });
                 }
                 None => seen.not_filtered.push(because),
@@ -214,11 +214,11 @@ impl Teller<'_> {
             SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
         };
         let chosen = self.governed.chosen_masks(&self.reader, self.owner).unwrap_or_default();
-        let columns = self.governed.source.columns.iter();
+        let columns = self.governed.source().columns.iter();
         columns
             .map(|column| {
                 let applied = masks.and_then(|masks| masks.get(&column.id));
-                let masked = self.governed.columns.iter().find(|masked| masked.column == column.id);
+                let masked = self.governed.bound.columns.iter().find(|masked| masked.column == column.id);
                 ColumnSeen {
                     name: column.name.clone(),
                     data_type: column.data_type.to_string(),
@@ -231,9 +231,9 @@ impl Teller<'_> {
     }
 
     fn shown(&self, applied: &AppliedMask) -> String {
-        let mask = words::mask(&applied.mask, &self.governed.source, self.snapshot);
+        let mask = words::mask(&applied.mask, self.governed.source(), self.snapshot);
         let Some(when) = &applied.when else { return mask };
-        let when = residual_text(when, &self.governed.source, self.snapshot);
+        let when = residual_text(when, self.governed.source(), self.snapshot);
         let otherwise = applied.otherwise.as_ref().map_or_else(|| "clear".to_owned(), |behind| self.shown(behind));
         format!("{mask} where {when}, otherwise {otherwise}")
     }
@@ -243,8 +243,8 @@ impl Teller<'_> {
         let mut told = Vec::new();
         let mut next = Some(applied);
         while let Some(applied) = next {
-            let at = self.governed.masks.iter().position(|policy| policy.policy.id == applied.policy);
-            if let Some((at, policy)) = at.and_then(|at| Some((at, self.governed.masks.get(at)?))) {
+            let at = self.governed.bound.masks.iter().position(|policy| policy.policy.id == applied.policy);
+            if let Some((at, policy)) = at.and_then(|at| Some((at, self.governed.bound.masks.get(at)?))) {
                 told.push(self.because(policy, chosen.get(at).copied().flatten()));
             }
             next = applied.otherwise.as_deref();
@@ -261,7 +261,7 @@ impl Teller<'_> {
             let rule = chosen.get(*policy).copied().flatten();
             !masked.candidates.iter().any(|candidate| candidate.policy == *policy && Some(candidate.rule) == rule)
         });
-        let policies = policies.into_iter().filter_map(|policy| Some((self.governed.masks.get(policy)?, policy)));
+        let policies = policies.into_iter().filter_map(|policy| Some((self.governed.bound.masks.get(policy)?, policy)));
         policies.map(|(policy, at)| self.because(policy, chosen.get(at).copied().flatten())).collect()
     }
 

@@ -6,6 +6,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod ast;
+pub mod changes;
 pub mod check;
 pub mod decision;
 pub mod diagnostic;
@@ -17,6 +18,7 @@ pub mod language;
 mod resolve;
 pub mod snapshot;
 
+pub use changes::{Changes, SourceFacts};
 pub use decision::{
     AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,
 };

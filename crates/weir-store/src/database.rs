@@ -20,6 +20,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
     migrator(&[
         ("state", include_str!("../migrations/state/0001_state.sql")),
         ("projects", include_str!("../migrations/state/0002_projects.sql")),
+        ("touched", include_str!("../migrations/state/0003_touched.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

@@ -15,6 +15,7 @@ mod keys;
 mod projects;
 mod purposes;
 mod requests;
+mod touched;
 mod vault;
 
 use std::fs::{DirBuilder, File, TryLockError};

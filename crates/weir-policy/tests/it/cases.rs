@@ -25,7 +25,7 @@ struct CaseFile {
     saved_in: Option<String>,
     #[serde(default)]
     projects: Vec<GivenProject>,
-    /// Whose requests were approved by all who had to.
+    /// Whose requests were approved by all whom any policy asks.
     #[serde(default)]
     approved: BTreeMap<SourceName, BTreeSet<PrincipalId>>,
     /// For which sources an owner chose a policy.
@@ -151,7 +151,7 @@ The cases are run by the tests; this page is made from them by `cargo xtask gold
 fn run(file: &CaseFile) -> Vec<String> {
     let mut failures = Vec::new();
     let added = Additions { projects: &file.projects, approved: &file.approved, chosen: &file.chosen };
-    let facts = |name: &String| with_policies(with(world(name), &added), &file.policies);
+    let facts = |name: &String| with(with_policies(world(name), &file.policies), &added);
     let saved_in = facts(file.saved_in.as_ref().unwrap_or(&file.world));
     let mut refused = BTreeMap::new();
     for stored in &saved_in.policies {

@@ -127,11 +127,16 @@ fn id(sources: &[DataSource], name: &SourceName) -> SourceId {
     sources.iter().find(|source| source.name == *name).unwrap_or_else(|| panic!("no {name}")).id
 }
 
-/// The facts with what the case file adds.
+/// The facts, policies included, with what the case file adds.
 pub(crate) fn with(mut facts: Facts, added: &Additions<'_>) -> Facts {
     let Additions { projects, approved, chosen } = added;
     let id = |name: &SourceName| id(&facts.sources, name);
-    facts.approved = approved.iter().flat_map(|(name, people)| people.iter().map(|p| (id(name), p.clone()))).collect();
+    let approved = || approved.iter().flat_map(|(name, people)| people.iter().map(|p| (id(name), p.clone())));
+    let by = |stored: &StoredPolicy| {
+        let policy = stored.id;
+        approved().map(move |(source, person)| (policy, source, person))
+    };
+    facts.approved = facts.policies.iter().flat_map(by).collect();
     facts.chosen = chosen.iter().flat_map(|(key, names)| names.iter().map(|name| (key.clone(), id(name)))).collect();
     facts.projects = projects
         .iter()

@@ -350,7 +350,8 @@ fn show(facts: &Facts, name: &SourceName) -> anyhow::Result<()> {
     let (format, path) = location(source);
     let Location::Files { partitions, .. } = &source.location;
     let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
-    let approved = facts.approved.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
+    let approved = facts.approved.iter().filter(|(_, id, _)| *id == source.id).map(|(_, _, user)| user);
+    let approved: BTreeSet<_> = approved.collect();
     let chosen = facts.chosen.iter().filter(|(_, id)| *id == source.id).map(|(policy, _)| policy);
     let projects = facts.projects.iter().filter(|project| project.sources.contains(&source.id));
     let column = |id: &ColumnId| source.column_by_id(*id).map(|column| &column.name);

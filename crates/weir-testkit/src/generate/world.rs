@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, FileFormat, GroupName,
-    Impersonation, Location, Permission, Principal, PrincipalId, PrincipalSet, Project, ProjectName, PurposeName,
-    SourceId, SourceName, Surroundings, Tag,
+    Impersonation, Location, Permission, PolicyId, Principal, PrincipalId, PrincipalSet, Project, ProjectName,
+    PurposeName, SourceId, SourceName, Surroundings, Tag,
 };
 use weir_policy::Facts;
 use weir_policy::ast::Policy;
@@ -114,6 +114,9 @@ const KINDS: [DataType; 8] = [
     DataType::Date,
     DataType::Timestamp { zoned: false },
 ];
+
+/// No world has more policies.
+const POLICIES_MAX: u32 = 64;
 
 impl World {
     pub fn generate(seed: u64, sizes: &Sizes) -> Self {
@@ -228,8 +231,14 @@ impl World {
                 if dice.chance(15) {
                     self.facts.selected.insert((source.id, person.id.clone()));
                 }
-                if dice.chance(40) {
-                    self.facts.approved.insert((source.id, person.id.clone()));
+                let approved = dice.chance(40);
+                let mut each = Dice::new(dice.clone().roll());
+                // Before there are policies: those to come have ids from 1 on.
+                for policy in (1..=POLICIES_MAX).map(PolicyId) {
+                    // Who is approved by one is mostly approved by all.
+                    if each.chance(if approved { 85 } else { 8 }) {
+                        self.facts.approved.insert((policy, source.id, person.id.clone()));
+                    }
                 }
             }
         }
@@ -435,8 +444,10 @@ impl fmt::Display for World {
         for (source, person) in &self.facts.selected {
             writeln!(f, "selected {person} for source {source}")?;
         }
-        for (source, person) in &self.facts.approved {
-            writeln!(f, "approved {person} for source {source}")?;
+        // Of most policies that might be there, none is.
+        let written = |id: &PolicyId| self.facts.policies.iter().any(|stored| stored.id == *id);
+        for (policy, source, person) in self.facts.approved.iter().filter(|(policy, ..)| written(policy)) {
+            writeln!(f, "approved {person} by policy {policy} for source {source}")?;
         }
         for (policy, source) in &self.facts.chosen {
             writeln!(f, "chosen {policy} for source {source}")?;

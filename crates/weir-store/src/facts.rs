@@ -13,7 +13,7 @@ use weir_policy::{Changes, Facts, Snapshot, StoredPolicy, language};
 
 use crate::error::{Failure, StoreError};
 use crate::touched::{Keys, Touched};
-use crate::{projects, requests};
+use crate::{projects, requests, touched};
 
 /// Rows of one epoch, not yet understood.
 #[derive(Default)]
@@ -102,19 +102,24 @@ pub(crate) async fn read(conn: &mut SqliteConnection) -> Result<Rows, sqlx::Erro
 }
 
 /// What was touched after the epoch `known`, and the rows of that in one read transaction. `also` are sources of which
-/// the same rows say something else by now.
+/// the same rows say something else by now. `None` when it is not on record any more.
 pub(crate) async fn read_since(
     conn: &mut SqliteConnection,
     known: Epoch,
     also: BTreeSet<SourceId>,
-) -> Result<(Touched, Rows), Failure> {
+) -> Result<Option<(Touched, Rows)>, Failure> {
     let mut tx = conn.begin().await?;
+    let now = epoch(&mut tx).await?;
+    if !touched::is_known_since(known, now) {
+        tx.rollback().await?;
+        return Ok(None);
+    }
     let mut touched = Touched::since(&mut tx, known).await?;
     touched.sources.extend(also);
     let mut rows = some(&mut tx, &Keys::of(&touched)?).await?;
-    rows.epoch = epoch(&mut tx).await?.0;
+    rows.epoch = now.0;
     tx.commit().await?;
-    Ok((touched, rows))
+    Ok(Some((touched, rows)))
 }
 
 /// The rows of these things; those of things that are gone are missing.

@@ -12,7 +12,6 @@ use weir_policy::{Facts, Snapshot};
 use crate::database::{FileId, Slot};
 use crate::error::StoreError;
 use crate::facts::{self, Understood};
-use crate::touched;
 
 /// The schema version comes along so that a newer Weir which takes over the directory stops this one.
 const NOW: &str = "SELECT (SELECT coalesce(max(number), 0) FROM epoch), (SELECT max(version) FROM _sqlx_migrations)";
@@ -53,19 +52,19 @@ impl Feed {
         let file = conn.file();
         // Asked before the rows are read: what runs out meanwhile is found out at the next read.
         let now_unix_ms = clock.unix_ms();
-        let known = newest
-            .as_ref()
-            .filter(|known| known.file == file && touched::is_known_since(known.snapshot.epoch(), Epoch(epoch)));
-        let made = match known {
-            Some(known) => {
-                let run_out = known.run_out(now_unix_ms);
-                if known.snapshot.epoch() == Epoch(epoch) && run_out.is_empty() {
-                    conn.give_back()?;
-                    return Ok(Arc::clone(&known.snapshot));
-                }
-                let (touched, rows) = facts::read_since(&mut conn, known.snapshot.epoch(), run_out)
-                    .await
-                    .map_err(|e| state.database.blame(e))?;
+        let known = newest.as_ref().filter(|known| known.file == file);
+        let mut since = None;
+        if let Some(known) = known {
+            let run_out = known.run_out(now_unix_ms);
+            if known.snapshot.epoch() == Epoch(epoch) && run_out.is_empty() {
+                conn.give_back()?;
+                return Ok(Arc::clone(&known.snapshot));
+            }
+            let read = facts::read_since(&mut conn, known.snapshot.epoch(), run_out).await;
+            since = read.map_err(|e| state.database.blame(e))?.map(|(touched, rows)| (known, touched, rows));
+        }
+        let made = match since {
+            Some((known, touched, rows)) => {
                 conn.give_back()?;
                 let (before, mut until_unix_ms) = (Arc::clone(&known.snapshot), known.until_unix_ms.clone());
                 off_the_runtime(move || {

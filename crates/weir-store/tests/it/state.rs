@@ -268,3 +268,30 @@ async fn only_what_was_touched_is_read_again() {
     let oldest: i64 = query_scalar("SELECT min(epoch) FROM touched").fetch_one(&mut conn).await.unwrap();
     assert_eq!(oldest, 2002);
 }
+
+/// What decisions depend on is noted when it changes: a new table needs triggers, or a reason to have none.
+#[tokio::test]
+async fn every_table_notes_its_changes_or_matters_to_no_decision() {
+    let root = tempfile::tempdir().unwrap();
+    open(root.path()).await;
+    let mut conn = raw(&root.path().join("weir.db")).await;
+    let tables = query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
+    let tables: Vec<String> = tables.fetch_all(&mut conn).await.unwrap();
+    let triggers = query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'");
+    let triggers: Vec<String> = triggers.fetch_all(&mut conn).await.unwrap();
+    let is_noted = |table: &str| {
+        ["insert", "update", "delete"].iter().all(|event| triggers.contains(&format!("touch_{table}_{event}")))
+    };
+    let silent: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !is_noted(table)).collect();
+    let expected = [
+        "_sqlx_migrations",
+        "declared_group",
+        "epoch",
+        "mask_key",
+        "master_key_check",
+        "project_owner",
+        "sqlite_sequence",
+        "touched",
+    ];
+    assert_eq!(silent, expected);
+}

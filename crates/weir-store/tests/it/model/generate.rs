@@ -84,8 +84,11 @@ impl Generator {
 
     fn policy(&mut self) -> Policy {
         let action = Action::Mask(MaskAction {
-            columns: Columns::Named(vec![self.column().into()]),
-            method: self.one(&[Method::Hash, Method::Null]).into(),
+            columns: match self.0.random() {
+                true => Columns::Named(vec![self.column().into()]),
+                false => Columns::Tagged(self.tag().into()),
+            },
+            method: self.one(&[Method::Hash, Method::Null, Method::RoundByProfile]).into(),
             when: None,
         });
         let body = if self.0.random() {
@@ -202,6 +205,12 @@ impl Generator {
             && self.0.random_ratio(1, 3)
         {
             return Some(Change::PutPolicy(Policy { key, ..self.policy() }));
+        }
+        if self.0.random_ratio(1, 3) {
+            let parts = model.sources.values().flat_map(|source| source.parts.iter().map(|part| (&source.name, part)));
+            let (source, part) = parts.choose(&mut self.0)?;
+            let (source, column) = (source.clone(), part.column.name.clone());
+            return Some(Change::SetColumnTags { source, column, tags: self.some(Self::tag) });
         }
         if self.0.random() {
             let source = model.sources.values().choose(&mut self.0)?;

@@ -210,5 +210,5 @@ fn one_column_is_explained() {
     let json: serde_json::Value =
         serde_json::from_str(&weir.ok(&["policy", "explain", "--user", "anna", "hr.people", "ssn", "--json"])).unwrap();
     assert_eq!(json["policies"][1]["effect"]["behind"]["policy"], "ssn");
-    assert!(weir.fails(&["policy", "explain", "--user", "anna", "hr.people", "snn"]).contains("did you mean `ssn`?"));
+    assert!(weir.fails(&["policy", "explain", "--user", "anna", "hr.people", "ssnn"]).contains("did you mean `ssn`?"));
 }

@@ -5,7 +5,7 @@ use crate::weir::Weir;
 /// With users anna and bert, who owns the data source `hr.people`.
 fn office() -> Weir {
     let weir = Weir::new();
-    weir.file("people.csv", "id,name,ssn\n1,Ann,123\n2,Bob,987\n");
+    weir.file("people.csv", "id,name,ssn\n1,Ann,123-45\n2,Bob,987-65\n");
     weir.ok(&["user", "add", "anna", "--group", "Toys"]);
     weir.ok(&["user", "add", "bert"]);
     weir.ok(&["source", "add", "hr.people", "people.csv", "--owner", "bert"]);

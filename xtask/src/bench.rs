@@ -6,7 +6,7 @@ use crate::run::cargo;
 
 pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<()> {
     let (scale, repetitions) = (scale.to_string(), repetitions.to_string());
-    let all = ["decision", "tpch", "grants"];
+    let all = ["decision", "scale", "tpch", "grants"];
     match only {
         Some(name) if !all.contains(&name) => bail!("there is no benchmark `{name}`: {}", all.join(", ")),
         Some(_) | None => {}
@@ -19,6 +19,11 @@ pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<
     };
     if wanted("decision") {
         example("weir-policy", "decide_latency", &["--report", "bench/decision.md"])?;
+    }
+    if wanted("scale") {
+        example("weir-policy", "scale", &["--report", "bench/scale.md"])?;
+        // Adds to the report.
+        example("weir-store", "scale", &["--report", "bench/scale.md"])?;
     }
     if wanted("tpch") {
         let args = ["tpch", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/tpch.md"];

@@ -32,7 +32,7 @@ pub struct CaseFile {
     /// Added to those of the world, as the two after it are.
     #[serde(default)]
     pub projects: Vec<GivenProject>,
-    /// Whose requests were approved by all who had to.
+    /// Whose requests were approved by all whom any policy asks.
     #[serde(default)]
     pub approved: BTreeMap<SourceName, BTreeSet<PrincipalId>>,
     /// For which sources an owner chose a policy.

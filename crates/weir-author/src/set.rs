@@ -8,6 +8,7 @@ use weir_policy::check::check;
 use weir_policy::{Diagnostic, Facts, StoredPolicy, language};
 
 use crate::Text;
+use crate::world::World;
 
 /// The policies of some texts, with all that is wrong with them.
 #[derive(Clone, Debug)]
@@ -94,17 +95,19 @@ impl Changes {
     /// The facts with the changes made, for worlds without a store: a policy that is replaced keeps its age, and a new one
     /// is younger than all others.
     pub fn onto(&self, mut facts: Facts) -> Facts {
-        facts.policies.retain(|stored| !self.remove.contains(&stored.policy.key));
+        let mut policies = facts.policies.clone();
+        // Numbers of policies that are gone are not used again.
+        let mut next = policies.iter().map(|stored| stored.id.0).max().unwrap_or(0);
+        policies.retain(|stored| !self.remove.contains(&stored.policy.key));
         facts.chosen.retain(|(key, _)| !self.remove.contains(key));
-        let mut next = facts.policies.iter().map(|stored| stored.id.0).max().unwrap_or(0);
         for policy in &self.put {
-            if let Some(stored) = facts.policies.iter_mut().find(|stored| stored.policy.key == policy.key) {
+            if let Some(stored) = policies.iter_mut().find(|stored| stored.policy.key == policy.key) {
                 stored.policy = policy.clone();
             } else {
                 next += 1;
-                facts.policies.push(StoredPolicy { id: PolicyId(next), policy: policy.clone() });
+                policies.push(StoredPolicy { id: PolicyId(next), policy: policy.clone() });
             }
         }
-        facts
+        World::from(facts).with(policies)
     }
 }

@@ -11,13 +11,23 @@ use weir_model::{
     Part, Permission, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, Project, ProjectName, PurposeName,
     SourceId, SourceName, Tag,
 };
-use weir_policy::Facts;
+use weir_policy::ast::{Approver, Body, Policy, Subscribe, Subscribers};
+use weir_policy::{Facts, StoredPolicy};
 
 use types::type_named;
 
+/// Data sources, people and what relates them, for policies to be tried in.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Without policies, or with those of a running system.
+    pub facts: Facts,
+    /// Whose requests were approved by all whom any policy asks.
+    pub approved: BTreeSet<(SourceId, PrincipalId)>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct World {
+struct WorldFile {
     sources: Vec<Source>,
     principals: Vec<Person>,
     #[serde(default)]
@@ -100,63 +110,98 @@ pub struct GivenProject {
 #[derive(Clone, Copy, Debug)]
 pub struct Additions<'a> {
     pub projects: &'a [GivenProject],
-    /// Whose requests were approved by all who had to.
+    /// Whose requests were approved by all whom any policy asks.
     pub approved: &'a BTreeMap<SourceName, BTreeSet<PrincipalId>>,
     /// For which sources an owner chose a policy.
     pub chosen: &'a BTreeMap<PolicyKey, BTreeSet<SourceName>>,
 }
 
-/// The world that the text spells, without policies, at epoch 1. Sources have no data behind them.
-///
-/// # Errors
-/// What is wrong with the text, and where.
-pub fn parse(text: &str) -> Result<Facts, String> {
-    let world: World = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
-    let World { sources, principals, selected, impersonations, projects, approved, chosen } = world;
-    let sources: Vec<DataSource> =
-        sources.into_iter().zip(1..).map(|(given, id)| source(given, id)).collect::<Result<_, _>>()?;
-    distinct("data source", sources.iter().map(|source| &source.name))?;
-    let selected = pairs(&sources, &selected)?;
-    let principals: Vec<Principal> = principals
-        .into_iter()
-        .map(|Person { name, groups, attributes, permissions }| Principal { id: name, groups, attributes, permissions })
-        .collect();
-    distinct("user", principals.iter().map(|principal| &principal.id))?;
-    let impersonations =
-        impersonations.into_iter().map(|Grant { actor, target }| Impersonation { actor, target }).collect();
-    let facts = Facts { epoch: Some(Epoch(1)), principals, sources, selected, impersonations, ..Facts::default() };
-    with(facts, &Additions { projects: &projects, approved: &approved, chosen: &chosen })
+impl From<Facts> for World {
+    fn from(facts: Facts) -> Self {
+        Self { facts, approved: BTreeSet::new() }
+    }
 }
 
-/// The facts with what is added.
-///
-/// # Errors
-/// When a data source does not exist, or a project exists already.
-pub fn with(mut facts: Facts, added: &Additions<'_>) -> Result<Facts, String> {
-    let Additions { projects, approved, chosen } = added;
-    facts.approved.extend(pairs(&facts.sources, approved)?);
-    for (key, names) in *chosen {
-        for name in names {
-            facts.chosen.insert((key.clone(), id(&facts.sources, name)?));
+impl World {
+    /// The world that the text spells, without policies, at epoch 1. Sources have no data behind them.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let world: WorldFile = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+        let WorldFile { sources, principals, selected, impersonations, projects, approved, chosen } = world;
+        let sources: Vec<DataSource> =
+            sources.into_iter().zip(1..).map(|(given, id)| source(given, id)).collect::<Result<_, _>>()?;
+        distinct("data source", sources.iter().map(|source| &source.name))?;
+        let selected = pairs(&sources, &selected)?;
+        let person =
+            |Person { name, groups, attributes, permissions }| Principal { id: name, groups, attributes, permissions };
+        let principals: Vec<Principal> = principals.into_iter().map(person).collect();
+        distinct("user", principals.iter().map(|principal| &principal.id))?;
+        let impersonations =
+            impersonations.into_iter().map(|Grant { actor, target }| Impersonation { actor, target }).collect();
+        let facts = Facts { epoch: Some(Epoch(1)), principals, sources, selected, impersonations, ..Facts::default() };
+        let mut world = Self::from(facts);
+        world.add(&Additions { projects: &projects, approved: &approved, chosen: &chosen })?;
+        Ok(world)
+    }
+
+    /// Puts in what a case file adds.
+    ///
+    /// # Errors
+    /// When a data source does not exist, or a project exists already.
+    pub fn add(&mut self, added: &Additions<'_>) -> Result<(), String> {
+        let Additions { projects, approved, chosen } = added;
+        let facts = &mut self.facts;
+        self.approved.extend(pairs(&facts.sources, approved)?);
+        for (key, names) in *chosen {
+            for name in names {
+                facts.chosen.insert((key.clone(), id(&facts.sources, name)?));
+            }
         }
+        for given in *projects {
+            facts.projects.push(Project {
+                name: given.name.clone(),
+                members: given.members.clone(),
+                sources: given.sources.iter().map(|name| id(&facts.sources, name)).collect::<Result<_, _>>()?,
+                purposes: given.purposes.clone(),
+                acknowledged: given
+                    .acknowledged
+                    .iter()
+                    .flat_map(|(member, purposes)| purposes.iter().map(|purpose| (member.clone(), purpose.clone())))
+                    .collect(),
+                equalized: given.equalized,
+                masked_joins: given.masked_joins,
+            });
+        }
+        distinct("project", facts.projects.iter().map(|project| &project.name))
     }
-    for given in *projects {
-        facts.projects.push(Project {
-            name: given.name.clone(),
-            members: given.members.clone(),
-            sources: given.sources.iter().map(|name| id(&facts.sources, name)).collect::<Result<_, _>>()?,
-            purposes: given.purposes.clone(),
-            acknowledged: given
-                .acknowledged
-                .iter()
-                .flat_map(|(member, purposes)| purposes.iter().map(|purpose| (member.clone(), purpose.clone())))
-                .collect(),
-            equalized: given.equalized,
-            masked_joins: given.masked_joins,
-        });
+
+    /// The facts with these policies, and no others. What a policy that was there before approved, the one of its key
+    /// has approved if it asks the same people.
+    pub fn with(self, policies: Vec<StoredPolicy>) -> Facts {
+        let Self { facts, approved } = self;
+        let mut by_policy = BTreeSet::new();
+        for stored in &policies {
+            let same = |former: &&StoredPolicy| {
+                former.policy.key == stored.policy.key && asked(&former.policy) == asked(&stored.policy)
+            };
+            let former = facts.policies.iter().find(same).map(|former| former.id);
+            let kept = facts.approved.iter().filter(|(id, ..)| former == Some(*id));
+            let kept = kept.map(|(_, source, person)| (source, person));
+            let all = kept.chain(approved.iter().map(|(source, person)| (source, person)));
+            by_policy.extend(all.map(|(source, person)| (stored.id, *source, person.clone())));
+        }
+        Facts { policies, approved: by_policy, ..facts }
     }
-    distinct("project", facts.projects.iter().map(|project| &project.name))?;
-    Ok(facts)
+}
+
+/// Whom the policy asks, if it takes people in on request.
+fn asked(policy: &Policy) -> Option<&[Approver]> {
+    match &policy.statement.body {
+        Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. }) => Some(approvers),
+        Body::Subscribe(_) | Body::Data(_) => None,
+    }
 }
 
 fn distinct<T: Ord + std::fmt::Display>(kind: &str, names: impl Iterator<Item = T>) -> Result<(), String> {

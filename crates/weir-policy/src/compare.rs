@@ -235,7 +235,7 @@ fn affected(before: &Facts, after: &Facts, changes: &[PolicyChange]) -> Vec<Sour
     }
     let mut found: BTreeSet<SourceId> =
         before.selected.symmetric_difference(&after.selected).map(|(id, _)| *id).collect();
-    found.extend(before.approved.symmetric_difference(&after.approved).map(|(id, _)| *id));
+    found.extend(before.approved.symmetric_difference(&after.approved).map(|(_, id, _)| *id));
     found.extend(before.chosen.symmetric_difference(&after.chosen).map(|(_, id)| *id));
     for facts in [before, after] {
         let catalog = Catalog::new(&facts.sources, &facts.principals, &facts.chosen);

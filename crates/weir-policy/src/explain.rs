@@ -131,7 +131,7 @@ pub fn explain(
 /// Tells of one person at one source.
 struct Teller<'a> {
     snapshot: &'a Snapshot,
-    governed: &'a Governed,
+    governed: Governed<'a>,
     reader: Reader<'a>,
     /// Of who asks: in an equalized project the reader is nobody in particular.
     name: String,
@@ -164,13 +164,13 @@ impl Teller<'_> {
                     .collect();
                 told.join(" ")
             }
-            Admission::Refused(_) if self.governed.entries.is_empty() => {
+            Admission::Refused(_) if self.governed.bound.entries.is_empty() => {
                 format!(
                     "No subscription policy holds for the source, and {name} neither owns it nor was selected for it."
                 )
             }
             Admission::Refused(_) => {
-                let shared = self.governed.entries.iter();
+                let shared = self.governed.bound.entries.iter();
                 let told: Vec<String> = shared
                     .map(|entry| format!("policy `{}` lets {} subscribe", entry.policy.key, self.who(entry)))
                     .collect();
@@ -198,13 +198,13 @@ impl Teller<'_> {
 
     fn rows(&self) -> RowsSeen {
         let mut seen = RowsSeen { only_where: Vec::new(), not_filtered: Vec::new() };
-        for policy in &self.governed.rows {
+        for policy in &self.governed.bound.rows {
             let chosen = policy.chosen(&self.reader, self.owner);
             let because = self.because(policy, chosen.as_ref().map(|(rule, _)| *rule));
             let residual = chosen.and_then(|(_, rule)| rule.as_ref().ok()).and_then(|rule| rule.residual(&self.reader));
             match residual {
                 Some(residual) => {
-                    let condition = residual_text(&residual, &self.governed.source, self.snapshot);
+                    let condition = residual_text(&residual, self.governed.source(), self.snapshot);
                     seen.only_where.push(Filter { condition, because });
                 }
                 None => seen.not_filtered.push(because),
@@ -220,8 +220,8 @@ impl Teller<'_> {
         };
         let chosen = self.governed.chosen_masks(&self.reader, self.owner).unwrap_or_default();
         // What is inside of a column is told of where a policy speaks of it.
-        let spoken_of = |id| self.governed.columns.iter().any(|masked| masked.column == id);
-        let source = &self.governed.source;
+        let spoken_of = |id| self.governed.bound.columns.iter().any(|masked| masked.column == id);
+        let source = self.governed.source();
         let columns = source.columns.iter().flat_map(|column| {
             let inside = source.parts.iter().filter(|part| part.within == column.id && spoken_of(part.column.id));
             std::iter::once(column).chain(inside.map(|part| &part.column))
@@ -229,7 +229,7 @@ impl Teller<'_> {
         columns
             .map(|column| {
                 let applied = masks.and_then(|masks| masks.get(&column.id));
-                let masked = self.governed.columns.iter().find(|masked| masked.column == column.id);
+                let masked = self.governed.bound.columns.iter().find(|masked| masked.column == column.id);
                 ColumnSeen {
                     name: column.name.clone(),
                     data_type: column.data_type.to_string(),
@@ -242,7 +242,7 @@ impl Teller<'_> {
     }
 
     fn shown(&self, applied: &AppliedMask) -> String {
-        mask_text(applied, &self.governed.source, self.snapshot)
+        mask_text(applied, self.governed.source(), self.snapshot)
     }
 
     /// The policies of the mask and of those behind it.
@@ -250,8 +250,8 @@ impl Teller<'_> {
         let mut told = Vec::new();
         let mut next = Some(applied);
         while let Some(applied) = next {
-            let at = self.governed.masks.iter().position(|policy| policy.policy.id == applied.policy);
-            if let Some((at, policy)) = at.and_then(|at| Some((at, self.governed.masks.get(at)?))) {
+            let at = self.governed.bound.masks.iter().position(|policy| policy.policy.id == applied.policy);
+            if let Some((at, policy)) = at.and_then(|at| Some((at, self.governed.bound.masks.get(at)?))) {
                 told.push(self.because(policy, chosen.get(at).copied().flatten()));
             }
             next = applied.otherwise.as_deref();
@@ -268,7 +268,7 @@ impl Teller<'_> {
             let rule = chosen.get(*policy).copied().flatten();
             !masked.candidates.iter().any(|candidate| candidate.policy == *policy && Some(candidate.rule) == rule)
         });
-        let policies = policies.into_iter().filter_map(|policy| Some((self.governed.masks.get(policy)?, policy)));
+        let policies = policies.into_iter().filter_map(|policy| Some((self.governed.bound.masks.get(policy)?, policy)));
         policies.map(|(policy, at)| self.because(policy, chosen.get(at).copied().flatten())).collect()
     }
 

@@ -15,8 +15,8 @@ pub struct Facts {
     pub policies: Vec<StoredPolicy>,
     /// People selected one by one, by an owner or a governor.
     pub selected: BTreeSet<(SourceId, PrincipalId)>,
-    /// People whose request was approved by all who had to, and has not run out.
-    pub approved: BTreeSet<(SourceId, PrincipalId)>,
+    /// People whose request was approved by all whom the policy asks, and has not run out.
+    pub approved: BTreeSet<(PolicyId, SourceId, PrincipalId)>,
     /// Policies that an owner chose for a source.
     pub chosen: BTreeSet<(PolicyKey, SourceId)>,
     pub projects: Vec<Project>,

@@ -7,6 +7,7 @@
 
 pub mod ast;
 mod bucket;
+pub mod changes;
 pub mod check;
 pub mod compare;
 pub mod decision;
@@ -22,6 +23,7 @@ mod row_key;
 pub mod snapshot;
 
 pub use bucket::bucket;
+pub use changes::{Changes, SourceFacts};
 pub use compare::{Comparison, compare};
 pub use decision::{
     AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,

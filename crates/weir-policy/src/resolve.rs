@@ -6,6 +6,7 @@ mod predicate;
 mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use regex::Regex;
 use weir_model::{
@@ -21,16 +22,21 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::exact::Exact;
 use crate::expr::{Expr, UserTerm};
 use crate::facts::Facts;
+use crate::snapshot::Snapshot;
 
 pub(crate) use mask::{Closeness, MaskRule, Target};
-pub(crate) use reach::{Reach, pattern};
+pub(crate) use reach::{Reach, Test, pattern};
 
 /// What policies may name besides the columns of the source that they are bound to.
-pub(crate) struct Catalog<'a> {
-    sources: &'a [DataSource],
-    by_name: BTreeMap<&'a SourceName, &'a DataSource>,
-    people: BTreeMap<&'a PrincipalId, &'a Principal>,
-    chosen: &'a BTreeSet<(PolicyKey, SourceId)>,
+pub(crate) struct Catalog<'a>(Known<'a>);
+
+enum Known<'a> {
+    Facts {
+        by_name: BTreeMap<&'a SourceName, &'a DataSource>,
+        people: BTreeMap<&'a PrincipalId, &'a Principal>,
+        chosen: &'a BTreeSet<(PolicyKey, SourceId)>,
+    },
+    Snapshot(&'a Snapshot),
 }
 
 impl<'a> Catalog<'a> {
@@ -39,29 +45,45 @@ impl<'a> Catalog<'a> {
         people: &'a [Principal],
         chosen: &'a BTreeSet<(PolicyKey, SourceId)>,
     ) -> Self {
-        Self {
-            sources,
+        Self(Known::Facts {
             by_name: sources.iter().map(|source| (&source.name, source)).collect(),
             people: people.iter().map(|principal| (&principal.id, principal)).collect(),
             chosen,
-        }
+        })
+    }
+
+    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+        Self(Known::Snapshot(snapshot))
     }
 
     fn is_owned_by(&self, source: &DataSource, owners: &PrincipalSet) -> bool {
-        let mut known = source.owners.iter().filter_map(|owner| self.people.get(owner));
-        known.any(|owner| owners.contains(owner))
+        let known = |id: &PrincipalId| match &self.0 {
+            Known::Facts { people, .. } => people.get(id).copied(),
+            Known::Snapshot(snapshot) => snapshot.principal(id),
+        };
+        source.owners.iter().filter_map(known).any(|owner| owners.contains(owner))
     }
 
     fn is_chosen(&self, policy: &PolicyKey, source: &DataSource) -> bool {
-        self.chosen.contains(&(policy.clone(), source.id))
+        match &self.0 {
+            Known::Facts { chosen, .. } => chosen.contains(&(policy.clone(), source.id)),
+            Known::Snapshot(snapshot) => snapshot.is_chosen(policy, source.id),
+        }
     }
 
     pub(crate) fn get(&self, name: &SourceName) -> Option<&'a DataSource> {
-        self.by_name.get(name).copied()
+        match &self.0 {
+            Known::Facts { by_name, .. } => by_name.get(name).copied(),
+            Known::Snapshot(snapshot) => snapshot.source_by_name(name),
+        }
     }
 
-    pub(crate) fn sources(&self) -> &'a [DataSource] {
-        self.sources
+    /// To suggest one of them to an author. A policy that is saved has no author at hand, and there may be very many.
+    fn names(&self) -> Vec<String> {
+        match &self.0 {
+            Known::Facts { by_name, .. } => by_name.keys().map(ToString::to_string).collect(),
+            Known::Snapshot(_) => Vec::new(),
+        }
     }
 }
 
@@ -135,8 +157,21 @@ pub(crate) struct DataPolicy<'a> {
     cascade: &'a Cascade,
     /// The author named the sources, so what they lack is a mistake and not a reason to pass them over.
     names_sources: bool,
-    /// For each rule, the pattern of [`Columns::NamedLike`].
-    patterns: Vec<Option<Result<Regex, Diagnostic>>>,
+    patterns: Patterns,
+}
+
+/// For each rule of a policy, the pattern of [`Columns::NamedLike`].
+pub(crate) type Patterns = Arc<[Option<Result<Regex, Diagnostic>>]>;
+
+pub(crate) fn patterns(cascade: &Cascade) -> Patterns {
+    let pattern_of = |rule: &Rule| match &rule.action {
+        Action::Mask(action) => match &action.columns {
+            Columns::NamedLike { pattern: text, case_insensitive } => Some(pattern(text, *case_insensitive)),
+            Columns::Named(_) | Columns::Tagged(_) | Columns::AnyTag | Columns::NoTags | Columns::All => None,
+        },
+        Action::ShowRows(_) | Action::LimitToPurposes(_) => None,
+    };
+    cascade.rules.iter().map(pattern_of).collect()
 }
 
 /// What a policy acts on.
@@ -157,17 +192,11 @@ pub(crate) enum RowRules {
 
 impl<'a> DataPolicy<'a> {
     pub(crate) fn new(cascade: &'a Cascade, on: &Circumstances) -> Self {
-        let patterns = cascade
-            .rules
-            .iter()
-            .map(|rule| match &rule.action {
-                Action::Mask(action) => match &action.columns {
-                    Columns::NamedLike { pattern: text, case_insensitive } => Some(pattern(text, *case_insensitive)),
-                    Columns::Named(_) | Columns::Tagged(_) | Columns::AnyTag | Columns::NoTags | Columns::All => None,
-                },
-                Action::ShowRows(_) | Action::LimitToPurposes(_) => None,
-            })
-            .collect();
+        Self::with(cascade, on, patterns(cascade))
+    }
+
+    /// With the patterns of the cascade.
+    pub(crate) fn with(cascade: &'a Cascade, on: &Circumstances, patterns: Patterns) -> Self {
         let names_sources = match on {
             Circumstances::Named(_) => true,
             Circumstances::AllSources | Circumstances::Any(_) | Circumstances::All(_) => false,
@@ -355,7 +384,7 @@ pub(crate) fn carries(column: &Column, tag: &Tag) -> bool {
 fn lookup_source<'a>(name: &At<SourceName>, catalog: &Catalog<'a>) -> Result<&'a DataSource, Misfit> {
     catalog.get(&name.node).ok_or_else(|| {
         let message = format!("unknown data source `{}`", name.node);
-        let known: Vec<String> = catalog.sources().iter().map(|source| source.name.to_string()).collect();
+        let known = catalog.names();
         let diagnostic = Diagnostic::error("policy::unknown-data-source", message);
         let text = name.node.to_string();
         Misfit::Wrong(placed(suggest(diagnostic, &text, known.iter().map(String::as_str)), name.span))

@@ -4,36 +4,54 @@ mod compile;
 mod deciding;
 mod fingerprint;
 mod governed;
+mod index;
+mod keys;
+mod mark;
+mod pages;
 mod person;
+mod prepared;
 mod project;
-mod vocabulary;
+mod publish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use weir_model::{
     ColumnId, DataSource, Epoch, Impersonation, PolicyId, PolicyKey, Principal, PrincipalId, ProjectName, PurposeName,
     SourceId, SourceName, Surroundings,
 };
 
+use crate::ast::{Approver, Circumstances};
+use crate::changes::Changes;
 use crate::decision::{Decision, DenyReason, Mask, SourceDecision};
 use crate::diagnostic::Diagnostic;
 use crate::facts::{Facts, StoredPolicy};
+use crate::resolve::Catalog;
 pub(crate) use governed::{Admission, Candidate, Entry, Governed, MaskedColumn, Rules};
-pub(crate) use person::{Person, Reader};
+use governed::{Bound, Kept};
+use index::Index;
+use pages::Pages;
+use person::Person;
+pub(crate) use person::Reader;
+use prepared::Prepared;
 use project::InProject;
 
-/// Facts compiled for deciding.
+/// Facts made ready for deciding. Immutable; a successor shares with it whatever is the same in both. What policies do
+/// on a source is worked out when somebody asks for the source for the first time.
+#[derive(Clone)]
 pub struct Snapshot {
     epoch: Epoch,
-    people: BTreeMap<PrincipalId, Person>,
-    projects: BTreeMap<ProjectName, InProject>,
-    impersonations: BTreeSet<Impersonation>,
-    sources: BTreeMap<SourceId, Governed>,
-    names: BTreeMap<SourceName, SourceId>,
-    /// By id.
-    policies: Vec<StoredPolicy>,
-    problems: Vec<Problem>,
+    people: HashTrieMapSync<PrincipalId, Arc<Person>>,
+    projects: Arc<BTreeMap<ProjectName, Arc<InProject>>>,
+    impersonations: Arc<BTreeSet<Impersonation>>,
+    sources: Pages<Kept>,
+    names: RedBlackTreeMapSync<SourceName, SourceId>,
+    policies: Arc<BTreeMap<PolicyId, Arc<Prepared>>>,
+    index: Index,
+    problems: OnceLock<Vec<Problem>>,
 }
 
 /// A saved policy that does not fit a source any more.
@@ -49,7 +67,22 @@ pub struct Problem {
 impl Snapshot {
     /// Never fails as a whole: a policy that does not fit its source any more closes that source.
     pub fn compile(facts: Facts) -> Self {
-        compile::compile(facts)
+        Self::empty().after(Changes::from(facts))
+    }
+
+    /// Of nothing.
+    fn empty() -> Self {
+        Self {
+            epoch: Epoch(0),
+            people: HashTrieMapSync::default(),
+            projects: Arc::default(),
+            impersonations: Arc::default(),
+            sources: Pages::default(),
+            names: RedBlackTreeMapSync::default(),
+            policies: Arc::default(),
+            index: Index::default(),
+            problems: OnceLock::new(),
+        }
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -61,7 +94,7 @@ impl Snapshot {
     }
 
     pub fn source(&self, id: SourceId) -> Option<&DataSource> {
-        self.sources.get(&id).map(|governed| &governed.source)
+        self.sources.get(id).map(|kept| &kept.facts.source)
     }
 
     pub fn source_by_name(&self, name: &SourceName) -> Option<&DataSource> {
@@ -69,21 +102,43 @@ impl Snapshot {
     }
 
     /// Every saved policy, the oldest first.
-    pub fn policies(&self) -> &[StoredPolicy] {
-        &self.policies
+    pub fn policies(&self) -> impl Iterator<Item = &StoredPolicy> {
+        self.policies.values().map(|policy| &policy.stored)
     }
 
-    pub(crate) fn policy(&self, id: PolicyId) -> Option<&StoredPolicy> {
-        let at = self.policies.binary_search_by_key(&id, |stored| stored.id).ok()?;
-        self.policies.get(at)
+    pub fn policy(&self, id: PolicyId) -> Option<&StoredPolicy> {
+        self.policies.get(&id).map(|policy| &policy.stored)
     }
 
-    pub(crate) fn governed(&self, id: SourceId) -> Option<&Governed> {
-        self.sources.get(&id)
+    /// The policies in effect on the source that take people in on request, the oldest first, and whom each asks.
+    pub fn asking(&self, source: SourceId) -> Vec<(&StoredPolicy, &[Approver])> {
+        let entries = self.governed(source).map(|governed| &governed.bound.entries);
+        let policies = entries.into_iter().flatten().filter_map(|entry| self.policies.get(&entry.policy.id));
+        policies.filter_map(|policy| Some((&policy.stored, policy.approvers()?))).collect()
     }
 
-    pub(crate) fn all_governed(&self) -> impl Iterator<Item = &Governed> {
-        self.sources.values()
+    pub(crate) fn is_chosen(&self, policy: &PolicyKey, source: SourceId) -> bool {
+        self.sources.get(source).is_some_and(|kept| kept.facts.chosen.contains(policy))
+    }
+
+    pub(crate) fn governed(&self, id: SourceId) -> Option<Governed<'_>> {
+        self.sources.get(id).map(|kept| self.governing(kept))
+    }
+
+    pub(crate) fn all_governed(&self) -> impl Iterator<Item = Governed<'_>> {
+        self.sources.iter().map(|kept| self.governing(kept))
+    }
+
+    fn governing<'a>(&'a self, kept: &'a Kept) -> Governed<'a> {
+        let bind = || {
+            let policies = self.index.policies_for(&kept.facts);
+            Arc::new(self.bind(kept, policies.iter().filter_map(|id| self.policies.get(id))))
+        };
+        Governed { facts: &kept.facts, bound: kept.bound.get_or_init(bind) }
+    }
+
+    fn bind<'p>(&self, kept: &Kept, policies: impl Iterator<Item = &'p Arc<Prepared>>) -> Bound {
+        compile::bind(&kept.facts.source, policies.map(Arc::as_ref), &Catalog::of(self))
     }
 
     /// The principal in the surroundings, or why she sees nothing in them.
@@ -94,12 +149,12 @@ impl Snapshot {
             Some(name) => {
                 let project = self.projects.get(name).ok_or(DenyReason::NoSuchProject)?;
                 match project.closed_to(id) {
-                    None => Some(project),
+                    None => Some(&**project),
                     Some(why) => return Err(why),
                 }
             }
         };
-        let person = project.and_then(|project| project.equalized.as_ref()).map_or(person, |all| &all.person);
+        let person = project.and_then(|project| project.equalized.as_ref()).unwrap_or(person);
         let Surroundings { impersonated, at_unix_ms, .. } = *surroundings;
         Ok(Reader { person, project, impersonated, at_unix_ms })
     }
@@ -114,12 +169,12 @@ impl Snapshot {
     /// The purposes under which the principal acts.
     pub fn purposes(&self, principal: &PrincipalId, surroundings: &Surroundings) -> Vec<PurposeName> {
         let project = self.reader(principal, surroundings).ok().and_then(|reader| reader.project);
-        project.map(|project| project.purposes_named.clone()).unwrap_or_default()
+        project.map(|inside| inside.project.purposes.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Whether some policy masks the column so, for whomever.
     pub fn is_masked_by(&self, source: SourceId, column: ColumnId, mask: &Mask) -> bool {
-        let columns = self.sources.get(&source).into_iter().flat_map(|governed| &governed.columns);
+        let columns = self.governed(source).into_iter().flat_map(|governed| &governed.bound.columns);
         let mut candidates = columns.filter(|masked| masked.column == column).flat_map(|masked| &masked.candidates);
         candidates.any(|candidate| candidate.mask.as_ref() == Ok(mask))
     }
@@ -130,15 +185,60 @@ impl Snapshot {
         self.impersonations.iter().any(|grant| grant.actor == *actor && grant.target.contains(target))
     }
 
-    /// What is wrong with saved policies, by policy from the oldest on, then by source name.
+    /// What is wrong with saved policies, by policy from the oldest on, then by source name. Works out what policies do
+    /// on every source, when called for the first time.
     pub fn problems(&self) -> &[Problem] {
-        &self.problems
+        self.problems.get_or_init(|| {
+            let mut by_policy: BTreeMap<PolicyId, Vec<Problem>> = BTreeMap::new();
+            let mut found = |policy: &Prepared, source: Option<&SourceName>, diagnostic: Diagnostic| {
+                let key = policy.stored.policy.key.clone();
+                let problem = Problem { policy: key, source: source.cloned(), diagnostic };
+                by_policy.entry(policy.stored.id).or_default().push(problem);
+            };
+            for policy in self.policies.values().filter(|policy| policy.stored.policy.is_in_effect()) {
+                if let Err(why) = &policy.reach {
+                    found(policy, None, why.clone());
+                }
+                let Circumstances::Named(names) = &policy.stored.policy.statement.on else { continue };
+                for name in names.iter().filter(|name| !self.names.contains_key(&name.node)) {
+                    let message = format!("data source `{}` is not registered any more", name.node);
+                    found(policy, None, Diagnostic::error("policy::unknown-data-source", message));
+                }
+            }
+            for (name, id) in &self.names {
+                let problems = self.governed(*id).map(|governed| &governed.bound.problems);
+                for (policy, why) in problems.into_iter().flatten() {
+                    if let Some(policy) = self.policies.get(policy) {
+                        found(policy, Some(name), why.clone());
+                    }
+                }
+            }
+            by_policy.into_values().flatten().collect()
+        })
+    }
+
+    /// How many sources are kept otherwise than in `before`, or not there at all.
+    pub fn sources_unlike(&self, before: &Snapshot) -> usize {
+        self.sources.unlike(&before.sources)
+    }
+
+    /// Binds every source anew, with every policy there is, and says which source is not as it is kept. For tests: what
+    /// successors share and what the index leaves out must be right.
+    pub fn verify(&self) -> Result<(), String> {
+        for kept in self.sources.iter() {
+            let (kept_as, anew) = (self.governing(kept).bound, self.bind(kept, self.policies.values()));
+            let (kept_as, anew) = (format!("{kept_as:?}"), format!("{anew:?}"));
+            if kept_as != anew {
+                return Err(format!("`{}` is kept as\n{kept_as}\nand should be\n{anew}", kept.facts.source.name));
+            }
+        }
+        Ok(())
     }
 
     /// One answer for each of `sources`, in their order.
     pub fn decide(&self, principal: &PrincipalId, surroundings: &Surroundings, sources: &[SourceId]) -> Decision {
         let reader = self.reader(principal, surroundings);
-        let one = |id: &SourceId| match (&reader, self.sources.get(id)) {
+        let one = |id: &SourceId| match (&reader, self.governed(*id)) {
             (Ok(reader), Some(governed)) => governed.decide(reader),
             (Err(why), _) => SourceDecision::Deny(why.clone(), Vec::new()),
             (Ok(_), None) => SourceDecision::Deny(DenyReason::UnknownSource, Vec::new()),
@@ -150,8 +250,8 @@ impl Snapshot {
     /// The sources that the principal may read, by name.
     pub fn visible(&self, principal: &PrincipalId, surroundings: &Surroundings) -> Vec<&DataSource> {
         let Ok(reader) = self.reader(principal, surroundings) else { return Vec::new() };
-        let named = self.names.values().filter_map(|id| self.sources.get(id));
-        named.filter(|governed| governed.is_open_to(&reader)).map(|governed| &governed.source).collect()
+        let named = self.names.values().filter_map(|id| self.governed(*id));
+        named.filter(|governed| governed.is_open_to(&reader)).map(Governed::source).collect()
     }
 }
 
@@ -160,11 +260,10 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
             .field("epoch", &self.epoch)
-            .field("principals", &self.people.len())
+            .field("principals", &self.people.size())
             .field("projects", &self.projects.len())
             .field("sources", &self.sources.len())
             .field("policies", &self.policies.len())
-            .field("problems", &self.problems.len())
             .finish()
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn certify(
             return Err(refused(policy, source, format!("user `{user}` is no owner of it")));
         }
     }
-    let facts = facts::read(tx).await?.understand(making.at_unix_ms)?.facts;
+    let facts = facts::read(tx).await?.understand(making.at_unix_ms, None)?.facts;
     let stored = certifiable(&facts, policy, source)?;
     let epoch = facts.epoch.map_or(0, |epoch| epoch.0);
     let by = user.map_or_else(|| making.by.to_owned(), ToString::to_string);

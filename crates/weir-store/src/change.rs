@@ -16,7 +16,7 @@ use weir_policy::language;
 use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::vault::Vault;
-use crate::{certifications, credential, facts, profiles, projects, purposes, requests};
+use crate::{certifications, credential, facts, profiles, projects, purposes, requests, touched};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -403,6 +403,7 @@ pub(crate) async fn apply(
     let insert = query("INSERT INTO epoch (at_unix_ms, made_by, what) VALUES (?, ?, ?)");
     let insert = insert.bind(making.at()).bind(making.by).bind(what);
     let epoch = insert.execute(&mut *tx).await?.last_insert_rowid();
+    touched::forget(&mut tx, epoch).await?;
     tx.commit().await?;
     Ok(Epoch(u64::try_from(epoch).map_err(|e| StoreError::corrupt("epoch", e))?))
 }

@@ -24,6 +24,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("policy history", include_str!("../migrations/state/0004_policy_history.sql")),
         ("profiles", include_str!("../migrations/state/0005_profiles.sql")),
         ("certifications", include_str!("../migrations/state/0006_certifications.sql")),
+        ("touched", include_str!("../migrations/state/0007_touched.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

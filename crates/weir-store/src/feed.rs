@@ -1,11 +1,12 @@
-//! The newest snapshot, compiled once per epoch, and again when a subscription runs out.
+//! The newest snapshot, made once per epoch, and again when a subscription runs out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::query_as;
 use tokio::sync::Mutex;
 use weir_guard::Clock;
-use weir_model::Epoch;
+use weir_model::{Epoch, SourceId};
 use weir_policy::{Facts, Snapshot};
 
 use crate::database::{FileId, Slot};
@@ -24,8 +25,15 @@ struct Newest {
     /// A backup that is put in its place may have got to the same epoch another way.
     file: FileId,
     snapshot: Arc<Snapshot>,
-    /// From when on the same epoch says something else.
-    until_unix_ms: Option<u64>,
+    /// From when on the same epoch says something else, of which source.
+    until_unix_ms: BTreeMap<SourceId, u64>,
+}
+
+impl Newest {
+    /// The sources of which something ran out.
+    fn run_out(&self, now_unix_ms: u64) -> BTreeSet<SourceId> {
+        self.until_unix_ms.iter().filter(|(_, until)| **until <= now_unix_ms).map(|(source, _)| *source).collect()
+    }
 }
 
 impl Feed {
@@ -33,7 +41,8 @@ impl Feed {
         Self { newest: Mutex::new(None) }
     }
 
-    /// Asks the database for the epoch every time: other processes make changes too.
+    /// Asks the database for the epoch every time: other processes make changes too. When the epoch moved, only what
+    /// was touched since is read, and the snapshot is made from the one before.
     pub(crate) async fn current(&self, state: &Slot, clock: &dyn Clock) -> Result<Arc<Snapshot>, StoreError> {
         let mut newest = self.newest.lock().await;
         let blame = |e| state.database.blame(e);
@@ -43,22 +52,45 @@ impl Feed {
         let file = conn.file();
         // Asked before the rows are read: what runs out meanwhile is found out at the next read.
         let now_unix_ms = clock.unix_ms();
-        if let Some(known) = newest.as_ref()
-            && known.file == file
-            && known.snapshot.epoch() == Epoch(epoch)
-            && known.until_unix_ms.is_none_or(|until| now_unix_ms < until)
-        {
-            conn.give_back()?;
-            return Ok(Arc::clone(&known.snapshot));
+        let known = newest.as_ref().filter(|known| known.file == file);
+        let mut since = None;
+        if let Some(known) = known {
+            let run_out = known.run_out(now_unix_ms);
+            if known.snapshot.epoch() == Epoch(epoch) && run_out.is_empty() {
+                conn.give_back()?;
+                return Ok(Arc::clone(&known.snapshot));
+            }
+            let read = facts::read_since(&mut conn, known.snapshot.epoch(), run_out).await;
+            since = read.map_err(|e| state.database.blame(e))?.map(|(touched, rows)| (known, touched, rows));
         }
-        let rows = facts::read(&mut conn).await.map_err(blame)?;
-        conn.give_back()?;
-        let compile = move || {
-            let Understood { facts, until_unix_ms } = rows.understand(now_unix_ms)?;
-            Ok(Newest { file, snapshot: Arc::new(Snapshot::compile(facts)), until_unix_ms })
+        let made = match since {
+            Some((known, touched, rows)) => {
+                conn.give_back()?;
+                let (before, mut until_unix_ms) = (Arc::clone(&known.snapshot), known.until_unix_ms.clone());
+                off_the_runtime(move || {
+                    let understood = rows.understand(now_unix_ms, Some(&before))?;
+                    until_unix_ms.retain(|source, _| !touched.sources.contains(source));
+                    until_unix_ms.extend(understood.until_unix_ms);
+                    let snapshot = Arc::new(before.after(facts::changes(touched, understood.facts)));
+                    Ok(Newest { file, snapshot, until_unix_ms })
+                })
+                .await?
+            }
+            None => {
+                let rows = facts::read(&mut conn).await.map_err(blame)?;
+                conn.give_back()?;
+                off_the_runtime(move || {
+                    let Understood { facts, until_unix_ms } = rows.understand(now_unix_ms, None)?;
+                    Ok(Newest { file, snapshot: Arc::new(Snapshot::compile(facts)), until_unix_ms })
+                })
+                .await?
+            }
         };
-        let known = newest.insert(off_the_runtime(compile).await?);
-        Ok(Arc::clone(&known.snapshot))
+        let snapshot = Arc::clone(&made.snapshot);
+        let before = newest.replace(made);
+        // There may be much in it that nobody else has.
+        drop(tokio::task::spawn_blocking(move || drop(before)));
+        Ok(snapshot)
     }
 }
 
@@ -71,8 +103,9 @@ pub(crate) async fn facts(state: &Slot, clock: &dyn Clock) -> Result<Facts, Stor
     understood(rows, now_unix_ms).await
 }
 
+/// What rows of the whole state say.
 pub(crate) async fn understood(rows: facts::Rows, now_unix_ms: u64) -> Result<Facts, StoreError> {
-    Ok(off_the_runtime(move || rows.understand(now_unix_ms)).await?.facts)
+    Ok(off_the_runtime(move || rows.understand(now_unix_ms, None)).await?.facts)
 }
 
 async fn off_the_runtime<T: Send + 'static>(

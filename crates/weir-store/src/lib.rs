@@ -18,6 +18,7 @@ mod profiles;
 mod projects;
 mod purposes;
 mod requests;
+mod touched;
 mod vault;
 
 use std::fs::{DirBuilder, File, TryLockError};

@@ -254,6 +254,7 @@ pub(crate) async fn acknowledge(
 }
 
 /// What decisions depend on, not yet understood.
+#[derive(Default)]
 pub(crate) struct Rows {
     projects: Vec<(i64, String, bool, bool)>,
     members: Vec<(i64, String, String)>,

@@ -1,15 +1,12 @@
 //! Requests for subscriptions: who asked, who approved, and what holds of it now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, SqliteConnection, query, query_as, query_scalar};
-use weir_model::{
-    DataSource, Permission, PolicyId, PolicyKey, Principal, PrincipalId, ProjectName, SourceId, SourceName,
-    Surroundings,
-};
-use weir_policy::ast::{Approver, Body, Merge, Policy, Subscribe, Subscribers};
-use weir_policy::{Facts, Snapshot, StoredPolicy};
+use weir_model::{Permission, PolicyId, PolicyKey, Principal, PrincipalId, SourceId, SourceName};
+use weir_policy::ast::{Approver, Body, Policy, Subscribe, Subscribers};
+use weir_policy::{Snapshot, StoredPolicy};
 
 use crate::change::{Making, json, missing, source_row, time, user_row};
 use crate::error::{Failure, StoreError};
@@ -143,9 +140,30 @@ fn asked(policy: &Policy) -> Option<&[Approver]> {
 }
 
 /// Requests, not yet understood.
+#[derive(Default)]
 pub(crate) struct Rows {
     requests: Vec<RequestRow>,
     acts: Vec<ActRow>,
+}
+
+/// The columns and the tables of each statement; a condition and an order follow.
+macro_rules! select {
+    (requests) => {
+        "SELECT r.id, r.source, r.source_name, r.principal, r.principal_name, r.policy, r.policy_key, r.approvers,
+            r.reason, r.at_unix_ms, r.ended
+        FROM subscription_request r"
+    };
+    (acts) => {
+        "SELECT a.request, a.at_unix_ms, a.made_by, a.act, a.slot, a.until_unix_ms, a.reason
+        FROM subscription_act a JOIN subscription_request r ON r.id = a.request"
+    };
+}
+
+/// Of requests that may count.
+macro_rules! live {
+    () => {
+        " WHERE r.ended IS NULL AND r.source IS NOT NULL AND r.principal IS NOT NULL AND r.policy IS NOT NULL"
+    };
 }
 
 type RequestRow =
@@ -153,28 +171,33 @@ type RequestRow =
 type ActRow = (u64, u64, String, String, Option<u32>, Option<u64>, Option<String>);
 
 impl Rows {
-    /// Those that may count.
-    pub(crate) async fn live(tx: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        Self::read(tx, None, true).await
+    /// Those that may count, for the sources of a JSON array or for all.
+    pub(crate) async fn live(tx: &mut SqliteConnection, sources: Option<&str>) -> Result<Self, sqlx::Error> {
+        let (requests, acts) = match sources {
+            None => (
+                concat!(select!(requests), live!(), " ORDER BY r.id"),
+                concat!(select!(acts), live!(), " ORDER BY a.id"),
+            ),
+            Some(_) => (
+                concat!(select!(requests), live!(), " AND r.source IN (SELECT value FROM json_each(?)) ORDER BY r.id"),
+                concat!(select!(acts), live!(), " AND r.source IN (SELECT value FROM json_each(?)) ORDER BY a.id"),
+            ),
+        };
+        let (mut requests, mut acts) = (query_as(requests), query_as(acts));
+        if let Some(sources) = sources {
+            (requests, acts) = (requests.bind(sources), acts.bind(sources));
+        }
+        Ok(Self { requests: requests.fetch_all(&mut *tx).await?, acts: acts.fetch_all(&mut *tx).await? })
     }
 
-    async fn read(tx: &mut SqliteConnection, id: Option<u64>, live: bool) -> Result<Self, sqlx::Error> {
-        let requests =
-            "SELECT id, source, source_name, principal, principal_name, policy, policy_key, approvers, reason,
-                at_unix_ms, ended
-            FROM subscription_request
-            WHERE (?1 IS NULL OR id = ?1)
-                AND (NOT ?2 OR (ended IS NULL AND source IS NOT NULL AND principal IS NOT NULL AND policy IS NOT NULL))
-            ORDER BY id";
-        let acts = "SELECT a.request, a.at_unix_ms, a.made_by, a.act, a.slot, a.until_unix_ms, a.reason
-            FROM subscription_act a JOIN subscription_request r ON r.id = a.request
-            WHERE (?1 IS NULL OR r.id = ?1)
-                AND (NOT ?2 OR (ended IS NULL AND source IS NOT NULL AND principal IS NOT NULL AND policy IS NOT NULL))
-            ORDER BY a.id";
+    /// The one of that id, or all.
+    async fn read(tx: &mut SqliteConnection, id: Option<u64>) -> Result<Self, sqlx::Error> {
+        let requests = concat!(select!(requests), " WHERE ?1 IS NULL OR r.id = ?1 ORDER BY r.id");
+        let acts = concat!(select!(acts), " WHERE ?1 IS NULL OR r.id = ?1 ORDER BY a.id");
         let id = id.map(time);
         Ok(Self {
-            requests: query_as(requests).bind(id).bind(live).fetch_all(&mut *tx).await?,
-            acts: query_as(acts).bind(id).bind(live).fetch_all(&mut *tx).await?,
+            requests: query_as(requests).bind(id).fetch_all(&mut *tx).await?,
+            acts: query_as(acts).bind(id).fetch_all(&mut *tx).await?,
         })
     }
 
@@ -228,9 +251,13 @@ impl Rows {
         Ok(requests)
     }
 
-    /// Those that are approved now.
-    pub(crate) fn approved(self, now_unix_ms: u64, policies: &[StoredPolicy]) -> Result<Vec<Granted>, StoreError> {
-        let asks = |id| policies.iter().find(|stored| stored.id.0 == id).and_then(|stored| asked(&stored.policy));
+    /// Those that are approved now. `policy` gives the policy of an id.
+    pub(crate) fn approved<'p>(
+        self,
+        now_unix_ms: u64,
+        policy: impl Fn(PolicyId) -> Option<&'p StoredPolicy>,
+    ) -> Result<Vec<Granted>, StoreError> {
+        let asks = |id| policy(PolicyId(id)).and_then(|stored| asked(&stored.policy));
         let requests = self.understand(now_unix_ms, asks)?.into_iter();
         let approved = requests.filter(|known| known.request.state == RequestState::Approved);
         Ok(approved
@@ -256,47 +283,10 @@ struct Known {
 
 /// An approved request.
 pub(crate) struct Granted {
-    source: SourceId,
-    policy: PolicyId,
-    user: PrincipalId,
+    pub(crate) source: SourceId,
+    pub(crate) policy: PolicyId,
+    pub(crate) user: PrincipalId,
     pub(crate) until_unix_ms: Option<u64>,
-}
-
-/// Whose requests have the approvals that the policies on each source ask for together: of all the required policies,
-/// and of one of the shared ones. Decisions ask for the source alone, so what one policy approves must not do for
-/// another.
-pub(crate) fn admitted(facts: &Facts, granted: &[Granted]) -> BTreeSet<(SourceId, PrincipalId)> {
-    let mut by_person: BTreeMap<(SourceId, &PrincipalId), BTreeSet<PolicyId>> = BTreeMap::new();
-    for grant in granted {
-        by_person.entry((grant.source, &grant.user)).or_default().insert(grant.policy);
-    }
-    let mut asking: BTreeMap<SourceId, Vec<(PolicyId, Merge)>> = BTreeMap::new();
-    for (id, _) in by_person.keys() {
-        let Some(source) = facts.sources.iter().find(|source| source.id == *id) else { continue };
-        asking.entry(*id).or_insert_with(|| {
-            let ask = facts.policies.iter().filter(|stored| asked(&stored.policy).is_some());
-            let here = ask.filter(|stored| reaches(facts, stored, source));
-            here.filter_map(|stored| Some((stored.id, merge(&stored.policy)?))).collect()
-        });
-    }
-    let has_all = |source: &SourceId, approved: &BTreeSet<PolicyId>| {
-        let Some(here) = asking.get(source) else { return false };
-        let of = |kind| here.iter().filter(move |(_, merge)| *merge == kind).map(|(id, _)| id);
-        of(Merge::Require).all(|id| approved.contains(id))
-            && match of(Merge::Share).count() {
-                0 => of(Merge::Require).count() > 0,
-                _ => of(Merge::Share).any(|id| approved.contains(id)),
-            }
-    };
-    let admitted = by_person.into_iter().filter(|((source, _), approved)| has_all(source, approved));
-    admitted.map(|((source, user), _)| (source, user.clone())).collect()
-}
-
-fn merge(policy: &Policy) -> Option<Merge> {
-    match &policy.statement.body {
-        Body::Subscribe(subscribe) => Some(subscribe.merge),
-        Body::Data(_) => None,
-    }
 }
 
 fn act((_, at_unix_ms, by, act, slot, until_unix_ms, reason): ActRow) -> Result<RequestAct, String> {
@@ -323,11 +313,10 @@ async fn some(
     now_unix_ms: u64,
 ) -> Result<Vec<SubscriptionRequest>, Failure> {
     let mut tx = conn.begin().await?;
-    let rows = Rows::read(&mut tx, id, false).await?;
-    let policies: Vec<(u32, String, String)> =
-        query_as("SELECT id, key, text FROM policy WHERE id IN (SELECT policy FROM subscription_request)")
-            .fetch_all(&mut *tx)
-            .await?;
+    let rows = Rows::read(&mut tx, id).await?;
+    let policies = "SELECT id, key, text FROM policy
+        WHERE id IN (SELECT policy FROM subscription_request WHERE ?1 IS NULL OR id = ?1)";
+    let policies: Vec<(u32, String, String)> = query_as(policies).bind(id.map(time)).fetch_all(&mut *tx).await?;
     tx.commit().await?;
     let policies = policies.into_iter().map(|(id, key, text)| Ok((id, facts::policy(&key, &text)?)));
     let policies: Vec<(u32, Policy)> = policies.collect::<Result<_, StoreError>>()?;
@@ -363,8 +352,9 @@ pub(crate) async fn ask(
             return Err(refused(format!("request {} is not decided yet", known.id)));
         }
     }
-    let facts = facts::read(tx).await?.understand(making.at_unix_ms)?.facts;
-    let stored = asking(&facts, source, policy).map_err(refused)?;
+    let around = facts::read_around(tx, source_id).await?.understand(making.at_unix_ms, None)?;
+    let around = Snapshot::compile(around.facts);
+    let stored = asking(&around, source, policy).map_err(refused)?;
     let approvers: Vec<Kept> = asked(&stored.policy).unwrap_or_default().iter().map(Kept::from).collect();
     let insert = "INSERT INTO subscription_request
         (source, source_name, principal, principal_name, policy, policy_key, approvers, reason, at_unix_ms)
@@ -385,44 +375,25 @@ pub(crate) async fn ask(
 }
 
 /// The policy that a request is for, or why there is none.
-fn asking<'f>(facts: &'f Facts, source: &SourceName, named: Option<&PolicyKey>) -> Result<&'f StoredPolicy, String> {
-    let Some(source) = facts.sources.iter().find(|known| known.name == *source) else {
-        return Err("it does not exist".to_owned());
+fn asking<'s>(
+    snapshot: &'s Snapshot,
+    source: &SourceName,
+    named: Option<&PolicyKey>,
+) -> Result<&'s StoredPolicy, String> {
+    let Some(source) = snapshot.source_by_name(source) else { return Err("it does not exist".to_owned()) };
+    let mut here = snapshot.asking(source.id).into_iter().map(|(stored, _)| stored);
+    let Some(key) = named else {
+        return here.next().ok_or_else(|| "no policy that is in effect there takes people in on request".to_owned());
     };
-    let mut policies: Vec<&StoredPolicy> = facts.policies.iter().collect();
-    policies.sort_by_key(|stored| stored.id);
-    match named {
-        None => {
-            let found =
-                policies.into_iter().find(|stored| asked(&stored.policy).is_some() && reaches(facts, stored, source));
-            found.ok_or_else(|| "no policy that is in effect there takes people in on request".to_owned())
+    match snapshot.policies().find(|stored| stored.policy.key == *key) {
+        None => Err(format!("policy `{key}` does not exist")),
+        Some(stored) if asked(&stored.policy).is_none() => {
+            Err(format!("policy `{key}` is not in effect or does not take people in on request"))
         }
-        Some(key) => match policies.into_iter().find(|stored| stored.policy.key == *key) {
-            None => Err(format!("policy `{key}` does not exist")),
-            Some(stored) if asked(&stored.policy).is_none() => {
-                Err(format!("policy `{key}` is not in effect or does not take people in on request"))
-            }
-            Some(stored) if !reaches(facts, stored, source) => Err(format!("policy `{key}` is not about that source")),
-            Some(stored) => Ok(stored),
-        },
+        Some(stored) => {
+            here.find(|known| known.id == stored.id).ok_or_else(|| format!("policy `{key}` is not about that source"))
+        }
     }
-}
-
-/// Whether a subscription policy is about the source: somebody without any rights could subscribe if it, alone, took in
-/// anyone.
-fn reaches(facts: &Facts, stored: &StoredPolicy, source: &DataSource) -> bool {
-    let Ok(nobody) = ProjectName::new("nobody").map(|name| PrincipalId::stand_in(&name)) else { return false };
-    let mut open = stored.clone();
-    open.policy.statement.body = Body::Subscribe(Subscribe { who: Subscribers::Anyone, merge: Merge::Share });
-    let owners = facts.principals.iter().filter(|principal| source.owners.contains(&principal.id));
-    let alone = Facts {
-        principals: owners.cloned().chain([Principal::bare(nobody.clone())]).collect(),
-        sources: vec![source.clone()],
-        policies: vec![open],
-        chosen: facts.chosen.clone(),
-        ..Facts::default()
-    };
-    !Snapshot::compile(alone).visible(&nobody, &Surroundings::default()).is_empty()
 }
 
 /// Which of the places `approver` could fill.

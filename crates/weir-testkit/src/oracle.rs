@@ -128,8 +128,9 @@ impl<'a> View<'a> {
         if self.me.all(|person| self.source.owners.contains(person)) {
             return true;
         }
-        let among = |people: &std::collections::BTreeSet<(SourceId, PrincipalId)>| {
-            self.me.all(|person| people.contains(&(self.source.id, person.clone())))
+        let selected = || self.me.all(|person| self.facts.selected.contains(&(self.source.id, person.clone())));
+        let approved = |policy: PolicyId| {
+            self.me.all(|person| self.facts.approved.contains(&(policy, self.source.id, person.clone())))
         };
         let (mut any, mut required, mut shared) = (false, true, None);
         for stored in &self.policies {
@@ -138,15 +139,15 @@ impl<'a> View<'a> {
             let holds = match &subscribe.who {
                 Subscribers::Anyone => true,
                 Subscribers::When(condition) => self.meets(condition),
-                Subscribers::Asking(_) => among(&self.facts.approved),
-                Subscribers::Selected => among(&self.facts.selected),
+                Subscribers::Asking(_) => approved(stored.id),
+                Subscribers::Selected => selected(),
             };
             match subscribe.merge {
                 weir_policy::ast::Merge::Require => required &= holds,
                 weir_policy::ast::Merge::Share => shared = Some(shared.unwrap_or(false) || holds),
             }
         }
-        if any { required && shared.unwrap_or(true) } else { among(&self.facts.selected) }
+        if any { required && shared.unwrap_or(true) } else { selected() }
     }
 
     /// Whether she acts under a purpose of every limit that is for her.

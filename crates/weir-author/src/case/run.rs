@@ -10,12 +10,12 @@ use weir_policy::explain::{explain, residual_text};
 use weir_policy::{DenyReason, Facts, KeyScope, Snapshot, SourceDecision, StoredPolicy, language};
 
 use super::{Case, CaseFile, Decide, NOW, unix_ms};
-use crate::world::{Additions, with};
+use crate::world::{Additions, World};
 
 /// What the cases of a file are run in.
 pub struct Setting<'a> {
-    /// The world of the name, without policies; of none, the one that there is.
-    pub world: &'a dyn Fn(Option<&str>) -> Result<Facts, String>,
+    /// The world of the name; of none, the one that there is. Policies of its own are left out.
+    pub world: &'a dyn Fn(Option<&str>) -> Result<World, String>,
     /// Used by files that have none of their own. Absent: there are none.
     pub policies: Option<&'a [StoredPolicy]>,
 }
@@ -75,8 +75,9 @@ impl CaseFile {
             (None, None) => return Err("it has no `policies`, and none were given".to_owned()),
         };
         let Self { projects, approved, chosen, .. } = self;
-        let facts = with((setting.world)(world)?, &Additions { projects, approved, chosen })?;
-        Ok(Facts { policies: policies.to_vec(), ..facts })
+        let mut world = (setting.world)(world)?;
+        world.add(&Additions { projects, approved, chosen })?;
+        Ok(world.with(policies.to_vec()))
     }
 
     /// Runs all cases.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use weir_policy::{Facts, StoredPolicy};
+use weir_policy::StoredPolicy;
 
 use super::CaseFile;
 use super::run::{Ran, Setting, numbered};
 use crate::folder::POLICY_ENDINGS;
-use crate::{PolicySet, Text, Unusable, below, world};
+use crate::world::World;
+use crate::{PolicySet, Text, Unusable, below};
 
 /// What was found below the paths. Every file has been read; a mistake in any is an error, not one case less.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Suite {
     pub files: Vec<SuiteFile>,
     /// Policies that case files without some of their own are run with. Absent: there was no file with policies.
     pub policies: Option<PolicySet>,
-    worlds: BTreeMap<String, Vec<(PathBuf, Facts)>>,
+    worlds: BTreeMap<String, Vec<(PathBuf, World)>>,
 }
 
 #[derive(Debug)]
@@ -72,9 +73,9 @@ impl Suite {
         }
         for path in worlds {
             let Text { name, text } = Text::read(&path)?;
-            let facts = world::parse(&text).map_err(|why| Unusable::new(&name, why))?;
+            let world = World::parse(&text).map_err(|why| Unusable::new(&name, why))?;
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            suite.worlds.entry(stem).or_default().push((path, facts));
+            suite.worlds.entry(stem).or_default().push((path, world));
         }
         let texts = policies.iter().map(|path| Text::read(path)).collect::<Result<Vec<_>, _>>()?;
         if !texts.is_empty() {
@@ -92,7 +93,7 @@ impl Suite {
     ///
     /// # Errors
     /// When a file cannot be run, or its policies cannot be read.
-    pub fn run(&self, instead: Option<&Facts>, stored: Option<&[StoredPolicy]>) -> Result<Summary, Unusable> {
+    pub fn run(&self, instead: Option<&World>, stored: Option<&[StoredPolicy]>) -> Result<Summary, Unusable> {
         if let Some(set) = &self.policies
             && let Some(wrong) = set.findings.iter().find(|finding| finding.diagnostic.is_error())
         {
@@ -107,7 +108,7 @@ impl Suite {
                 Some(_) if file.saved_in.is_some() => {
                     Err("it is about a world that changes (`saved_in`), and can be run in its own only".to_owned())
                 }
-                Some(facts) => Ok(facts.clone()),
+                Some(world) => Ok(world.clone()),
                 None => self.world(wanted),
             };
             let ran = file.run(&Setting { world: &world, policies }).map_err(|why| Unusable::new(name, why))?;
@@ -119,13 +120,13 @@ impl Suite {
         Ok(summary)
     }
 
-    fn world(&self, wanted: Option<&str>) -> Result<Facts, String> {
-        let named: Vec<&(PathBuf, Facts)> = match wanted {
+    fn world(&self, wanted: Option<&str>) -> Result<World, String> {
+        let named: Vec<&(PathBuf, World)> = match wanted {
             Some(name) => self.worlds.get(name).into_iter().flatten().collect(),
             None => self.worlds.values().flatten().collect(),
         };
         match (named.as_slice(), wanted) {
-            ([(_, facts)], _) => Ok(facts.clone()),
+            ([(_, world)], _) => Ok(world.clone()),
             ([], Some(name)) => Err(format!("there is no file `{name}.world`")),
             ([], None) => Err("it names no world, and there is none".to_owned()),
             ([(first, _), (second, _), ..], Some(name)) => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use weir_author::case::Suite;
+use weir_author::world::World;
 use weir_author::{PolicySet, policy_texts};
 use weir_policy::Severity;
 
@@ -27,7 +28,7 @@ fn the_cases_of_the_examples_hold() {
 fn the_policies_of_the_examples_fit_their_worlds() {
     for (name, policies) in [("hospital", 17), ("bank", 13)] {
         let world = std::fs::read_to_string(folder(name).join(format!("{name}.world"))).unwrap();
-        let facts = weir_author::world::parse(&world).unwrap();
+        let facts = World::parse(&world).unwrap().facts;
         let set = PolicySet::new(policy_texts(&[folder(name).join("policies")]).unwrap(), Some(&facts));
         let errors: Vec<_> = set.findings.iter().filter(|f| f.diagnostic.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:#?}");

@@ -1,3 +1,4 @@
+use weir_author::world::World;
 use weir_author::{PolicySet, Text, policy_texts};
 use weir_policy::Facts;
 
@@ -51,7 +52,7 @@ fn set(texts: &[(&str, &str)], facts: Option<&Facts>) -> PolicySet {
 #[test]
 fn a_set_says_what_is_wrong_with_every_text() {
     let shop = std::fs::read_to_string(crate::root().join("tests/cases/worlds/shop.world")).unwrap();
-    let facts = weir_author::world::parse(&shop).unwrap();
+    let facts = World::parse(&shop).unwrap().facts;
     let texts = [
         ("a.policy", SSN),
         ("b.policy", "policy b: Mask using hashing the column snn for everyone."),

@@ -40,7 +40,7 @@ impl Stored {
         let changes = setup.lines().filter(|line| line.starts_with("weir ")).count() as u64;
         assert_eq!(changes, SETUP, "setup.sh makes other epochs than the page says");
         let world = fs::read_to_string(hospital().join("hospital.world")).unwrap();
-        let facts = Facts { epoch: Some(Epoch(SETUP)), ..weir_author::world::parse(&world).unwrap() };
+        let facts = Facts { epoch: Some(Epoch(SETUP)), ..weir_author::world::World::parse(&world).unwrap().facts };
         let tables = facts.sources.iter().map(|source| (source.id, rows(source))).collect();
         // Later than all the data by more than any window of time.
         let at_unix_ms = unix_ms("2026-07-31 12:30:00").unwrap();
@@ -132,7 +132,8 @@ fn rows(source: &DataSource) -> Vec<Row> {
 /// What the cases below the paths give, in the world or in what is stored.
 fn tested(paths: &[PathBuf], stored: Option<&Facts>) -> (String, usize) {
     let suite = Suite::find(paths).unwrap();
-    let summary = suite.run(stored, stored.map(|facts| facts.policies.as_slice())).unwrap();
+    let world = stored.cloned().map(weir_author::world::World::from);
+    let summary = suite.run(world.as_ref(), stored.map(|facts| facts.policies.as_slice())).unwrap();
     (format!("{summary}\n"), summary.failures())
 }
 

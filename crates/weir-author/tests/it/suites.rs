@@ -2,6 +2,7 @@ use std::path::Path;
 
 use expect_test::expect;
 use weir_author::case::Suite;
+use weir_author::world::World;
 
 use crate::write;
 
@@ -180,18 +181,52 @@ fn cases_can_be_run_in_another_world() {
         "about: x\nworld: gone\ncases:\n  - { case: a, as: anna, ask: shop.orders, decide: clear, because: [open] }\n",
     );
     let suite = Suite::find(&[dir.path().to_path_buf()]).unwrap();
-    let facts = weir_author::world::parse(WORLD).unwrap();
-    let e = suite.run(Some(&facts), None).unwrap_err().to_string();
+    let world = World::parse(WORLD).unwrap();
+    let e = suite.run(Some(&world), None).unwrap_err().to_string();
     assert!(e.ends_with("it has no `policies`, and none were given"), "{e}");
     let parsed = weir_policy::language::parse("policy open: Allow anyone to subscribe.").policies;
     let stored = parsed.into_iter().map(|policy| weir_policy::StoredPolicy { id: weir_model::PolicyId(4), policy });
     let stored: Vec<_> = stored.collect();
-    assert_eq!(suite.run(Some(&facts), Some(&stored)).unwrap().to_string(), "1 passed, 0 failed, in 1 file");
+    assert_eq!(suite.run(Some(&world), Some(&stored)).unwrap().to_string(), "1 passed, 0 failed, in 1 file");
     write(
         dir.path(),
         "b.case",
         "about: x\nworld: gone\nsaved_in: older\ncases:\n  - { case: a, as: anna, ask: shop.orders, decide: clear }\n",
     );
     let suite = Suite::find(&[dir.path().to_path_buf()]).unwrap();
-    assert!(suite.run(Some(&facts), Some(&stored)).unwrap_err().to_string().contains("`saved_in`"));
+    assert!(suite.run(Some(&world), Some(&stored)).unwrap_err().to_string().contains("`saved_in`"));
+}
+
+/// What was approved by a policy of the world holds for the one of its key in the files, under whichever number.
+#[test]
+fn approvals_of_the_world_follow_their_policies() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "a.case",
+        "about: x\ncases:\n  - { case: a, as: anna, ask: shop.orders, decide: clear, because: [ask] }\n",
+    );
+    const ASK: &str =
+        "policy ask: Allow anyone who asks to subscribe with approval by user bert on data source shop.orders.";
+    let files =
+        "policy other: Allow anyone who asks to subscribe with approval by an owner on data source shop.orders.\n";
+    let path = write(dir.path(), "all.policy", format!("{files}{ASK}"));
+    let mut world = World::parse(WORLD).unwrap();
+    let stored = weir_policy::language::parse(ASK).policies.remove(0);
+    let id = weir_model::PolicyId(1);
+    world.facts.policies = vec![weir_policy::StoredPolicy { id, policy: stored }];
+    let passed = |world: &World| {
+        let suite = Suite::find(&[dir.path().to_path_buf()]).unwrap();
+        suite.run(Some(world), None).unwrap().passed
+    };
+    assert_eq!(passed(&world), 0);
+    let approval = (id, world.facts.sources[0].id, "anna".parse().unwrap());
+    world.facts.approved.insert(approval.clone());
+    assert_eq!(passed(&world), 1);
+    // Of no other policy, and not when somebody else is asked.
+    world.facts.approved = [(weir_model::PolicyId(2), approval.1, approval.2.clone())].into();
+    assert_eq!(passed(&world), 0);
+    world.facts.approved = [approval].into();
+    std::fs::write(&path, format!("{files}{}", ASK.replace("by user bert", "by user anna"))).unwrap();
+    assert_eq!(passed(&world), 0);
 }

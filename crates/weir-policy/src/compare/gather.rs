@@ -105,7 +105,7 @@ fn access(
     let Some(source) = snapshot.source(id) else { return };
     let only_where = filter(sees).map(|filter| residual_text(filter, source, snapshot));
     let mut masked: Vec<MaskedAs> = Vec::new();
-    for column in &source.columns {
+    for column in source.places() {
         let Some(mask) = mask(sees, column.id) else { continue };
         let shown = mask_text(mask, source, snapshot);
         match masked.iter_mut().find(|alike| alike.shown == shown) {
@@ -138,7 +138,7 @@ fn rows(groups: &mut BTreeMap<String, RowChange>, sides: Sides<'_>, id: SourceId
 fn columns(groups: &mut BTreeMap<(usize, String), ColumnChange>, sides: Sides<'_>, id: SourceId, who: &Who) {
     let [(before, old), (after, new)] = sides;
     let Some(source) = after.source(id) else { return };
-    for (position, column) in source.columns.iter().enumerate() {
+    for (position, column) in source.places().enumerate() {
         let (old, new) = (mask(old, column.id), mask(new, column.id));
         let kind = match (old, new) {
             (None, None) => continue,

@@ -44,24 +44,24 @@ pub(super) fn warnings(
     found
 }
 
-fn lone_requirements(governed: &Governed, found: &mut BTreeSet<Warning>) {
-    if governed.entries.iter().all(|entry: &Entry| entry.merge == Merge::Require) {
-        for entry in &governed.entries {
+fn lone_requirements(governed: Governed<'_>, found: &mut BTreeSet<Warning>) {
+    if governed.bound.entries.iter().all(|entry: &Entry| entry.merge == Merge::Require) {
+        for entry in &governed.bound.entries {
             let message = format!(
                 "is always required on `{}`, where no other subscription holds: alone it lets in those whom it names",
-                governed.source.name
+                governed.source().name
             );
             found.insert(Warning { policy: entry.policy.name.clone(), code: "plan::lone-requirement", message });
         }
     }
 }
 
-fn constant_conditions(governed: &Governed, found: &mut BTreeSet<Warning>) {
-    let source = &governed.source.name;
+fn constant_conditions(governed: Governed<'_>, found: &mut BTreeSet<Warning>) {
+    let source = &governed.source().name;
     let mut warn = |policy: &PolicyKey, code, message| {
         found.insert(Warning { policy: policy.clone(), code, message });
     };
-    for rules in &governed.rows {
+    for rules in &governed.bound.rows {
         for rule in rules.bodies.iter().filter_map(|body| body.as_ref().ok()) {
             if rule.parts.is_empty() {
                 let message = format!("filters nothing of `{source}`: its condition is always true");
@@ -72,10 +72,10 @@ fn constant_conditions(governed: &Governed, found: &mut BTreeSet<Warning>) {
             }
         }
     }
-    for masked in &governed.columns {
-        let Some(column) = governed.source.column_by_id(masked.column) else { continue };
+    for masked in &governed.bound.columns {
+        let Some(column) = governed.source().place_by_id(masked.column) else { continue };
         for candidate in &masked.candidates {
-            let Some(rules) = governed.masks.get(candidate.policy) else { continue };
+            let Some(rules) = governed.bound.masks.get(candidate.policy) else { continue };
             let Some(when) = &candidate.when else { continue };
             if when.is_empty() {
                 let message =
@@ -96,12 +96,12 @@ type Conflict = (PolicyKey, PolicyKey, String);
 /// Masks that would be used but for a closer one.
 fn conflicts(
     snapshot: &Snapshot,
-    governed: &Governed,
+    governed: Governed<'_>,
     readers: &[Who],
     surroundings: &impl Fn(&Who) -> Surroundings,
     found: &mut BTreeSet<Warning>,
 ) {
-    if governed.columns.iter().all(|masked| masked.candidates.len() < 2) {
+    if governed.bound.columns.iter().all(|masked| masked.candidates.len() < 2) {
         return;
     }
     let mut conflicts: BTreeMap<Conflict, (Vec<&ColumnName>, BTreeSet<&Who>)> = BTreeMap::new();
@@ -111,13 +111,14 @@ fn conflicts(
             continue;
         }
         let Ok(chosen) = governed.chosen_masks(&reader, governed.is_owner(&reader)) else { continue };
-        for masked in &governed.columns {
-            let Some(column) = governed.source.column_by_id(masked.column) else { continue };
+        for masked in &governed.bound.columns {
+            let Some(column) = governed.source().place_by_id(masked.column) else { continue };
             let mut mine = masked.candidates.iter().filter(|c| chosen.get(c.policy).copied().flatten() == Some(c.rule));
             // Those behind a mask for some rows have the other rows.
             let Some(first) = mine.find(|candidate| candidate.when.is_none()) else { continue };
             for other in mine.filter(|other| other.mask != first.mask || other.when.is_some()) {
-                let names = [other, first].map(|c| governed.masks.get(c.policy).map(|rules| rules.policy.name.clone()));
+                let names =
+                    [other, first].map(|c| governed.bound.masks.get(c.policy).map(|rules| rules.policy.name.clone()));
                 let [Some(loser), Some(winner)] = names else { continue };
                 let why = why_first(snapshot, governed, first, other);
                 let (columns, people) = conflicts.entry((loser, winner, why)).or_default();
@@ -133,7 +134,7 @@ fn conflicts(
         let message = format!(
             "does not mask {} of `{}` for {}, for policy `{winner}` comes first: {why}",
             columns.join(", "),
-            governed.source.name,
+            governed.source().name,
             super::people(&people.into_iter().cloned().collect::<Vec<_>>(), 3),
         );
         found.insert(Warning { policy, code: "plan::mask-conflict", message });
@@ -155,9 +156,9 @@ fn rules_of_nobody(
     }
     let mut used = Used { changed, readers: &readers, rules: BTreeMap::new() };
     for governed in snapshot.all_governed() {
-        used.mark(governed, &governed.limits);
-        used.mark(governed, &governed.rows);
-        used.mark(governed, &governed.masks);
+        used.mark(governed, &governed.bound.limits);
+        used.mark(governed, &governed.bound.rows);
+        used.mark(governed, &governed.bound.masks);
     }
     for (policy, rules) in used.rules {
         let count = rules.len();
@@ -179,7 +180,7 @@ struct Used<'a> {
 }
 
 impl Used<'_> {
-    fn mark<T>(&mut self, governed: &Governed, policies: &[Rules<T>]) {
+    fn mark<T>(&mut self, governed: Governed<'_>, policies: &[Rules<T>]) {
         for policy in policies.iter().filter(|policy| self.changed.contains(&policy.policy.name)) {
             let used = self.rules.entry(policy.policy.name.clone()).or_insert_with(|| vec![false; policy.bodies.len()]);
             for reader in self.readers {
@@ -199,14 +200,12 @@ impl Used<'_> {
 fn idle(snapshot: &Snapshot, found: &mut BTreeSet<Warning>) {
     let mut working: BTreeSet<PolicyId> = BTreeSet::new();
     for governed in snapshot.all_governed() {
-        working.extend(governed.entries.iter().map(|entry| entry.policy.id));
-        working.extend(governed.limits.iter().map(|rules| rules.policy.id));
-        working.extend(governed.rows.iter().map(|rules| rules.policy.id));
-        working.extend(governed.masks.iter().map(|rules| rules.policy.id));
+        working.extend(governed.bound.entries.iter().map(|entry| entry.policy.id));
+        working.extend(governed.bound.limits.iter().map(|rules| rules.policy.id));
+        working.extend(governed.bound.rows.iter().map(|rules| rules.policy.id));
+        working.extend(governed.bound.masks.iter().map(|rules| rules.policy.id));
     }
-    for stored in
-        snapshot.policies().iter().filter(|stored| stored.policy.is_in_effect() && !working.contains(&stored.id))
-    {
+    for stored in snapshot.policies().filter(|stored| stored.policy.is_in_effect() && !working.contains(&stored.id)) {
         let message = "has no effect: it holds for no data source".to_owned();
         found.insert(Warning { policy: stored.policy.key.clone(), code: "plan::no-effect", message });
     }

@@ -73,14 +73,14 @@ pub fn explain_column(
     column: &ColumnName,
 ) -> Option<ColumnExplanation> {
     let governed = snapshot.governed(source)?;
-    let described = governed.source.column(column.as_str())?;
+    let described = governed.source().column(column.as_str())?;
     let whole = explain(snapshot, principal, surroundings, source);
     let seen = whole.columns.into_iter().find(|seen| seen.name == *column);
     let mut explanation = ColumnExplanation {
         epoch: whole.epoch,
         principal: whole.principal,
         project: whole.project,
-        source: governed.source.name.clone(),
+        source: governed.source().name.clone(),
         column: column.clone(),
         data_type: described.data_type.to_string(),
         access: whole.access,
@@ -91,7 +91,7 @@ pub fn explain_column(
     if explanation.shown.is_some()
         && let Ok(reader) = snapshot.reader(principal, surroundings)
         && let Ok(chosen) = governed.chosen_masks(&reader, governed.is_owner(&reader))
-        && let Some(masked) = governed.columns.iter().find(|masked| masked.column == described.id)
+        && let Some(masked) = governed.bound.columns.iter().find(|masked| masked.column == described.id)
     {
         let decided = governed.decide(&reader);
         let applied = match &decided {
@@ -107,7 +107,7 @@ pub fn explain_column(
 
 struct Teller<'a> {
     snapshot: &'a Snapshot,
-    governed: &'a Governed,
+    governed: Governed<'a>,
     /// For each mask policy the rule that takes the principal in.
     chosen: &'a [Option<usize>],
     candidates: &'a [Candidate],
@@ -142,7 +142,7 @@ impl Teller<'_> {
 
     /// `candidate` is the one of the rule for the principal.
     fn policy(&self, first: &Candidate, candidate: Option<&Candidate>) -> Option<ColumnPolicy> {
-        let rules = self.governed.masks.get(first.policy)?;
+        let rules = self.governed.bound.masks.get(first.policy)?;
         let shown = candidate.unwrap_or(first);
         let scopes: Vec<&Scope> =
             match self.snapshot.policy(rules.policy.id).map(|stored| &stored.policy.statement.body) {
@@ -158,7 +158,7 @@ impl Teller<'_> {
         Some(ColumnPolicy {
             policy: rules.policy.name.clone(),
             mask: match &shown.mask {
-                Ok(mask) => words::mask(mask, &self.governed.source, self.snapshot),
+                Ok(mask) => words::mask(mask, self.governed.source(), self.snapshot),
                 Err(problem) => format!("a mask that cannot be applied: {problem}"),
             },
             picks: picks(self.snapshot, self.governed, shown),
@@ -170,14 +170,14 @@ impl Teller<'_> {
     }
 
     fn effect(&self, candidate: &Candidate) -> Effect {
-        let Some(rules) = self.governed.masks.get(candidate.policy) else { return Effect::Never };
+        let Some(rules) = self.governed.bound.masks.get(candidate.policy) else { return Effect::Never };
         let mut next = self.applied;
         let mut last = None;
         while let Some(applied) = next {
             if applied.policy == rules.policy.id {
                 return match &applied.when {
                     None => Effect::Masks,
-                    Some(when) => Effect::MasksWhere(words::residual_text(when, &self.governed.source, self.snapshot)),
+                    Some(when) => Effect::MasksWhere(words::residual_text(when, self.governed.source(), self.snapshot)),
                 };
             }
             last = Some(applied);
@@ -186,14 +186,14 @@ impl Teller<'_> {
         let winner = last.filter(|applied| applied.when.is_none()).and_then(|applied| {
             let of = |c: &&Candidate| {
                 self.rule(c) == Some(c.rule)
-                    && self.governed.masks.get(c.policy).is_some_and(|rules| rules.policy.id == applied.policy)
+                    && self.governed.bound.masks.get(c.policy).is_some_and(|rules| rules.policy.id == applied.policy)
             };
             self.candidates.iter().find(of)
         });
         let place = |of: &Candidate| self.candidates.iter().position(|c| c.policy == of.policy && c.rule == of.rule);
         match winner {
             Some(winner) if place(winner) < place(candidate) => {
-                let policy = self.governed.masks.get(winner.policy).map(|rules| rules.policy.name.clone());
+                let policy = self.governed.bound.masks.get(winner.policy).map(|rules| rules.policy.name.clone());
                 match policy {
                     Some(policy) => {
                         let why = why_first(self.snapshot, self.governed, winner, candidate);
@@ -208,8 +208,8 @@ impl Teller<'_> {
 }
 
 /// How the rule of the candidate picks its column.
-fn picks(snapshot: &Snapshot, governed: &Governed, candidate: &Candidate) -> String {
-    let stored = governed.masks.get(candidate.policy).and_then(|rules| snapshot.policy(rules.policy.id));
+fn picks(snapshot: &Snapshot, governed: Governed<'_>, candidate: &Candidate) -> String {
+    let stored = governed.bound.masks.get(candidate.policy).and_then(|rules| snapshot.policy(rules.policy.id));
     let action = match stored.map(|stored| &stored.policy.statement.body) {
         Some(Body::Data(cascade)) => cascade.rules.get(candidate.rule).map(|rule| &rule.action),
         Some(Body::Subscribe(_)) | None => None,
@@ -230,7 +230,7 @@ fn picks(snapshot: &Snapshot, governed: &Governed, candidate: &Candidate) -> Str
 }
 
 /// Why `first` comes before `other` on a column, of which `other` is spoken as "the other".
-pub(crate) fn why_first(snapshot: &Snapshot, governed: &Governed, first: &Candidate, other: &Candidate) -> String {
+pub(crate) fn why_first(snapshot: &Snapshot, governed: Governed<'_>, first: &Candidate, other: &Candidate) -> String {
     let (mine, theirs) = (picks(snapshot, governed, first), picks(snapshot, governed, other));
     if first.closeness != other.closeness {
         format!("it picks the column {mine}, which is closer than {theirs}")

@@ -29,6 +29,7 @@ pub(super) fn compile(text: &str, case_insensitive: bool) -> Result<Regex, Diagn
 }
 
 /// Circumstances with their patterns compiled.
+#[derive(Debug)]
 pub(crate) enum Reach {
     AllSources,
     Named(Vec<SourceName>),
@@ -36,6 +37,7 @@ pub(crate) enum Reach {
     All(Vec<Test>),
 }
 
+#[derive(Debug)]
 pub(crate) enum Test {
     SourceTagged(Tag),
     ColumnTagged(Tag),

@@ -1,69 +1,27 @@
-//! From facts to a snapshot.
+//! The policies that hold for one source, compiled for it.
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever is no conjunction is one conjunct")]
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weir_model::{ColumnId, DataSource, Epoch, PolicyKey, PrincipalId, PurposeName, SourceId, SourceName};
+use weir_model::{ColumnId, DataSource, PurposeName};
 
 use super::fingerprint::Digest;
-use super::governed::{Candidate, Entry, Governed, MaskedColumn, Named, Part, RowRule, Rules, Scope, Who};
-use super::person::Person;
-use super::project::InProject;
-use super::vocabulary::Vocabulary;
-use super::{Problem, Snapshot};
-use crate::ast::{self, Body, Cascade, Circumstances, Subscribe, Subscribers};
+use super::governed::{Bound, Candidate, Entry, MaskedColumn, Part, RowRule, Rules, Scope};
+use super::mark::{Mark, Marking};
+use super::prepared::{Prepare, Prepared};
+use crate::ast::{Body, Cascade};
 use crate::decision::Effect;
 use crate::diagnostic::Diagnostic;
 use crate::expr::{Expr, UserTerm};
-use crate::facts::{Facts, StoredPolicy};
-use crate::resolve::{About, Catalog, DataPolicy, MaskRule, Reach, RowRules, Target};
+use crate::resolve::{About, Catalog, DataPolicy, MaskRule, RowRules, Target};
 
-pub(super) fn compile(facts: Facts) -> Snapshot {
-    let Facts { epoch, principals, mut sources, mut policies, selected, approved, chosen, projects, impersonations } =
-        facts;
-    policies.sort_by_key(|stored| stored.id);
-    sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let catalog = Catalog::new(&sources, &principals, &chosen);
-    let mut compiler = Compiler {
-        vocabulary: Vocabulary::default(),
-        governed: sources.iter().map(|source| (source.id, governed(source, &selected, &approved))).collect(),
-        problems: Vec::new(),
-    };
-    for stored in policies.iter().filter(|stored| stored.policy.is_in_effect()) {
-        compiler.policy(stored, &catalog);
-    }
-    let Compiler { vocabulary, mut governed, problems } = compiler;
-    for governed in governed.values_mut() {
-        finish(governed);
-    }
-    let people: BTreeMap<_, _> = principals.into_iter().map(|p| (p.id.clone(), Person::new(p, &vocabulary))).collect();
-    let names = governed.values().map(|governed| (governed.source.name.clone(), governed.source.id)).collect();
-    let projects = projects
-        .iter()
-        .map(|project| (project.name.clone(), InProject::new(project, &people, &sources, &vocabulary)))
-        .collect();
-    let epoch = epoch.unwrap_or(Epoch(0));
-    Snapshot { epoch, people, projects, impersonations, sources: governed, names, policies, problems }
-}
-
-/// Puts columns and their masks in order.
-fn finish(governed: &mut Governed) {
-    let Governed { source, columns, .. } = governed;
-    columns.sort_by_key(|masked| source.places().position(|place| place.id == masked.column));
-    for column in columns {
-        // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
-        column.candidates.sort_by_key(|candidate| Reverse((candidate.closeness, candidate.priority)));
-    }
-    governed.may_close = governed.has_what_closes();
-}
-
-fn governed(
+/// What the policies, which come by id, do on the source.
+pub(super) fn bind<'p>(
     source: &DataSource,
-    selected: &BTreeSet<(SourceId, PrincipalId)>,
-    approved: &BTreeSet<(SourceId, PrincipalId)>,
-) -> Governed {
+    policies: impl Iterator<Item = &'p Prepared>,
+    catalog: &Catalog<'_>,
+) -> Bound {
     let mut digest = Digest::writer("source");
     digest.number(source.id.0);
     for column in source.places() {
@@ -71,118 +29,77 @@ fn governed(
         digest.text(column.name.as_str());
         digest.text(&column.data_type.to_string());
     }
-    let here = |all: &BTreeSet<(SourceId, PrincipalId)>| {
-        all.iter().filter(|(id, _)| *id == source.id).map(|(_, person)| person.clone()).collect()
-    };
-    Governed {
-        source: source.clone(),
+    let bound = Bound {
         digest: digest.finish(),
-        selected: here(selected),
-        approved: here(approved),
         entries: Vec::new(),
         limits: Vec::new(),
         rows: Vec::new(),
         masks: Vec::new(),
         columns: Vec::new(),
         may_close: false,
+        problems: Vec::new(),
+    };
+    let mut binder = Binder { source, catalog, bound };
+    for policy in policies.filter(|policy| policy.stored.policy.is_in_effect()) {
+        binder.policy(policy);
     }
+    binder.finish()
 }
 
-struct Compiler {
-    vocabulary: Vocabulary,
-    governed: BTreeMap<SourceId, Governed>,
-    problems: Vec<Problem>,
+struct Binder<'a> {
+    source: &'a DataSource,
+    catalog: &'a Catalog<'a>,
+    bound: Bound,
 }
 
-impl Compiler {
-    fn policy(&mut self, stored: &StoredPolicy, catalog: &Catalog<'_>) {
-        let policy = &stored.policy;
-        let named = Arc::new(Named { id: stored.id, key: policy.key.as_str().into(), name: policy.key.clone() });
-        let reach = Reach::new(&policy.key, &policy.statement.on);
-        if let Err(why) = &reach {
-            self.problem(&policy.key, None, why.clone());
+impl Binder<'_> {
+    /// Puts columns and their masks in order.
+    fn finish(self) -> Bound {
+        let Self { source, mut bound, .. } = self;
+        bound.columns.sort_by_key(|masked| source.places().position(|place| place.id == masked.column));
+        for column in &mut bound.columns {
+            // Policies came by id, and the sort keeps that order among equals: the earliest authored wins a tie.
+            column.candidates.sort_by_key(|candidate| Reverse((candidate.closeness, candidate.priority)));
         }
-        if let Circumstances::Named(names) = &policy.statement.on {
-            for name in names.iter().filter(|name| catalog.get(&name.node).is_none()) {
-                let message = format!("data source `{}` is not registered any more", name.node);
-                self.problem(&policy.key, None, Diagnostic::error("policy::unknown-data-source", message));
+        bound.may_close = bound.has_what_closes();
+        bound
+    }
+
+    fn policy(&mut self, policy: &Prepared) {
+        let covered = match &policy.reach {
+            Ok(reach) => reach.covers(self.source, self.catalog),
+            // A policy of which nobody can say where it holds, holds everywhere.
+            Err(_) => true,
+        };
+        if !covered {
+            return;
+        }
+        match (&policy.action, &policy.stored.policy.statement.body, &policy.reach) {
+            (Prepare::Subscription(who), Body::Subscribe(subscribe), _) => {
+                let entry = Entry { policy: Arc::clone(&policy.named), merge: subscribe.merge, who: who.clone() };
+                self.bound.entries.push(entry);
+            }
+            (Prepare::Data(scopes), Body::Data(cascade), Ok(_)) => {
+                self.data(&On { policy, scopes }, cascade);
+            }
+            (Prepare::Data(_), Body::Data(_), Err(why)) => self.bound.rows.push(closing(policy, &why.message)),
+            // A policy is prepared as what it is.
+            (Prepare::Subscription(_), Body::Data(_), _) | (Prepare::Data(_), Body::Subscribe(_), _) => {
+                self.bound.rows.push(closing(policy, "it is of two kinds"));
             }
         }
-        match &policy.statement.body {
-            Body::Subscribe(subscribe) => self.subscription(subscribe, &named, reach.as_ref().ok(), catalog),
-            Body::Data(cascade) => match &reach {
-                Ok(reach) => self.data(stored, cascade, &named, reach, catalog),
-                Err(why) => self.close_all(&named, why),
+    }
+
+    fn data(&mut self, on: &On<'_>, cascade: &Cascade) {
+        let Prepared { stored, patterns, .. } = on.policy;
+        let policy = DataPolicy::with(cascade, &stored.policy.statement.on, Arc::clone(patterns));
+        match policy.about() {
+            About::Rows => match policy.rows_on(self.source, self.catalog) {
+                RowRules::PassedOver(_) => {}
+                RowRules::Here(rules) => self.rows(on, rules),
             },
-        }
-    }
-
-    fn problem(&mut self, policy: &PolicyKey, source: Option<&SourceName>, diagnostic: Diagnostic) {
-        self.problems.push(Problem { policy: policy.clone(), source: source.cloned(), diagnostic });
-    }
-
-    /// A policy of which nobody can say where it holds, holds everywhere and takes nobody in.
-    fn subscription(
-        &mut self,
-        subscribe: &Subscribe,
-        policy: &Arc<Named>,
-        reach: Option<&Reach>,
-        catalog: &Catalog<'_>,
-    ) {
-        for governed in self.governed.values_mut() {
-            if !reach.is_none_or(|reach| reach.covers(&governed.source, catalog)) {
-                continue;
-            }
-            let who = match &subscribe.who {
-                _ if reach.is_none() => Who::Nobody,
-                Subscribers::Anyone => Who::Anyone,
-                Subscribers::When(condition) => Who::When(self.vocabulary.held(condition)),
-                Subscribers::Asking(_) => Who::Approved,
-                Subscribers::Selected => Who::Selected,
-            };
-            governed.entries.push(Entry { policy: Arc::clone(policy), merge: subscribe.merge, who });
-        }
-    }
-
-    fn close_all(&mut self, policy: &Arc<Named>, why: &Diagnostic) {
-        let scopes: Arc<[Scope]> = [Scope::Everyone].into();
-        for governed in self.governed.values_mut() {
-            governed.rows.push(Rules {
-                policy: Arc::clone(policy),
-                scopes: Arc::clone(&scopes),
-                bodies: vec![Err(why.message.clone())],
-            });
-        }
-    }
-
-    fn data(
-        &mut self,
-        stored: &StoredPolicy,
-        cascade: &Cascade,
-        named: &Arc<Named>,
-        reach: &Reach,
-        catalog: &Catalog<'_>,
-    ) {
-        let policy = DataPolicy::new(cascade, &stored.policy.statement.on);
-        let scopes: Arc<[Scope]> = policy.rules().iter().map(|rule| self.scope(&rule.scope)).collect();
-        for source in catalog.sources().iter().filter(|source| reach.covers(source, catalog)) {
-            let on = On { stored, named, scopes: &scopes, source };
-            match policy.about() {
-                About::Rows => match policy.rows_on(source, catalog) {
-                    RowRules::PassedOver(_) => {}
-                    RowRules::Here(rules) => self.rows(&on, rules),
-                },
-                About::Columns => self.masks(&on, policy.masks_on(source, catalog)),
-                About::Purposes => self.limits(&on, &policy.purposes()),
-            }
-        }
-    }
-
-    fn scope(&mut self, scope: &ast::Scope) -> Scope {
-        match scope {
-            ast::Scope::Everyone => Scope::Everyone,
-            ast::Scope::EveryoneExcept(condition) => Scope::Except(self.vocabulary.held(condition)),
-            ast::Scope::Who(condition) => Scope::Who(self.vocabulary.held(condition)),
+            About::Columns => self.masks(on, policy.masks_on(self.source, self.catalog)),
+            About::Purposes => self.limits(on, &policy.purposes()),
         }
     }
 
@@ -191,33 +108,29 @@ impl Compiler {
         for (number, rule) in rules.into_iter().enumerate() {
             let rule = rule.and_then(|expr| {
                 let digest = on.digest("row rule", number, &expr)?;
-                Ok(RowRule { digest, parts: parts(expr, &mut self.vocabulary) })
+                Ok(RowRule { digest, parts: parts(expr) })
             });
             bodies.push(rule.map_err(|why| self.broken(on, why)));
         }
-        if let Some(governed) = self.governed.get_mut(&on.source.id) {
-            governed.rows.push(on.rules(bodies));
-        }
+        self.bound.rows.push(on.rules(bodies));
     }
 
     fn limits(&mut self, on: &On<'_>, rules: &[Result<Vec<&PurposeName>, Diagnostic>]) {
         let bodies = rules
             .iter()
             .map(|rule| match rule {
-                Ok(purposes) => Ok(purposes.iter().map(|purpose| self.vocabulary.purpose(purpose)).collect()),
+                Ok(purposes) => Ok(purposes.iter().map(|purpose| Mark::purpose(purpose.as_str())).collect()),
                 Err(why) => Err(self.broken(on, why.clone())),
             })
             .collect();
-        if let Some(governed) = self.governed.get_mut(&on.source.id) {
-            governed.limits.push(on.rules(bodies));
-        }
+        self.bound.limits.push(on.rules(bodies));
     }
 
     fn masks(&mut self, on: &On<'_>, rules: Vec<MaskRule>) {
         if rules.iter().all(|rule| rule.targets.is_empty() && rule.broken.is_none()) {
             return;
         }
-        let Some(policy) = self.governed.get(&on.source.id).map(|governed| governed.masks.len()) else { return };
+        let policy = self.bound.masks.len();
         let mut bodies = Vec::with_capacity(rules.len());
         for (rule, MaskRule { targets, when, broken, .. }) in rules.into_iter().enumerate() {
             bodies.push(broken.map(|why| self.broken(on, why)));
@@ -227,50 +140,50 @@ impl Compiler {
                     Ok((digest, mask)) => (digest, Ok(mask)),
                     Err(why) => ([0; 16], Err(self.broken(on, why))),
                 };
-                let when = when.clone().map(|when| parts(when, &mut self.vocabulary));
-                let priority = on.stored.policy.priority;
-                let candidate = Candidate { policy, rule, closeness, priority, digest, mask, when };
-                self.candidate(on.source, column, candidate);
+                let when = when.clone().map(parts);
+                let priority = on.policy.stored.policy.priority;
+                self.candidate(column, Candidate { policy, rule, closeness, priority, digest, mask, when });
             }
         }
-        if let Some(governed) = self.governed.get_mut(&on.source.id) {
-            governed.masks.push(on.rules(bodies));
-        }
+        self.bound.masks.push(on.rules(bodies));
     }
 
-    fn candidate(&mut self, source: &DataSource, id: ColumnId, candidate: Candidate) {
-        let Some(governed) = self.governed.get_mut(&source.id) else { return };
-        if let Some(column) = governed.columns.iter_mut().find(|column| column.column == id) {
+    fn candidate(&mut self, id: ColumnId, candidate: Candidate) {
+        if let Some(column) = self.bound.columns.iter_mut().find(|column| column.column == id) {
             column.candidates.push(candidate);
-        } else if let Some(column) = source.place_by_id(id) {
+        } else if let Some(column) = self.source.place_by_id(id) {
             let effect = Effect::Mask { column: column.name.clone() };
-            governed.columns.push(MaskedColumn { column: id, effect, candidates: vec![candidate] });
+            self.bound.columns.push(MaskedColumn { column: id, effect, candidates: vec![candidate] });
         }
     }
 
     fn broken(&mut self, on: &On<'_>, why: Diagnostic) -> String {
         let message = why.message.clone();
-        self.problem(&on.stored.policy.key, Some(&on.source.name), why);
+        self.bound.problems.push((on.policy.stored.id, why));
         message
     }
 }
 
+/// Closes the source to everyone.
+fn closing(policy: &Prepared, why: &str) -> Rules<Result<RowRule, String>> {
+    let scopes = [Scope::Everyone].into();
+    Rules { policy: Arc::clone(&policy.named), scopes, bodies: vec![Err(why.to_owned())] }
+}
+
 /// One policy on one source.
 struct On<'a> {
-    stored: &'a StoredPolicy,
-    named: &'a Arc<Named>,
+    policy: &'a Prepared,
     scopes: &'a Arc<[Scope]>,
-    source: &'a DataSource,
 }
 
 impl On<'_> {
     fn rules<T>(&self, bodies: Vec<T>) -> Rules<T> {
-        Rules { policy: Arc::clone(self.named), scopes: Arc::clone(self.scopes), bodies }
+        Rules { policy: Arc::clone(&self.policy.named), scopes: Arc::clone(self.scopes), bodies }
     }
 
     fn digest(&self, kind: &str, rule: usize, content: &impl serde::Serialize) -> Result<[u8; 16], Diagnostic> {
         let mut digest = Digest::writer(kind);
-        digest.number(self.named.id.0);
+        digest.number(self.policy.stored.id.0);
         digest.bytes(&(rule as u64).to_le_bytes());
         digest
             .value(content)
@@ -280,7 +193,7 @@ impl On<'_> {
 }
 
 /// The conjuncts of a condition, those that ask nothing about the person made ready.
-fn parts(expr: Expr<UserTerm>, vocabulary: &mut Vocabulary) -> Vec<Part> {
+fn parts(expr: Expr<UserTerm>) -> Vec<Part> {
     let conjuncts = match expr {
         Expr::And(parts) => parts,
         expr if expr.is_literal(true) => Vec::new(),
@@ -290,7 +203,7 @@ fn parts(expr: Expr<UserTerm>, vocabulary: &mut Vocabulary) -> Vec<Part> {
         .into_iter()
         .map(|part| match part.without_questions() {
             Some(fixed) => Part::Fixed(fixed),
-            None => Part::Open(part.answered(vocabulary)),
+            None => Part::Open(part.answered(&mut Marking)),
         })
         .collect()
 }

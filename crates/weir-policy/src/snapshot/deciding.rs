@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_model::ColumnId;
 
 use super::fingerprint::Notes;
-use super::governed::{Candidate, Governed, MaskedColumn, Part};
+use super::governed::{Bound, Candidate, Governed, MaskedColumn, Part};
 use super::person::{Answering, Reader};
 use crate::decision::{AppliedMask, Effect, Factor, KeyScope, Obligations, SourceDecision};
 use crate::expr::{Expr, Residual};
@@ -15,14 +15,14 @@ use crate::expr::{Expr, Residual};
 /// How many masks for some rows only may stand behind each other on one column.
 const MASKS_BEHIND_MAX: usize = 32;
 
-impl Governed {
-    pub(crate) fn decide(&self, reader: &Reader<'_>) -> SourceDecision {
+impl Governed<'_> {
+    pub(crate) fn decide(self, reader: &Reader<'_>) -> SourceDecision {
         let owner = self.is_owner(reader);
         let admitted = self.admitted(reader, owner).and_then(|mut factors| {
-            let most = self.rows.len() + self.columns.len();
+            let most = self.bound.rows.len() + self.bound.columns.len();
             factors.reserve(most);
-            let mut notes = Notes::new(&self.digest, 128 + 32 * most);
-            let project = reader.project.filter(|project| project.masked_joins);
+            let mut notes = Notes::new(&self.bound.digest, 128 + 32 * most);
+            let project = reader.project.map(|inside| &inside.project).filter(|project| project.masked_joins);
             let hash_key = match project {
                 Some(project) => {
                     notes.text(project.name.as_str());
@@ -30,7 +30,7 @@ impl Governed {
                 }
                 None => {
                     notes.nothing();
-                    KeyScope::Source(self.source.id)
+                    KeyScope::Source(self.source().id)
                 }
             };
             Deciding { governed: self, reader: *reader, owner, factors, notes }.obligations(hash_key)
@@ -39,16 +39,18 @@ impl Governed {
     }
 }
 
-impl Governed {
+impl Governed<'_> {
     /// Whether the decision is no denial, at less cost than the decision.
-    pub(crate) fn is_open_to(&self, reader: &Reader<'_>) -> bool {
-        if self.may_close {
+    pub(crate) fn is_open_to(self, reader: &Reader<'_>) -> bool {
+        if self.bound.may_close {
             !matches!(self.decide(reader), SourceDecision::Deny(..))
         } else {
             self.admitted(reader, self.is_owner(reader)).is_ok()
         }
     }
+}
 
+impl Bound {
     /// Whether a decision may find that a policy cannot be applied.
     pub(super) fn has_what_closes(&self) -> bool {
         let conditional = |candidate: &&Candidate| candidate.when.is_some();
@@ -64,7 +66,7 @@ impl Governed {
 
 /// Every `Err` of its methods is a denial.
 struct Deciding<'a> {
-    governed: &'a Governed,
+    governed: Governed<'a>,
     reader: Reader<'a>,
     owner: bool,
     factors: Vec<Factor>,
@@ -78,7 +80,7 @@ impl Deciding<'_> {
         if row_filter.is_none() && masks.is_empty() {
             return Ok(SourceDecision::Clear(self.factors));
         }
-        let (source, fingerprint) = (self.governed.source.id, self.notes.fingerprint());
+        let (source, fingerprint) = (self.governed.source().id, self.notes.fingerprint());
         let obligations = Obligations { source, row_filter, masks, hash_key, fingerprint };
         Ok(SourceDecision::Obliged(Arc::new(obligations), self.factors))
     }
@@ -90,9 +92,9 @@ impl Deciding<'_> {
     /// The conjuncts of every row policy. Absent: all rows.
     fn row_filter(&mut self) -> Result<Option<Residual>, SourceDecision> {
         let governed = self.governed;
-        let mut kept: Vec<Residual> = Vec::with_capacity(governed.rows.len());
+        let mut kept: Vec<Residual> = Vec::with_capacity(governed.bound.rows.len());
         let mut nothing = false;
-        for policy in &governed.rows {
+        for policy in &governed.bound.rows {
             let Some((_, rule)) = policy.chosen(&self.reader, self.owner) else { continue };
             let rule = rule.as_ref().map_err(|problem| policy.policy.closes(problem))?;
             self.notes.rule(&rule.digest);
@@ -123,7 +125,7 @@ impl Deciding<'_> {
         let governed = self.governed;
         let chosen = governed.chosen_masks(&self.reader, self.owner)?;
         let mut masks = BTreeMap::new();
-        for column in &governed.columns {
+        for column in &governed.bound.columns {
             if let Some(applied) = self.mask(column, &column.candidates, &chosen, 0)? {
                 masks.insert(column.column, applied);
             }
@@ -145,7 +147,7 @@ impl Deciding<'_> {
             if chosen.get(candidate.policy).copied().flatten() != Some(candidate.rule) {
                 continue;
             }
-            let Some(policy) = governed.masks.get(candidate.policy).map(|rules| &rules.policy) else { continue };
+            let Some(policy) = governed.bound.masks.get(candidate.policy).map(|rules| &rules.policy) else { continue };
             let mask = candidate.mask.as_ref().map_err(|problem| policy.closes(problem))?;
             self.notes.rule(&candidate.digest);
             let when = match &candidate.when {

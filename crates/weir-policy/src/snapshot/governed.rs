@@ -1,26 +1,51 @@
 //! One data source with the policies that hold for it, compiled.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use weir_model::{ColumnId, DataSource, PolicyId, PolicyKey, PrincipalId};
 
 use super::fingerprint::{Digest, Notes};
+use super::mark::{Ask, Held, Mark};
 use super::person::{Answering, Reader};
-use super::vocabulary::{Ask, Held};
 use crate::ast::Merge;
+use crate::changes::SourceFacts;
 use crate::decision::{DenyReason, Effect, Factor, Mask, SourceDecision};
+use crate::diagnostic::Diagnostic;
 use crate::expr::{Expr, Residual};
 use crate::resolve::Closeness;
 
+/// A source as it is kept: with the policies that hold for it once somebody asked.
 #[derive(Debug)]
-pub(crate) struct Governed {
-    pub(crate) source: DataSource,
+pub(super) struct Kept {
+    pub(super) facts: Arc<SourceFacts>,
+    /// Depends on the facts and on the policies, and where these ask for it on owners and other sources. Whoever
+    /// changes one of those keeps the source anew.
+    pub(super) bound: OnceLock<Arc<Bound>>,
+}
+
+impl Kept {
+    pub(super) fn new(facts: Arc<SourceFacts>) -> Self {
+        Self { facts, bound: OnceLock::new() }
+    }
+
+    /// The same source, its policies to be bound again.
+    pub(super) fn afresh(&self) -> Self {
+        Self::new(Arc::clone(&self.facts))
+    }
+}
+
+/// A source with the policies that hold for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Governed<'a> {
+    pub(crate) facts: &'a SourceFacts,
+    pub(crate) bound: &'a Bound,
+}
+
+/// The policies that hold for a source, compiled for it.
+#[derive(Debug)]
+pub(crate) struct Bound {
     /// Over the source's id and columns.
     pub(crate) digest: Digest,
-    pub(crate) selected: BTreeSet<PrincipalId>,
-    /// Whose requests were approved.
-    pub(crate) approved: BTreeSet<PrincipalId>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) limits: Vec<Rules<PurposeLimit>>,
     pub(crate) rows: Vec<Rules<Result<RowRule, String>>>,
@@ -28,6 +53,8 @@ pub(crate) struct Governed {
     pub(crate) columns: Vec<MaskedColumn>,
     /// Whether some policy may turn out not to be applicable to somebody.
     pub(crate) may_close: bool,
+    /// What is wrong with policies here, by policy from the oldest on.
+    pub(crate) problems: Vec<(PolicyId, Diagnostic)>,
 }
 
 /// A policy as factors name it.
@@ -58,7 +85,7 @@ pub(crate) struct Entry {
     pub(crate) who: Who,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Who {
     Anyone,
     When(Held),
@@ -140,8 +167,8 @@ impl Part {
     }
 }
 
-/// The purposes by number, one of which the reader has to act under; or why the rule cannot be applied.
-pub(crate) type PurposeLimit = Result<Box<[u32]>, String>;
+/// The purposes, one of which the reader has to act under; or why the rule cannot be applied.
+pub(crate) type PurposeLimit = Result<Box<[Mark]>, String>;
 
 /// Why a mask rule cannot be applied at all; absent when it can.
 pub(crate) type MaskBody = Option<String>;
@@ -156,7 +183,7 @@ pub(crate) struct MaskedColumn {
 
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    /// Which of [`Governed::masks`], and which of its rules.
+    /// Which of [`Bound::masks`], and which of its rules.
     pub(crate) policy: usize,
     pub(crate) rule: usize,
     pub(crate) closeness: Closeness,
@@ -178,38 +205,46 @@ pub(crate) enum Admission<'a> {
     Refused(Vec<&'a Entry>),
 }
 
-impl Governed {
-    pub(crate) fn is_owner(&self, reader: &Reader<'_>) -> bool {
-        match reader.project.and_then(|project| project.equalized.as_ref()) {
-            Some(equalized) => equalized.owns.contains(&self.source.id),
-            None => self.source.owners.contains(&reader.person.principal.id),
-        }
+impl<'a> Governed<'a> {
+    pub(crate) fn source(self) -> &'a DataSource {
+        &self.facts.source
     }
 
-    fn is_among(reader: &Reader<'_>, people: &BTreeSet<PrincipalId>) -> bool {
+    pub(crate) fn is_owner(self, reader: &Reader<'_>) -> bool {
         match reader.project.filter(|project| project.equalized.is_some()) {
-            Some(project) => project.all_are(people),
-            None => people.contains(&reader.person.principal.id),
+            Some(project) => project.owns(self.source()),
+            None => self.source().owners.contains(&reader.person.principal.id),
         }
     }
 
-    pub(crate) fn admission(&self, reader: &Reader<'_>, owner: bool) -> Admission<'_> {
+    fn is_among(reader: &Reader<'_>, is_one: impl Fn(&PrincipalId) -> bool) -> bool {
+        match reader.project.filter(|project| project.equalized.is_some()) {
+            Some(project) => project.all_are(is_one),
+            None => is_one(&reader.person.principal.id),
+        }
+    }
+
+    pub(crate) fn admission(self, reader: &Reader<'_>, owner: bool) -> Admission<'a> {
         if owner {
             return Admission::Owner;
         }
-        let selected = || Self::is_among(reader, &self.selected);
-        if self.entries.is_empty() {
+        let SourceFacts { selected, approved, .. } = self.facts;
+        let selected = || Self::is_among(reader, |person| selected.contains(person));
+        if self.bound.entries.is_empty() {
             return if selected() { Admission::Selected } else { Admission::Refused(Vec::new()) };
         }
         let holds = |entry: &&Entry| match &entry.who {
             Who::Anyone => true,
             Who::When(condition) => reader.holds(condition, owner),
-            Who::Approved => Self::is_among(reader, &self.approved),
+            Who::Approved => {
+                let approved = approved.get(&entry.policy.id);
+                Self::is_among(reader, |person| approved.is_some_and(|approved| approved.contains(person)))
+            }
             Who::Selected => selected(),
             Who::Nobody => false,
         };
         let (required, shared): (Vec<&Entry>, Vec<&Entry>) =
-            self.entries.iter().partition(|e| e.merge == Merge::Require);
+            self.bound.entries.iter().partition(|e| e.merge == Merge::Require);
         if !required.iter().all(&holds) {
             return Admission::Refused(required.into_iter().filter(|entry| !holds(entry)).collect());
         }
@@ -221,13 +256,13 @@ impl Governed {
     }
 
     /// Why the current project keeps the reader from the source, if it does.
-    pub(crate) fn outside(&self, reader: &Reader<'_>) -> Option<DenyReason> {
-        let away = reader.project.is_some_and(|project| !project.sources.contains(&self.source.id));
+    pub(crate) fn outside(self, reader: &Reader<'_>) -> Option<DenyReason> {
+        let away = reader.project.is_some_and(|inside| !inside.project.sources.contains(&self.source().id));
         away.then_some(DenyReason::NotInProject)
     }
 
     /// Project, subscription and purposes; an `Err` is a denial.
-    pub(super) fn admitted(&self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
+    pub(super) fn admitted(self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
         if let Some(reason) = self.outside(reader) {
             return Err(SourceDecision::Deny(reason, Vec::new()));
         }
@@ -241,11 +276,11 @@ impl Governed {
                 return Err(SourceDecision::Deny(DenyReason::NotSubscribed, named(entries)));
             }
         };
-        for limit in &self.limits {
+        for limit in &self.bound.limits {
             let Some((_, purposes)) = limit.chosen(reader, owner) else { continue };
             let purposes = purposes.as_ref().map_err(|problem| limit.policy.closes(problem))?;
             let factor = limit.policy.factor(Effect::Purpose);
-            if !purposes.iter().any(|purpose| reader.acts_under(*purpose)) {
+            if !purposes.iter().any(|purpose| reader.acts_under(purpose)) {
                 let reason = DenyReason::PurposeRequired { policy: limit.policy.name.clone() };
                 return Err(SourceDecision::Deny(reason, vec![factor]));
             }
@@ -255,9 +290,9 @@ impl Governed {
     }
 
     /// For each mask policy the rule that takes the person in.
-    pub(crate) fn chosen_masks(&self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Option<usize>>, SourceDecision> {
-        let mut chosen = Vec::with_capacity(self.masks.len());
-        for policy in &self.masks {
+    pub(crate) fn chosen_masks(self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Option<usize>>, SourceDecision> {
+        let mut chosen = Vec::with_capacity(self.bound.masks.len());
+        for policy in &self.bound.masks {
             chosen.push(match policy.chosen(reader, owner) {
                 None => None,
                 Some((rule, None)) => Some(rule),

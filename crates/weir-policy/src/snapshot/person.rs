@@ -1,44 +1,28 @@
 //! A principal as decisions see her.
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, Days, Months, NaiveDateTime, TimeDelta};
 use weir_model::{ColumnId, Principal, Value, ValueSet};
 
 use super::fingerprint::{Digest, Notes};
+use super::mark::{Ask, Held, Mark, Marks};
 use super::project::InProject;
-use super::vocabulary::{Ask, Held, Vocabulary};
 use crate::ast::{Ago, AnyOf, Template, TimeUnit, TimeWindow};
 use crate::expr::{Answers, Compare, Expr, Nothing, Residual};
 
 #[derive(Debug)]
 pub(crate) struct Person {
     pub(crate) principal: Principal,
-    /// One bit for each test of the vocabulary that holds.
-    tests: Bits,
-    groups: Values,
-    /// By number of the attribute key, in ascending order.
-    attributes: Box<[(u32, Values)]>,
+    /// Of her groups and attribute values.
+    tests: Marks,
+    groups: Asked,
+    /// By mark of the attribute key, in ascending order.
+    attributes: Box<[(Mark, Asked)]>,
 }
 
-/// Numbers that are set.
-#[derive(Debug)]
-pub(crate) struct Bits(Box<[u64]>);
-
-impl Bits {
-    /// Numbers below `size`.
-    pub(crate) fn new(size: usize, set: impl Iterator<Item = u32>) -> Self {
-        let mut words = vec![0_u64; size.div_ceil(64)];
-        for bit in set {
-            if let Some(word) = words.get_mut(bit as usize / 64) {
-                *word |= 1 << (bit % 64);
-            }
-        }
-        Self(words.into())
-    }
-
-    pub(crate) fn has(&self, bit: u32) -> bool {
-        self.0.get(bit as usize / 64).is_some_and(|word| word & (1 << (bit % 64)) != 0)
-    }
-}
+/// Values that few policies compare with rows, made ready when the first of them does.
+type Asked = OnceLock<Box<Values>>;
 
 /// Values with the digest of their content.
 #[derive(Clone, Debug)]
@@ -61,31 +45,34 @@ impl Values {
 }
 
 impl Person {
-    pub(crate) fn new(principal: Principal, vocabulary: &Vocabulary) -> Self {
-        let mut held: Vec<u32> = principal.groups.iter().filter_map(|group| vocabulary.group_test(group)).collect();
-        for (key, values) in &principal.attributes {
-            if let Some(numbered) = vocabulary.attribute_tests(key) {
-                for value in values {
-                    held.extend(numbered.get(value));
-                    held.extend(above(value).filter_map(|pattern| numbered.get(&pattern)));
-                }
-            }
-        }
-        let groups = principal.groups.iter().filter(|_| vocabulary.matches_groups()).map(ToString::to_string);
-        let groups = Values::new(groups);
-        let mut attributes: Vec<(u32, Values)> = principal
-            .attributes
-            .iter()
-            .filter_map(|(key, values)| Some((vocabulary.key(key)?, Values::new(values.iter().cloned()))))
-            .collect();
+    pub(crate) fn new(principal: Principal) -> Self {
+        let Principal { groups, attributes, .. } = &principal;
+        let held = attributes.iter().flat_map(|(key, values)| {
+            values.iter().flat_map(move |value| {
+                let patterns = above(value).map(|pattern| Mark::attribute(key, &pattern));
+                std::iter::once(Mark::attribute(key, value)).chain(patterns)
+            })
+        });
+        let tests = groups.iter().map(Mark::group).chain(held).collect();
+        let mut attributes: Vec<(Mark, Asked)> =
+            attributes.keys().map(|key| (Mark::key(key), Asked::default())).collect();
         attributes.sort_unstable_by_key(|(key, _)| *key);
-        let tests = Bits::new(vocabulary.tests() as usize, held.into_iter());
-        Self { tests, groups, attributes: attributes.into(), principal }
+        Self { tests, groups: Asked::default(), attributes: attributes.into(), principal }
     }
 
-    fn attribute(&self, key: u32) -> Option<&Values> {
-        let at = self.attributes.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        self.attributes.get(at).map(|(_, values)| values)
+    fn groups(&self) -> &Values {
+        let ready = || Box::new(Values::new(self.principal.groups.iter().map(ToString::to_string)));
+        self.groups.get_or_init(ready)
+    }
+
+    fn attribute(&self, key: &Mark) -> Option<&Values> {
+        let at = self.attributes.binary_search_by_key(key, |(key, _)| *key).ok()?;
+        let (_, values) = self.attributes.get(at)?;
+        if let Some(values) = values.get() {
+            return Some(values);
+        }
+        let (_, held) = self.principal.attributes.iter().find(|(named, _)| Mark::key(named) == *key)?;
+        Some(values.get_or_init(|| Box::new(Values::new(held.iter().cloned()))))
     }
 }
 
@@ -108,14 +95,14 @@ impl Reader<'_> {
         match condition {
             Held::Any(parts) => parts.iter().any(|part| self.holds(part, owner)),
             Held::All(parts) => !parts.is_empty() && parts.iter().all(|part| self.holds(part, owner)),
-            Held::Test(test) => self.person.tests.has(*test),
+            Held::Test(test) => self.person.tests.has(test),
             Held::Owner => owner,
-            Held::Purpose(purpose) => self.acts_under(*purpose),
+            Held::Purpose(purpose) => self.acts_under(purpose),
             Held::Permitted(permission) => !self.impersonated && self.person.principal.permissions.contains(permission),
         }
     }
 
-    pub(crate) fn acts_under(&self, purpose: u32) -> bool {
+    pub(crate) fn acts_under(&self, purpose: &Mark) -> bool {
         self.project.is_some_and(|project| project.purpose_tests.has(purpose))
     }
 
@@ -154,7 +141,7 @@ impl Answering<'_> {
     }
 
     /// The comparison with one of the texts that the person gives.
-    fn interpolated(&mut self, value: &Expr<Ask>, op: Compare, text: &Template, key: Option<u32>) -> Residual {
+    fn interpolated(&mut self, value: &Expr<Ask>, op: Compare, text: &Template, key: Option<&Mark>) -> Residual {
         let Reader { person, project, .. } = self.reader;
         let id = &person.principal.id;
         let fill = |any: &str| text.filled(id.name(), id.iam().as_str(), any);
@@ -162,7 +149,7 @@ impl Answering<'_> {
             None => vec![fill("")],
             Some(any) => {
                 let values = match any {
-                    AnyOf::Group => Some(&person.groups),
+                    AnyOf::Group => Some(person.groups()),
                     AnyOf::Purpose => project.map(|project| &project.purposes),
                     AnyOf::Attribute(_) => key.and_then(|key| person.attribute(key)),
                 };
@@ -228,16 +215,16 @@ impl Answers<Ask, Nothing> for Answering<'_> {
         match ask {
             Ask::Username => self.text(person.principal.id.name()),
             Ask::Iam => self.text(person.principal.id.iam().as_str()),
-            Ask::Tests(tests) => self.truth(!tests.is_empty() && tests.iter().all(|test| person.tests.has(*test))),
-            Ask::Groups { value, placeholder } => self.contained(Some(&person.groups), placeholder.as_ref(), value),
+            Ask::Tests(tests) => self.truth(!tests.is_empty() && tests.iter().all(|test| person.tests.has(test))),
+            Ask::Groups { value, placeholder } => self.contained(Some(person.groups()), placeholder.as_ref(), value),
             Ask::Attribute { key, value, placeholder } => {
-                self.contained(person.attribute(*key), placeholder.as_ref(), value)
+                self.contained(person.attribute(key), placeholder.as_ref(), value)
             }
             Ask::Purposes { value, placeholder } => {
                 self.contained(project.map(|project| &project.purposes), placeholder.as_ref(), value)
             }
-            Ask::Interpolated { value, op, text, key } => self.interpolated(value, *op, text, *key),
-            Ask::Purpose(purpose) => self.truth(self.reader.acts_under(*purpose)),
+            Ask::Interpolated { value, op, text, key } => self.interpolated(value, *op, text, key.as_ref()),
+            Ask::Purpose(purpose) => self.truth(self.reader.acts_under(purpose)),
             Ask::Within { column, window, date } => self.within(*column, *window, *date),
         }
     }

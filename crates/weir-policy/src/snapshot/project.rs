@@ -1,63 +1,49 @@
 //! Projects, compiled: what a member sees through one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use weir_model::{DataSource, Principal, PrincipalId, Project, ProjectName, PurposeName, SourceId};
+use weir_model::{DataSource, Principal, PrincipalId, Project, PurposeName};
 
-use super::person::{Bits, Person, Values};
-use super::vocabulary::Vocabulary;
+use super::mark::{Marks, acted_under};
+use super::person::{Person, Values};
 use crate::decision::DenyReason;
 
 #[derive(Debug)]
 pub(crate) struct InProject {
-    pub(crate) name: ProjectName,
-    pub(crate) sources: BTreeSet<SourceId>,
-    /// Each member, and the purpose that she has not acknowledged, if there is one.
+    pub(crate) project: Project,
+    /// Each member who is known, and the purpose that she has not acknowledged, if there is one.
     members: BTreeMap<PrincipalId, Option<PurposeName>>,
-    pub(crate) purposes_named: Vec<PurposeName>,
-    /// The same, for comparing with values of rows.
+    /// The purposes, for comparing with values of rows.
     pub(crate) purposes: Values,
-    /// By number of the vocabulary: acting under the purpose or one below it.
-    pub(crate) purpose_tests: Bits,
-    pub(crate) masked_joins: bool,
-    pub(crate) equalized: Option<Equalized>,
-}
-
-/// Who every member of an equalized project acts as: somebody who has what all of them have.
-#[derive(Debug)]
-pub(crate) struct Equalized {
-    pub(crate) person: Person,
-    pub(crate) owns: BTreeSet<SourceId>,
+    /// Acting under the purpose or one below it.
+    pub(crate) purpose_tests: Marks,
+    /// Who every member of an equalized project acts as: somebody who has what all of them have.
+    pub(crate) equalized: Option<Person>,
 }
 
 impl InProject {
-    pub(crate) fn new(
-        project: &Project,
-        people: &BTreeMap<PrincipalId, Person>,
-        sources: &[DataSource],
-        vocabulary: &Vocabulary,
-    ) -> Self {
-        let members = project.members.iter().filter(|member| people.contains_key(member));
+    /// `known` says who is.
+    pub(crate) fn new(project: Project, known: impl Fn(&PrincipalId) -> Option<Arc<Person>>) -> Self {
+        let people: Vec<Arc<Person>> = project.members.iter().filter_map(known).collect();
         let missing = |member: &PrincipalId| {
             let promised =
                 |purpose: &&PurposeName| !project.acknowledged.contains(&(member.clone(), (*purpose).clone()));
             project.purposes.iter().find(promised).cloned()
         };
-        let tests = vocabulary
-            .purposes()
-            .filter(|(asked, _)| project.purposes.iter().any(|purpose| asked.covers(purpose)))
-            .map(|(_, number)| number);
-        let members: BTreeMap<_, _> = members.map(|member| (member.clone(), missing(member))).collect();
+        let ids = people.iter().map(|person| &person.principal.id);
         Self {
-            name: project.name.clone(),
-            sources: project.sources.clone(),
-            purposes_named: project.purposes.iter().cloned().collect(),
+            members: ids.map(|member| (member.clone(), missing(member))).collect(),
             purposes: Values::new(project.purposes.iter().map(ToString::to_string)),
-            purpose_tests: Bits::new(vocabulary.purposes().count(), tests),
-            masked_joins: project.masked_joins,
-            equalized: project.equalized.then(|| equalize(project, &members, people, sources, vocabulary)),
-            members,
+            purpose_tests: acted_under(project.purposes.iter()),
+            equalized: project.equalized.then(|| equalize(&project, &people)),
+            project,
         }
+    }
+
+    /// Whether an equalized project is an owner: all members are.
+    pub(crate) fn owns(&self, source: &DataSource) -> bool {
+        self.members.keys().all(|member| source.owners.contains(member))
     }
 
     /// Why `member` sees nothing through the project, if so.
@@ -69,24 +55,18 @@ impl InProject {
         }
     }
 
-    /// Whether all members are among `people`.
-    pub(crate) fn all_are(&self, people: &BTreeSet<PrincipalId>) -> bool {
-        !self.members.is_empty() && self.members.keys().all(|member| people.contains(member))
+    /// Whether all members are such, and there are any.
+    pub(crate) fn all_are(&self, is_one: impl Fn(&PrincipalId) -> bool) -> bool {
+        !self.members.is_empty() && self.members.keys().all(is_one)
     }
 }
 
-fn equalize(
-    project: &Project,
-    members: &BTreeMap<PrincipalId, Option<PurposeName>>,
-    people: &BTreeMap<PrincipalId, Person>,
-    sources: &[DataSource],
-    vocabulary: &Vocabulary,
-) -> Equalized {
-    let mut members_known = members.keys().filter_map(|member| people.get(member)).map(|person| &person.principal);
+fn equalize(project: &Project, members: &[Arc<Person>]) -> Person {
+    let mut members = members.iter().map(|person| &person.principal);
     let mut common =
-        members_known.next().cloned().map(|first| Principal { id: PrincipalId::stand_in(&project.name), ..first });
+        members.next().cloned().map(|first| Principal { id: PrincipalId::stand_in(&project.name), ..first });
     if let Some(common) = &mut common {
-        for other in members_known {
+        for other in members {
             common.groups.retain(|group| other.groups.contains(group));
             common.permissions.retain(|permission| other.permissions.contains(permission));
             common.attributes.retain(|key, values| {
@@ -95,12 +75,5 @@ fn equalize(
             });
         }
     }
-    let owned_by_all = |source: &&DataSource| members.keys().all(|member| source.owners.contains(member));
-    Equalized {
-        owns: sources.iter().filter(owned_by_all).map(|source| source.id).collect(),
-        person: Person::new(
-            common.unwrap_or_else(|| Principal::bare(PrincipalId::stand_in(&project.name))),
-            vocabulary,
-        ),
-    }
+    Person::new(common.unwrap_or_else(|| Principal::bare(PrincipalId::stand_in(&project.name))))
 }

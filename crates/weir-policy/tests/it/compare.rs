@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_author::{Changes, PolicySet, Text};
-use weir_model::{SourceName, Surroundings};
+use weir_model::{ColumnName, SourceName, Surroundings};
 use weir_policy::compare::{ColumnChangeKind, Comparison, Limits, Who, compare};
 use weir_policy::explain::{ColumnEffect, explain_column};
 use weir_policy::{AppliedMask, Facts, Obligations, Snapshot, SourceDecision};
@@ -59,7 +59,7 @@ fn told_by_decisions(before: &Facts, after: &Facts, at_unix_ms: u64) -> BTreeSet
                     if rows(&old) != rows(&new) {
                         say("rows".to_owned());
                     }
-                    for column in &source.columns {
+                    for column in source.places() {
                         let masked = |side: &Option<std::sync::Arc<Obligations>>| {
                             side.as_ref().and_then(|o| o.masks.get(&column.id)).map(mask)
                         };
@@ -236,6 +236,24 @@ fn lists_that_differ_at_their_end_differ() {
     let [change] = comparison.sources.as_slice() else { panic!("{comparison:?}") };
     assert_eq!(change.rows.len(), 1);
     assert!(change.rows[0].after.as_ref().unwrap().ends_with("(others than before)"), "{change:?}");
+}
+
+#[test]
+fn what_happens_inside_of_columns_is_told() {
+    let facts = |text: &str| with_policies(world("travel"), text);
+    let open = "policy open: Allow anyone to subscribe.";
+    let zip = "policy zips: Mask using hashing columns tagged PII.Zip for everyone.";
+    let never = "policy never: Mask by making null the column stops.cost where 1 = 2 for everyone.";
+    let comparison = compare(facts(open), facts(&format!("{open}\n{zip}\n{never}")), 0);
+    let [change] = comparison.sources.as_slice() else { panic!("{comparison:?}") };
+    let [column] = change.columns.as_slice() else { panic!("{change:?}") };
+    assert_eq!(column.columns, [ColumnName::new("traveller.address.zip").unwrap()]);
+    assert_eq!((column.before.as_str(), column.after.as_str(), column.who.len()), ("clear", "hashed", 3));
+    let [warning] = comparison.warnings.as_slice() else { panic!("{comparison:?}") };
+    assert_eq!((warning.policy.as_str(), warning.code), ("never", "plan::never-true"));
+    assert!(warning.message.contains("`stops.cost`"), "{warning:?}");
+    let none = compare(world("travel"), facts(&format!("{open}\n{zip}")), 0);
+    assert_eq!(none.sources[0].gained[0].sees.masked[0].columns, column.columns);
 }
 
 fn codes(comparison: &Comparison) -> Vec<(&str, &str)> {

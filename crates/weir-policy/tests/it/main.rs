@@ -13,4 +13,6 @@ mod language;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod successors;
+#[cfg(test)]
 mod world;

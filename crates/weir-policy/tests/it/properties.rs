@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_model::{PolicyId, PrincipalId, Project, SourceId, Surroundings};
 use weir_policy::ast::{Body, Condition, Scope, Test};
-use weir_policy::{Snapshot, SourceDecision, StoredPolicy};
+use weir_policy::{Facts, Snapshot, SourceDecision, StoredPolicy};
 use weir_testkit::Dice;
 use weir_testkit::generate::{Restriction, Sizes, Speaker, World};
 use weir_testkit::portable::{SeenRow, carry_out};
@@ -170,7 +170,14 @@ fn the_age_of_policies_decides_between_equals_alone() {
         shuffled(&mut ids, &mut dice);
         let renumbered = |world: &World| {
             let mut other = world.clone();
-            other.facts.policies.iter_mut().zip(&ids).for_each(|(stored, id)| stored.id = *id);
+            let Facts { policies, approved, .. } = &mut other.facts;
+            let new: BTreeMap<PolicyId, PolicyId> = policies.iter().zip(&ids).map(|(old, id)| (old.id, *id)).collect();
+            policies.iter_mut().zip(&ids).for_each(|(stored, id)| stored.id = *id);
+            // Approvals stay with their policies.
+            *approved = std::mem::take(approved)
+                .into_iter()
+                .filter_map(|(policy, source, person)| Some((*new.get(&policy)?, source, person)))
+                .collect();
             other
         };
         let mut ranked = world.clone();

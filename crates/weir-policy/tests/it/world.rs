@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use weir_author::case::NOW;
+use weir_author::world::World;
 use weir_model::{PolicyId, Surroundings};
 use weir_policy::{Facts, StoredPolicy, ast::Policy, language};
 
@@ -16,7 +17,7 @@ pub(crate) fn data() -> PathBuf {
 pub(crate) fn world(name: &str) -> Facts {
     let path = data().join(format!("cases/worlds/{name}.world"));
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    weir_author::world::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    World::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())).facts
 }
 
 /// Outside of projects, at [`NOW`].

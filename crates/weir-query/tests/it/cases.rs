@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use weir_author::case::{Case, CaseFile, Decide, NOW, Setting, Suite, unix_ms};
-use weir_author::world;
 use weir_model::PrincipalId;
 use weir_testkit::generate::{Sizes, Speaker, World};
 
@@ -42,7 +41,7 @@ async fn cases_hold_over_sql() {
 fn facts(folder: &Path, file: &CaseFile) -> weir_policy::Facts {
     let world = |name: Option<&str>| {
         let path: PathBuf = folder.join(format!("worlds/{}.world", name.unwrap_or("none")));
-        world::parse(&std::fs::read_to_string(path).unwrap())
+        weir_author::world::World::parse(&std::fs::read_to_string(path).unwrap())
     };
     file.facts(&Setting { world: &world, policies: None }).unwrap()
 }

@@ -253,6 +253,9 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
     )?)
 }
 
+/// Tags of what is inside of columns.
+type PartTags = BTreeMap<ColumnName, BTreeSet<Tag>>;
+
 impl Add {
     fn file_format(&self) -> anyhow::Result<Option<FileFormat>> {
         let for_csv = self.delimiter.is_some() || self.no_header;
@@ -275,10 +278,7 @@ impl Add {
     }
 
     /// The columns that are kept, with their tags, and the tags of what is inside of them.
-    fn columns(
-        &self,
-        found: Vec<InferredColumn>,
-    ) -> anyhow::Result<(Vec<NewColumn>, BTreeMap<ColumnName, BTreeSet<Tag>>)> {
+    fn columns(&self, found: Vec<InferredColumn>) -> anyhow::Result<(Vec<NewColumn>, PartTags)> {
         let inside = |column: &InferredColumn| -> Vec<String> {
             let nested = column.data_type.nested();
             nested.iter().map(|nested| format!("{}.{}", column.name, nested.path.join("."))).collect()
@@ -395,7 +395,8 @@ fn show(facts: &Facts, certifications: &Certifications, name: &SourceName) -> an
     let (format, path) = location(source);
     let Location::Files { partitions, .. } = &source.location;
     let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
-    let approved = facts.approved.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
+    let approved = facts.approved.iter().filter(|(_, id, _)| *id == source.id).map(|(_, _, user)| user);
+    let approved: BTreeSet<_> = approved.collect();
     let chosen = facts.chosen.iter().filter(|(_, id)| *id == source.id).map(|(policy, _)| policy);
     let projects = facts.projects.iter().filter(|project| project.sources.contains(&source.id));
     let column = |id: &ColumnId| source.column_by_id(*id).map(|column| &column.name);

@@ -283,10 +283,11 @@ fn list(facts: &Facts) -> anyhow::Result<()> {
 fn show(facts: &Facts, name: &PrincipalId) -> anyhow::Result<()> {
     let user = find_user(facts, name)?;
     let owned = facts.sources.iter().filter(|source| source.owners.contains(name)).map(|source| &source.name);
-    let among = |all: &BTreeSet<(SourceId, PrincipalId)>| {
-        let sources = facts.sources.iter().filter(|source| all.contains(&(source.id, name.clone())));
-        table::joined(sources.map(|source| &source.name))
+    let among = |all: &BTreeSet<SourceId>| {
+        table::joined(facts.sources.iter().filter(|source| all.contains(&source.id)).map(|source| &source.name))
     };
+    let selected = facts.selected.iter().filter(|(_, user)| user == name).map(|(source, _)| *source).collect();
+    let approved = facts.approved.iter().filter(|(_, _, user)| user == name).map(|(_, source, _)| *source).collect();
     let projects = facts.projects.iter().filter(|project| project.members.contains(name));
     let grants = facts.impersonations.iter().filter(|grant| grant.actor == *name);
     let lines = [
@@ -295,8 +296,8 @@ fn show(facts: &Facts, name: &PrincipalId) -> anyhow::Result<()> {
         ("attributes", table::joined(attributes(user))),
         ("permissions", table::joined(user.permissions.iter().map(|p| p.as_str()))),
         ("owns", table::joined(owned)),
-        ("selected for", among(&facts.selected)),
-        ("approved for", among(&facts.approved)),
+        ("selected for", among(&selected)),
+        ("approved for", among(&approved)),
         ("projects", table::joined(projects.map(|project| &project.name))),
         ("may act as", table::joined(grants.map(|grant| &grant.target))),
     ];

@@ -11,13 +11,13 @@ use weir_guard::SnapshotFeed;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId,
     Impersonation, Location, Part, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId,
-    PrincipalSet, Profile, Project, ProjectName, PurposeName, SourceId, SourceName, Tag, Value,
+    PrincipalSet, Profile, Project, ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, Value,
 };
 use weir_policy::ast::{
     Action, Approver, Body, Cascade, Certification, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule,
     Scope, Statement, Subscribe, Subscribers,
 };
-use weir_policy::{Facts, StoredPolicy};
+use weir_policy::{Facts, Snapshot, StoredPolicy};
 use weir_store::{Change, KeyOwner, NewColumn, NewSource, Store, StoreError};
 
 use crate::{Ticks, group, open, person, table};
@@ -541,33 +541,14 @@ impl Model {
         assert_eq!(policies, self.policies);
     }
 
-    /// Everybody at every source: all required policies that ask there have approved, and a shared one if there is one.
-    fn approved(&self) -> BTreeSet<(SourceId, PrincipalId)> {
-        let mut approved = BTreeSet::new();
-        for (name, source) in &self.sources {
-            for user in self.principals.keys() {
-                let here = Circumstances::Named(vec![name.clone().into()]);
-                let (mut required, mut shared) = (Vec::new(), Vec::new());
-                for policy in self.policies.values().map(|stored| &stored.policy) {
-                    let Body::Subscribe(Subscribe { merge, .. }) = &policy.statement.body else { continue };
-                    if policy.statement.on != here || self.asks(&policy.key).is_none() {
-                        continue;
-                    }
-                    let grants = |r: &Asked| r.policy.as_ref() == Some(&policy.key) && r.source.as_ref() == Some(name);
-                    let mut requests = self.requests.iter().filter(|r| grants(r) && r.user.as_ref() == Some(user));
-                    let granted = requests.any(|r| self.stands(r) && !r.filled.contains(&None));
-                    match merge {
-                        Merge::Require => required.push(granted),
-                        Merge::Share => shared.push(granted),
-                    }
-                }
-                let any_asks = !required.is_empty() || !shared.is_empty();
-                if any_asks && !required.contains(&false) && (shared.is_empty() || shared.contains(&true)) {
-                    approved.insert((source.id, user.clone()));
-                }
-            }
-        }
-        approved
+    /// Every request that has all its approvals and still asks for what the policy asks for.
+    fn approved(&self) -> BTreeSet<(PolicyId, SourceId, PrincipalId)> {
+        let granted = self.requests.iter().filter(|r| self.stands(r) && !r.filled.contains(&None));
+        let of = |r: &Asked| {
+            let (policy, source) = (r.policy.as_ref()?, r.source.as_ref()?);
+            Some((self.policies[policy].id, self.sources[source].id, r.user.clone()?))
+        };
+        granted.filter_map(of).collect()
     }
 
     fn project(&self, name: &ProjectName, team: &Team) -> Project {
@@ -671,6 +652,7 @@ struct Seen {
     certified: usize,
     outdated: usize,
     profiles: usize,
+    part_tags: usize,
 }
 
 impl Seen {
@@ -690,8 +672,35 @@ impl Seen {
         };
         self.outdated += model.certified.iter().filter(outdated).count();
         self.profiles += facts.sources.iter().flat_map(|s| &s.columns).filter(|c| c.profile.is_some()).count();
+        self.part_tags +=
+            facts.sources.iter().flat_map(|s| &s.parts).filter(|part| !part.column.tags.is_empty()).count();
         self.row_keys += facts.sources.iter().filter(|s| !s.row_key.is_empty()).count();
     }
+}
+
+/// All that anybody is told of what the facts name.
+fn told(snapshot: &Snapshot, facts: &Facts) -> Vec<String> {
+    let sources: Vec<SourceId> = facts.sources.iter().map(|source| source.id).collect();
+    let mut told = vec![format!("{snapshot:?} {:?}", snapshot.problems())];
+    told.extend(snapshot.policies().map(|stored| format!("{stored:?}")));
+    for id in &sources {
+        told.push(format!("{:?} {:?}", snapshot.source(*id), snapshot.asking(*id)));
+    }
+    let projects = facts.projects.iter().map(|project| Some(project.name.clone()));
+    let projects: Vec<_> = projects.chain([None]).collect();
+    for person in facts.principals.iter().map(|person| &person.id) {
+        told.push(format!("{:?} {:?}", snapshot.principal(person), snapshot.projects(person)));
+        for other in &facts.principals {
+            told.push(format!("{person} as {}: {}", other.id, snapshot.may_impersonate(person, &other.id)));
+        }
+        for project in &projects {
+            let surroundings = Surroundings { project: project.clone(), ..Surroundings::default() };
+            told.push(format!("{:?}", snapshot.decide(person, &surroundings, &sources)));
+            let visible = snapshot.visible(person, &surroundings);
+            told.push(format!("{:?}", visible.iter().map(|source| &source.name).collect::<Vec<_>>()));
+        }
+    }
+    told
 }
 
 async fn run(seed: u64, steps: usize, seen: &mut Seen) {
@@ -736,7 +745,15 @@ async fn run(seed: u64, steps: usize, seen: &mut Seen) {
             model.also_holds(&other).await;
         }
         seen.count(&facts, &model);
-        assert_eq!(other.current().await.unwrap().epoch().0, model.epoch);
+        let snapshot = other.current().await.unwrap();
+        assert_eq!(snapshot.epoch().0, model.epoch);
+        // Whoever asks rarely has several epochs to catch up with.
+        let caught_up = if step % 7 == 0 { Some(store.current().await.unwrap()) } else { None };
+        let expected = told(&Snapshot::compile(facts.clone()), &facts);
+        for snapshot in [Some(snapshot), caught_up].into_iter().flatten() {
+            assert_eq!(told(&snapshot, &facts), expected, "seed {seed} step {step}: {changes:?}");
+            assert_eq!(snapshot.verify(), Ok(()), "seed {seed} step {step}: {changes:?}");
+        }
         assert_eq!(other.groups().await.unwrap(), model.groups.iter().cloned().collect::<Vec<_>>());
     }
     let history = store.changes(u32::MAX).await.unwrap();
@@ -754,8 +771,19 @@ async fn random_changes_do_what_they_say() {
         run(seed, 200, &mut seen).await;
     }
     let Seen { approved, void, chosen, group_grants, promised, project_sources, row_keys, .. } = &seen;
-    let Seen { certified, outdated, profiles, .. } = &seen;
-    let all =
-        [approved, void, chosen, group_grants, promised, project_sources, row_keys, certified, outdated, profiles];
+    let Seen { certified, outdated, profiles, part_tags, .. } = &seen;
+    let all = [
+        approved,
+        void,
+        chosen,
+        group_grants,
+        promised,
+        project_sources,
+        row_keys,
+        certified,
+        outdated,
+        profiles,
+        part_tags,
+    ];
     assert!(all.into_iter().all(|times| *times > 5), "{seen:?}");
 }

@@ -45,7 +45,7 @@ async fn world(store: &Store, approvers: Vec<Approver>) {
 }
 
 async fn approved(store: &Store) -> Vec<PrincipalId> {
-    store.facts().await.unwrap().approved.into_iter().map(|(_, user)| user).collect()
+    store.facts().await.unwrap().approved.into_iter().map(|(_, _, user)| user).collect()
 }
 
 async fn newest(store: &Store) -> SubscriptionRequest {
@@ -214,7 +214,7 @@ async fn required_policies_need_their_own_approvals() {
     // The required one alone is not enough either, as long as there is a shared one.
     store.apply("local", vec![request("nora", Some("second")), approve(3, "greg", None)]).await.unwrap();
     assert!(!sees(&store, "nora").await);
-    assert_eq!(approved(&store).await, [person("tara")]);
+    assert_eq!(approved(&store).await, [person("tara"), person("nora"), person("tara")]);
     store.apply("local", vec![Change::RemovePolicy(policy_key("ask"))]).await.unwrap();
     assert_eq!(approved(&store).await, [person("nora"), person("tara")]);
     assert!(sees(&store, "nora").await && sees(&store, "tara").await);
@@ -227,7 +227,11 @@ async fn required_policies_need_their_own_approvals() {
     assert!(sees(&store, "tara").await);
     // It does not follow the policy to where that is not about the source any more.
     store.apply("local", vec![source("s.u", &[]), asking("two", "s.u", vec![Approver::Owner])]).await.unwrap();
-    assert_eq!(approved(&store).await, []);
+    assert!(!sees(&store, "tara").await);
+    // Nor does it keep people from what another policy lets them have.
+    let anyone = Change::PutPolicy(subscription("anyone", "s.t", Subscribers::Anyone));
+    store.apply("local", vec![anyone]).await.unwrap();
+    assert!(sees(&store, "tara").await && sees(&store, "nora").await);
 }
 
 #[tokio::test]
@@ -349,5 +353,7 @@ async fn a_subscription_runs_out_at_the_next_read() {
         .await
         .unwrap();
     assert_eq!(seen().await, (true, false));
-    assert_eq!(store.facts().await.unwrap().approved, [(source_id(&store, "s.t").await, person("tara"))].into());
+    let approved = store.facts().await.unwrap().approved;
+    let approved: Vec<_> = approved.into_iter().map(|(_, source, user)| (source, user)).collect();
+    assert_eq!(approved, [(source_id(&store, "s.t").await, person("tara"))]);
 }

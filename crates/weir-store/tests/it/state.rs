@@ -229,3 +229,72 @@ async fn writers_of_several_processes_take_turns() {
     let users: i64 = query_scalar("SELECT count(*) FROM principal").fetch_one(&mut conn).await.unwrap();
     assert_eq!(users, 100);
 }
+
+/// A row that was changed behind the triggers' back tells what is read again.
+#[tokio::test]
+async fn only_what_was_touched_is_read_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let other = open(root.path()).await;
+    store.apply("local", vec![user("tara", &["A"]), user("nora", &["A"])]).await.unwrap();
+    let groups = async || {
+        let snapshot = store.current().await.unwrap();
+        let of = |name| snapshot.principal(&person(name)).unwrap().groups.first().unwrap().to_string();
+        (of("tara"), of("nora"))
+    };
+    let both = |tara: &str, nora: &str| (tara.to_owned(), nora.to_owned());
+    assert_eq!(groups().await, both("A", "A"));
+    let mut conn = raw(&root.path().join("weir.db")).await;
+    query("DROP TRIGGER touch_principal_update").execute(&mut conn).await.unwrap();
+    query("UPDATE principal SET groups = '[\"B\"]'").execute(&mut conn).await.unwrap();
+    // Touches neither, then one of them.
+    other.apply("local", vec![user("zoe", &[])]).await.unwrap();
+    assert_eq!(groups().await, both("A", "A"));
+    let note = "INSERT INTO touch (kind, key) VALUES ('principal', json_array('weir', 'tara'))";
+    query(note).execute(&mut conn).await.unwrap();
+    other.apply("local", vec![user("fin", &[])]).await.unwrap();
+    assert_eq!(groups().await, both("B", "A"));
+
+    // Who knows an epoch of which there are no notes any more reads everything.
+    query("UPDATE principal SET groups = '[\"C\"]'").execute(&mut conn).await.unwrap();
+    let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)
+        INSERT INTO epoch (at_unix_ms, made_by, what) SELECT 0, '', '' FROM n";
+    query(many).bind(998).execute(&mut conn).await.unwrap();
+    let known = other.apply("local", vec![user("gina", &[])]).await.unwrap();
+    assert_eq!((groups().await, known), (both("B", "A"), Epoch(1002)));
+    query(many).bind(999).execute(&mut conn).await.unwrap();
+    other.apply("local", vec![user("greg", &[])]).await.unwrap();
+    assert_eq!(groups().await, both("C", "C"));
+    let oldest: i64 = query_scalar("SELECT min(epoch) FROM touched").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(oldest, 2002);
+}
+
+/// What decisions depend on is noted when it changes: a new table needs triggers, or a reason to have none.
+#[tokio::test]
+async fn every_table_notes_its_changes_or_matters_to_no_decision() {
+    let root = tempfile::tempdir().unwrap();
+    open(root.path()).await;
+    let mut conn = raw(&root.path().join("weir.db")).await;
+    let tables = query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
+    let tables: Vec<String> = tables.fetch_all(&mut conn).await.unwrap();
+    let triggers = query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'");
+    let triggers: Vec<String> = triggers.fetch_all(&mut conn).await.unwrap();
+    let is_noted = |table: &str| {
+        ["insert", "update", "delete"].iter().all(|event| triggers.contains(&format!("touch_{table}_{event}")))
+    };
+    let silent: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !is_noted(table)).collect();
+    let expected = [
+        "_sqlx_migrations",
+        "certification",
+        "declared_group",
+        "epoch",
+        "mask_key",
+        "master_key_check",
+        "policy_version",
+        "policy_version_kept",
+        "project_owner",
+        "sqlite_sequence",
+        "touched",
+    ];
+    assert_eq!(silent, expected);
+}

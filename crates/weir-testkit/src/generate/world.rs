@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, Field, FileFormat, GroupName,
-    Impersonation, Location, Part, Permission, Principal, PrincipalId, PrincipalSet, Profile, Project, ProjectName,
-    PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
+    Impersonation, Location, Part, Permission, PolicyId, Principal, PrincipalId, PrincipalSet, Profile, Project,
+    ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::{Compare, Facts};
@@ -118,6 +118,9 @@ const KINDS: [DataType; 8] = [
     DataType::Date,
     DataType::Timestamp { zoned: false },
 ];
+
+/// No world has more policies.
+const POLICIES_MAX: u32 = 64;
 
 impl World {
     pub fn generate(seed: u64, sizes: &Sizes) -> Self {
@@ -237,8 +240,14 @@ impl World {
                 if dice.chance(15) {
                     self.facts.selected.insert((source.id, person.id.clone()));
                 }
-                if dice.chance(40) {
-                    self.facts.approved.insert((source.id, person.id.clone()));
+                let approved = dice.chance(40);
+                let mut each = Dice::new(dice.clone().roll());
+                // Before there are policies: those to come have ids from 1 on.
+                for policy in (1..=POLICIES_MAX).map(PolicyId) {
+                    // Who is approved by one is mostly approved by all.
+                    if each.chance(if approved { 85 } else { 8 }) {
+                        self.facts.approved.insert((policy, source.id, person.id.clone()));
+                    }
                 }
             }
         }
@@ -423,7 +432,7 @@ fn attribute_value(dice: &mut Dice) -> String {
 /// Of the values of a column.
 fn profile<'a>(cells: impl Iterator<Item = &'a Cell>) -> Profile {
     let (nulls, values): (Vec<&Cell>, Vec<&Cell>) = cells.partition(|cell| cell.is_null());
-    let ordered = |cell: &Cell| !matches!(cell, Cell::Text(_) | Cell::Boolean(_));
+    let ordered = |cell: &Cell| !matches!(cell, Cell::Text(_) | Cell::Boolean(_) | Cell::List(_) | Cell::Struct(_));
     let less = |a: &&&Cell, b: &&&Cell| {
         let is = |op| compare(op, a, b) == Ok(Some(true));
         if is(Compare::Less) {
@@ -522,8 +531,10 @@ impl fmt::Display for World {
         for (source, person) in &self.facts.selected {
             writeln!(f, "selected {person} for source {source}")?;
         }
-        for (source, person) in &self.facts.approved {
-            writeln!(f, "approved {person} for source {source}")?;
+        // Of most policies that might be there, none is.
+        let written = |id: &PolicyId| self.facts.policies.iter().any(|stored| stored.id == *id);
+        for (policy, source, person) in self.facts.approved.iter().filter(|(policy, ..)| written(policy)) {
+            writeln!(f, "approved {person} by policy {policy} for source {source}")?;
         }
         for (policy, source) in &self.facts.chosen {
             writeln!(f, "chosen {policy} for source {source}")?;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use weir_author::Text;
 use weir_author::case::Suite;
+use weir_author::world::World;
 use weir_guard::SystemClock;
-use weir_policy::Facts;
 use weir_store::Store;
 
 use super::plan::report;
@@ -46,7 +46,7 @@ pub(super) async fn test(context: &Context, Test { paths, world }: Test) -> anyh
         Some(path) => Some(given(path).await?),
         None => None,
     };
-    let stored = instead.as_ref().filter(|facts| !facts.policies.is_empty()).map(|facts| facts.policies.as_slice());
+    let stored = instead.as_ref().map(|world| world.facts.policies.as_slice()).filter(|policies| !policies.is_empty());
     let summary = suite.run(instead.as_ref(), stored)?;
     writeln!(std::io::stdout(), "{}", table::printable(&summary.to_string()))?;
     match summary.failures() {
@@ -56,10 +56,10 @@ pub(super) async fn test(context: &Context, Test { paths, world }: Test) -> anyh
 }
 
 /// The world in a file or in a data directory.
-async fn given(path: &Path) -> anyhow::Result<Facts> {
+async fn given(path: &Path) -> anyhow::Result<World> {
     if !path.is_dir() {
         let Text { name, text } = Text::read(path)?;
-        return weir_author::world::parse(&text).map_err(|why| anyhow::anyhow!("{name}: {why}"));
+        return World::parse(&text).map_err(|why| anyhow::anyhow!("{name}: {why}"));
     }
     if !Store::exists(path) {
         bail!("`{}` is neither a world nor a data directory of Weir", path.display());
@@ -67,5 +67,5 @@ async fn given(path: &Path) -> anyhow::Result<Facts> {
     let store = Store::open(path, Arc::new(SystemClock))
         .await
         .with_context(|| format!("cannot use data directory `{}`", path.display()))?;
-    Ok(store.facts().await?)
+    Ok(store.facts().await?.into())
 }

@@ -1,0 +1,203 @@
+//! From keys to the sources that have them and to the policies that look for them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use regex::Regex;
+use rpds::HashTrieMapSync;
+use weir_model::{ColumnName, PolicyId, SourceId, SourceName};
+
+use super::keys::{Key, Needs, Shared, keys};
+use crate::changes::SourceFacts;
+
+/// Things under keys; versions share what is the same in them.
+#[derive(Clone, Debug)]
+struct Lists<K: Eq + Hash, T>(HashTrieMapSync<K, Shared<T>>);
+
+/// What comes under a key and what goes from it.
+type Edits<K, T> = HashMap<K, (Vec<T>, Vec<T>)>;
+
+impl<K: Eq + Hash + Clone, T: Ord + Copy> Lists<K, T> {
+    fn of(&self, key: &K) -> &[T] {
+        self.0.get(key).map_or(&[], |list| list)
+    }
+
+    fn edit(&mut self, edits: Edits<K, T>) {
+        for (key, (mut come, mut go)) in edits {
+            come.sort_unstable();
+            go.sort_unstable();
+            let stay = self.of(&key).iter().copied().filter(|one| go.binary_search(one).is_err());
+            let mut list: Vec<T> = stay.chain(come).collect();
+            list.sort_unstable();
+            list.dedup();
+            if list.is_empty() {
+                self.0.remove_mut(&key);
+            } else {
+                self.0.insert_mut(key, list.into());
+            }
+        }
+    }
+}
+
+impl<K: Eq + Hash, T> Default for Lists<K, T> {
+    fn default() -> Self {
+        Self(HashTrieMapSync::default())
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    sources: Lists<Key, SourceId>,
+    /// Also under the names of all columns there are that its patterns match.
+    policies: Lists<Key, PolicyId>,
+    /// Those that need nothing.
+    everywhere: Arc<BTreeSet<PolicyId>>,
+    /// Those with patterns.
+    patterns: Arc<Vec<(PolicyId, Vec<Regex>)>>,
+    /// By the source that they look something up in.
+    lookups: Lists<SourceName, PolicyId>,
+}
+
+/// Sources of which something has to be done anew.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    pub(super) all: bool,
+    pub(super) sources: BTreeSet<SourceId>,
+}
+
+/// A policy as the index sees it.
+pub(super) struct Indexed<'a> {
+    pub(super) id: PolicyId,
+    pub(super) needs: &'a Needs,
+    /// The sources that it looks something up in.
+    pub(super) lookups: &'a BTreeSet<SourceName>,
+}
+
+impl Index {
+    /// Takes sources as they were out and as they are in.
+    pub(super) fn move_sources<'a>(
+        &mut self,
+        changed: impl Iterator<Item = (SourceId, Option<&'a SourceFacts>, Option<&'a SourceFacts>)>,
+    ) {
+        let mut edits = Edits::new();
+        for (id, old, new) in changed {
+            let old: BTreeSet<Key> = old.map(keys).unwrap_or_default();
+            let new: BTreeSet<Key> = new.map(keys).unwrap_or_default();
+            for key in new.difference(&old) {
+                edits.entry(key.clone()).or_default().0.push(id);
+            }
+            for key in old.difference(&new) {
+                edits.entry(key.clone()).or_default().1.push(id);
+            }
+        }
+        let mut matched = Edits::new();
+        if !self.patterns.is_empty() {
+            for key in edits.keys() {
+                let Key::ColumnName(name) = key else { continue };
+                if self.sources.of(key).is_empty() {
+                    let policies: Vec<PolicyId> = self.matching(name).collect();
+                    if !policies.is_empty() {
+                        matched.insert(key.clone(), (policies, Vec::new()));
+                    }
+                }
+            }
+        }
+        self.policies.edit(matched);
+        self.sources.edit(edits);
+    }
+
+    fn matching(&self, name: &ColumnName) -> impl Iterator<Item = PolicyId> {
+        let is_match = move |patterns: &[Regex]| patterns.iter().any(|regex| regex.is_match(name.as_str()));
+        self.patterns.iter().filter(move |(_, patterns)| is_match(patterns)).map(|(id, _)| *id)
+    }
+
+    /// Takes policies as they were out and as they are in, and adds the sources that one or the other may touch.
+    pub(super) fn move_policies(&mut self, old: &[Indexed<'_>], new: &[Indexed<'_>], stale: &mut Stale) {
+        let (mut edits, mut lookups) = (Edits::new(), Edits::new());
+        for policy in old {
+            self.touched(policy.needs, stale);
+            for key in self.all_keys(policy.needs) {
+                edits.entry(key).or_default().1.push(policy.id);
+            }
+            for name in policy.lookups {
+                lookups.entry(name.clone()).or_default().1.push(policy.id);
+            }
+        }
+        let mut everywhere = BTreeSet::clone(&self.everywhere);
+        let mut patterned = Vec::clone(&self.patterns);
+        let gone: BTreeSet<PolicyId> = old.iter().map(|policy| policy.id).collect();
+        everywhere.retain(|id| !gone.contains(id));
+        patterned.retain(|(id, _)| !gone.contains(id));
+        self.policies.edit(edits);
+        self.lookups.edit(lookups);
+        let (mut edits, mut lookups) = (Edits::new(), Edits::new());
+        for policy in new {
+            self.touched(policy.needs, stale);
+            for key in self.all_keys(policy.needs) {
+                edits.entry(key).or_default().0.push(policy.id);
+            }
+            for name in policy.lookups {
+                lookups.entry(name.clone()).or_default().0.push(policy.id);
+            }
+            match policy.needs {
+                Needs::Nothing => drop(everywhere.insert(policy.id)),
+                Needs::Some { patterns, .. } if !patterns.is_empty() => patterned.push((policy.id, patterns.clone())),
+                Needs::Some { .. } => {}
+            }
+        }
+        self.policies.edit(edits);
+        self.lookups.edit(lookups);
+        self.everywhere = Arc::new(everywhere);
+        self.patterns = Arc::new(patterned);
+    }
+
+    /// The keys, and the names of columns there are that match.
+    fn all_keys(&self, needs: &Needs) -> Vec<Key> {
+        match needs {
+            Needs::Nothing => Vec::new(),
+            Needs::Some { keys, patterns } if patterns.is_empty() => keys.clone(),
+            Needs::Some { keys, patterns } => {
+                let is_matched = |key: &&Key| match key {
+                    Key::ColumnName(name) => patterns.iter().any(|regex| regex.is_match(name.as_str())),
+                    Key::Name(_)
+                    | Key::Chosen(_)
+                    | Key::Owner(_)
+                    | Key::ColumnTag(_)
+                    | Key::SourceTag(_)
+                    | Key::Schema(_)
+                    | Key::Owned
+                    | Key::AnyTag
+                    | Key::NoTags => false,
+                };
+                keys.iter().chain(self.sources.0.keys().filter(is_matched)).cloned().collect()
+            }
+        }
+    }
+
+    /// Adds the sources that a policy with these needs may touch.
+    pub(super) fn touched(&self, needs: &Needs, stale: &mut Stale) {
+        match needs {
+            Needs::Nothing => stale.all = true,
+            Needs::Some { .. } => {
+                let keys = self.all_keys(needs);
+                stale.sources.extend(keys.iter().flat_map(|key| self.sources.of(key)));
+            }
+        }
+    }
+
+    /// The policies that may do something on the source, the oldest first.
+    pub(super) fn policies_for(&self, facts: &SourceFacts) -> BTreeSet<PolicyId> {
+        let mut policies = BTreeSet::clone(&self.everywhere);
+        policies.extend(keys(facts).iter().flat_map(|key| self.policies.of(key)));
+        policies
+    }
+
+    pub(super) fn owned_by(&self, owner: &weir_model::PrincipalId) -> &[SourceId] {
+        self.sources.of(&Key::Owner(owner.clone()))
+    }
+
+    pub(super) fn looking_up(&self, name: &SourceName) -> &[PolicyId] {
+        self.lookups.of(name)
+    }
+}

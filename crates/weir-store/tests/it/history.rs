@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Connection, SqlSafeStr, query};
+use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, query, query_scalar};
 use weir_model::Epoch;
 use weir_policy::StoredPolicy;
 use weir_policy::ast::{Approver, Policy, Subscribers};
@@ -92,13 +92,25 @@ async fn policies_from_before_versions_were_kept_are_there() {
     let facts = store.facts().await.unwrap();
     store.close().await.unwrap();
     let mut conn = raw(&root.path().join("weir.db")).await;
+    let later: Vec<String> =
+        query_scalar("SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'touch%'")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+    for sql in later {
+        query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+    }
     for sql in [
+        "DROP VIEW touch",
+        "DROP TABLE touched",
+        "DROP TABLE certification",
+        "ALTER TABLE source_column DROP COLUMN profile",
         "DROP TRIGGER policy_added",
         "DROP TRIGGER policy_replaced",
         "DROP TRIGGER policy_removed",
         "DROP TABLE policy_version",
         "DROP TABLE policy_version_kept",
-        "DELETE FROM _sqlx_migrations WHERE version >= 3",
+        "DELETE FROM _sqlx_migrations WHERE version >= 4",
     ] {
         query(sql).execute(&mut conn).await.unwrap();
     }

@@ -212,6 +212,17 @@ impl Generator {
             let (source, column) = (source.clone(), part.column.name.clone());
             return Some(Change::SetColumnTags { source, column, tags: self.some(Self::tag) });
         }
+        if self.0.random_ratio(1, 4) {
+            let policy = model.policies.keys().choose(&mut self.0)?.clone();
+            let source = model.sources.keys().choose(&mut self.0)?.clone();
+            return Some(Change::ChoosePolicy { policy, source });
+        }
+        if self.0.random_ratio(1, 3) {
+            let columns = model.sources.values().flat_map(|s| s.columns.iter().map(|column| (&s.name, &column.name)));
+            let (source, column) = columns.choose(&mut self.0)?;
+            let (source, column) = (source.clone(), column.clone());
+            return Some(Change::SetProfiles { source, profiles: BTreeMap::from([(column, self.profile())]) });
+        }
         if self.0.random() {
             let source = model.sources.values().choose(&mut self.0)?;
             let columns = source.columns.iter().choose(&mut self.0).map(|column| column.name.clone());
@@ -309,7 +320,7 @@ impl Generator {
     }
 
     pub(super) fn change(&mut self, model: &Model) -> Change {
-        if self.0.random_ratio(1, 12)
+        if self.0.random_ratio(1, 8)
             && let Some(change) = self.about_what_is_there(model)
         {
             return change;

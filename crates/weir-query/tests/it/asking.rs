@@ -60,9 +60,17 @@ impl Answer {
         }
     }
 
-    /// With the rows in one order, whatever order they came in.
+    /// With the rows in one order, whatever order they came in, and sums of floats as far as they do not depend on it.
     pub(crate) fn sorted(mut self) -> Self {
-        if let Answer::Rows { rows, .. } = &mut self {
+        if let Answer::Rows { columns, rows } = &mut self {
+            for (place, _) in columns.iter().enumerate().filter(|(_, (_, data_type))| data_type == "Float64") {
+                for cell in rows.iter_mut().filter_map(|row| row[place].as_mut()) {
+                    let number: f64 = cell.parse().expect("a float");
+                    // What is left of a sum that is nothing has no digits that count.
+                    let rounded = if number.abs() < 1e-9 { 0.0 } else { number };
+                    *cell = format!("{rounded:.9e}");
+                }
+            }
             rows.sort();
         }
         self

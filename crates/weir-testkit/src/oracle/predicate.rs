@@ -383,6 +383,9 @@ fn order(left: &Cell, right: &Cell) -> Result<Option<Ordering>, Misfit> {
         (Cell::Timestamp(l), Cell::Timestamp(r)) => Some(l.cmp(r)),
         (Cell::Date(l), Cell::Timestamp(r)) => Some((i64::from(*l) * 86_400_000_000).cmp(r)),
         (Cell::Timestamp(l), Cell::Date(r)) => Some(l.cmp(&(i64::from(*r) * 86_400_000_000))),
+        // A literal takes the type of the column.
+        (Cell::Date(_), Cell::Text(text)) => order(left, &read(text, &DataType::Date).ok_or(Misfit::Broken)?)?,
+        (Cell::Text(text), Cell::Date(_)) => order(&read(text, &DataType::Date).ok_or(Misfit::Broken)?, right)?,
         (Cell::Float(_), _) | (_, Cell::Float(_)) => float(left)?.partial_cmp(&float(right)?),
         _ => {
             let ((l, l_scale), (r, r_scale)) = (exact(left)?, exact(right)?);

@@ -142,3 +142,69 @@ pub(crate) fn part_type<'a>(data_type: &'a DataType, path: &[String]) -> Option<
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Int32Array, MapBuilder, RecordBatchOptions, StringArray, StringBuilder};
+    use datafusion::arrow::buffer::NullBuffer;
+    use datafusion::arrow::datatypes::{Field, Schema};
+    use weir_model::{ColumnId, Value};
+    use weir_policy::Mask;
+
+    use super::super::MaskValue;
+    use super::*;
+    use crate::mask::{CompiledMask, MaskKeys};
+
+    fn constant(path: &[&str]) -> OutputPart {
+        let mask = Mask::Constant(Value::Text("x".to_owned()));
+        let mask = CompiledMask::new(&mask, ColumnId(1), &DataType::Utf8, &MaskKeys::default()).unwrap();
+        let value = MaskValue::Kernel { mask: Arc::new(mask), row_key: Vec::new() };
+        let path = path.iter().map(|&name| name.to_owned()).collect();
+        OutputPart { path, masks: vec![OutputMask { value, when: None }] }
+    }
+
+    fn apply(array: &ArrayRef, part: &OutputPart) -> ArrayRef {
+        let options = RecordBatchOptions::new().with_row_count(Some(array.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
+        mask_parts(array, &[Inner::from(part)], &Rows::Each(&batch)).unwrap()
+    }
+
+    #[test]
+    fn nothing_stands_in_a_struct_that_is_null() {
+        let cities: ArrayRef = Arc::new(StringArray::from(vec![Some("Bonn"), Some("Ulm")]));
+        let fields = vec![Field::new("city", DataType::Utf8, true)].into();
+        let array = StructArray::new(fields, vec![cities], Some(NullBuffer::from(vec![true, false])));
+        let masked = apply(&(Arc::new(array) as ArrayRef), &constant(&["city"]));
+        let cities = masked.as_struct().column(0).as_string::<i32>();
+        assert_eq!(cities.iter().collect::<Vec<_>>(), [Some("x"), None]);
+    }
+
+    #[test]
+    fn values_of_maps_are_masked_and_keys_stay() {
+        let mut maps = MapBuilder::new(
+            None,
+            StringBuilder::new(),
+            datafusion::arrow::array::StructBuilder::from_fields(
+                vec![Field::new("name", DataType::Utf8, true), Field::new("n", DataType::Int32, true)],
+                2,
+            ),
+        );
+        for (key, name, n) in [("a", "Ann", 1), ("b", "Bob", 2)] {
+            maps.keys().append_value(key);
+            maps.values().field_builder::<StringBuilder>(0).unwrap().append_value(name);
+            maps.values().field_builder::<datafusion::arrow::array::Int32Builder>(1).unwrap().append_value(n);
+            maps.values().append(true);
+        }
+        maps.append(true).unwrap();
+        maps.append(false).unwrap();
+        let array: ArrayRef = Arc::new(maps.finish());
+        let masked = apply(&array, &constant(&["name"]));
+        assert_eq!(masked.data_type(), array.data_type());
+        let masked = masked.as_map();
+        assert_eq!(masked.keys().as_string::<i32>().iter().collect::<Vec<_>>(), [Some("a"), Some("b")]);
+        let values = masked.values().as_struct();
+        assert_eq!(values.column(0).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("x"), Some("x")]);
+        assert_eq!(values.column(1).as_ref(), &Int32Array::from(vec![1, 2]) as &dyn Array);
+        assert!(masked.is_null(1));
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<
     if wanted("scale") {
         example("weir-policy", "scale", &["--report", "bench/scale.md"])?;
         // Adds to the report.
-        example("weir-store", "scale", &["--report", "bench/scale.md"])?;
+        example("weir-store", "store_scale", &["--report", "bench/scale.md"])?;
     }
     if wanted("tpch") {
         let args = ["tpch", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/tpch.md"];

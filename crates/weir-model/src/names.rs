@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,19 +38,20 @@ fn checked(kind: &'static str, name: &str) -> Result<(), InvalidName> {
     Err(InvalidName { kind, name, why })
 }
 
+/// Names are held by reference: what speaks of a column or a group copies no text.
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks length and characters.
             pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
                 let name = name.into();
                 checked($kind, &name)?;
-                Ok(Self(name))
+                Ok(Self(name.into()))
             }
 
             pub fn as_str(&self) -> &str {
@@ -79,7 +81,7 @@ macro_rules! text_name {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.as_str().to_owned()
             }
         }
 
@@ -119,7 +121,7 @@ text_name!(
 impl PurposeName {
     /// Whether acting under `other` is acting under this purpose: it is this one or below it, by whole parts.
     pub fn covers(&self, other: &PurposeName) -> bool {
-        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        other.as_str().strip_prefix(self.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 }
 

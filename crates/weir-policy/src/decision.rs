@@ -113,13 +113,24 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Obligations {
     pub source: SourceId,
-    /// Keep the rows for which this is true of the original values. Absent: all rows.
-    pub row_filter: Option<Residual>,
+    /// Keep the rows for which each of these is true of the original values. None: all rows.
+    pub rows: Vec<Arc<Residual>>,
     /// By column; a column that is not here is clear.
-    pub masks: BTreeMap<ColumnId, AppliedMask>,
+    pub masks: BTreeMap<ColumnId, Arc<AppliedMask>>,
     /// Whose key hash masks use; other masks always use that of the source.
     pub hash_key: KeyScope,
     pub fingerprint: Fingerprint,
+}
+
+impl Obligations {
+    /// What must be true of the rows to keep, as one expression. Absent: all rows.
+    pub fn row_filter(&self) -> Option<Residual> {
+        match self.rows.as_slice() {
+            [] => None,
+            [one] => Some(Residual::clone(one)),
+            several => Some(Residual::And(several.iter().map(|part| Residual::clone(part)).collect())),
+        }
+    }
 }
 
 /// Within which equal values give equal tokens.
@@ -138,7 +149,7 @@ pub struct AppliedMask {
     pub when: Option<Residual>,
     /// What is done where `when` is not true: the mask of the next policy that holds for the column, so that a mask
     /// for some rows does not lay open the others. Absent: the value is clear there. Never present without `when`.
-    pub otherwise: Option<Box<AppliedMask>>,
+    pub otherwise: Option<Arc<AppliedMask>>,
     pub policy: PolicyId,
 }
 
@@ -175,7 +186,7 @@ pub enum Mask {
     Computed(Residual),
 }
 
-/// SHA-512/256 (FIPS 180-4) over everything that decides what is seen of a source: two reads with equal fingerprints
+/// SHA-256 (FIPS 180-4) over everything that decides what is seen of a source: two reads with equal fingerprints
 /// see the same, whatever the epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);

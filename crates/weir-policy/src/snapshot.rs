@@ -4,6 +4,7 @@ mod compile;
 mod deciding;
 mod fingerprint;
 mod governed;
+mod ids;
 mod index;
 mod keys;
 mod mark;
@@ -51,7 +52,7 @@ pub struct Snapshot {
     names: RedBlackTreeMapSync<SourceName, SourceId>,
     policies: Arc<BTreeMap<PolicyId, Arc<Prepared>>>,
     index: Index,
-    problems: OnceLock<Vec<Problem>>,
+    problems: OnceLock<Arc<[Problem]>>,
 }
 
 /// A saved policy that does not fit a source any more.
@@ -176,7 +177,7 @@ impl Snapshot {
     pub fn is_masked_by(&self, source: SourceId, column: ColumnId, mask: &Mask) -> bool {
         let columns = self.governed(source).into_iter().flat_map(|governed| &governed.bound.columns);
         let mut candidates = columns.filter(|masked| masked.column == column).flat_map(|masked| &masked.candidates);
-        candidates.any(|candidate| candidate.mask.as_ref() == Ok(mask))
+        candidates.any(|candidate| candidate.mask() == Ok(mask))
     }
 
     /// Whether somebody allowed `actor` to act as `target`. Both must be known.

@@ -35,7 +35,7 @@ fn chain(first: &AppliedMask) -> impl Iterator<Item = &AppliedMask> {
 
 /// The keys that the obligations need.
 async fn mask_keys(obligations: &Obligations, source: SourceId, keys: &Arc<dyn KeyRing>) -> Result<MaskKeys, Refusal> {
-    let masks = || obligations.masks.values().flat_map(chain);
+    let masks = || obligations.masks.values().flat_map(|applied| chain(applied));
     let hash = if masks().any(|applied| applied.mask == Mask::Hash) {
         Some(keys.mask_key(&obligations.hash_key).await.map_err(Refusal::unavailable)?.secret)
     } else {
@@ -43,7 +43,7 @@ async fn mask_keys(obligations: &Obligations, source: SourceId, keys: &Arc<dyn K
     };
     let samples = |residual: &Residual| residual.any(&|part| matches!(part, Residual::Sampled { .. }));
     let keyed = |mask: &Mask| matches!(mask, Mask::Reversible | Mask::FormatPreserving | Mask::Randomized { .. });
-    let needs_own = obligations.row_filter.as_ref().is_some_and(samples)
+    let needs_own = obligations.rows.iter().any(|part| samples(part))
         || masks().any(|applied| keyed(&applied.mask) || applied.when.as_ref().is_some_and(samples));
     let own = if needs_own {
         let key = keys.mask_key(&KeyScope::Source(source)).await.map_err(Refusal::unavailable)?;
@@ -263,10 +263,10 @@ impl GovernedTable {
             }
             Ok(masks)
         };
-        let row_filter = match &obliged.obligations.row_filter {
-            Some(residual) => Some(coerced(lowered(residual).await?, &named)?),
-            None => None,
-        };
+        let mut row_filter = Vec::with_capacity(obliged.obligations.rows.len());
+        for residual in &obliged.obligations.rows {
+            row_filter.push(coerced(lowered(residual).await?, &named)?);
+        }
         let mut outputs = Vec::with_capacity(projection.len());
         for index in projection {
             let (Some((id, place)), Some(field)) = (self.raw.columns.get(*index), self.schema.fields().get(*index))

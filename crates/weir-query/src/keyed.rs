@@ -4,16 +4,18 @@
     reason = "what is no range is tested as it is; no other operator is made a test"
 )]
 
-use std::collections::HashMap;
+mod cells;
+mod places;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use weir_policy::Nothing;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::arrow::row::{RowConverter, Rows, SortField};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, UInt64Array};
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, Result, ScalarValue, exec_datafusion_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -21,6 +23,8 @@ use datafusion::logical_expr::{
 };
 use weir_policy::expr::KeyedArm;
 
+use self::cells::{Cells, Encoding, OwnedCell};
+use self::places::Places;
 use crate::lower::{Unlowerable, scalar};
 
 /// The `OR` of the arms; `rests` are what is left of each, in the same order.
@@ -89,74 +93,6 @@ fn ranges(rest: &Expr) -> Option<Vec<Range>> {
     }
 }
 
-/// One column of a batch, in a form that compares fast.
-enum Cells {
-    Numbers(ArrayRef),
-    Rows(Rows),
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Cell<'a> {
-    Number(i64),
-    Bytes(&'a [u8]),
-}
-
-/// How the values of a column are compared: as whole numbers, or in Arrow's row format.
-struct Encoding {
-    data_type: DataType,
-    converter: Option<RowConverter>,
-}
-
-impl Encoding {
-    fn new(data_type: &DataType) -> Result<Self> {
-        let whole = data_type.is_integer() && *data_type != DataType::UInt64;
-        let numeric = whole || matches!(data_type, DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _));
-        let converter = if numeric { None } else { Some(RowConverter::new(vec![SortField::new(data_type.clone())])?) };
-        Ok(Self { data_type: data_type.clone(), converter })
-    }
-
-    fn encode(&self, column: &ArrayRef) -> Result<Cells> {
-        let column =
-            if *column.data_type() == self.data_type { Arc::clone(column) } else { cast(column, &self.data_type)? };
-        Ok(match &self.converter {
-            None => Cells::Numbers(cast(&column, &DataType::Int64)?),
-            Some(converter) => Cells::Rows(converter.convert_columns(&[column])?),
-        })
-    }
-
-    fn literal(&self, value: &ScalarValue) -> Result<OwnedCell> {
-        let cells = self.encode(&value.cast_to(&self.data_type)?.to_array()?)?;
-        Ok(match cells.get(0) {
-            Cell::Number(n) => OwnedCell::Number(n),
-            Cell::Bytes(bytes) => OwnedCell::Bytes(bytes.into()),
-        })
-    }
-}
-
-impl Cells {
-    fn get(&self, row: usize) -> Cell<'_> {
-        match self {
-            Cells::Numbers(array) => Cell::Number(array.as_primitive::<Int64Type>().value(row)),
-            Cells::Rows(rows) => Cell::Bytes(rows.row(row).data()),
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum OwnedCell {
-    Number(i64),
-    Bytes(Box<[u8]>),
-}
-
-impl OwnedCell {
-    fn as_cell(&self) -> Cell<'_> {
-        match self {
-            OwnedCell::Number(n) => Cell::Number(*n),
-            OwnedCell::Bytes(bytes) => Cell::Bytes(bytes),
-        }
-    }
-}
-
 struct Test {
     /// Among the columns after the key.
     column: usize,
@@ -184,7 +120,10 @@ struct Grants {
     keys: Vec<Encoding>,
     ranges: Vec<Encoding>,
     /// By the first column of the key.
-    arms: HashMap<OwnedCell, Vec<Arm>>,
+    places: Places,
+    /// Where the arms of each key end; those of the first key begin at 0.
+    ends: Vec<usize>,
+    arms: Vec<Arm>,
 }
 
 struct Arm {
@@ -195,10 +134,22 @@ struct Arm {
 
 impl Grants {
     fn expression(columns: &[(String, DataType)], arms: Vec<(Vec<ScalarValue>, Vec<Range>)>) -> Result<Expr> {
+        let (grants, names) = Self::compiled(columns, arms)?;
+        let key_names = columns.iter().map(|(name, _)| name);
+        let args = key_names.chain(&names).map(|name| Expr::Column(Column::new_unqualified(name))).collect();
+        let udf = InGrants { grants: Arc::new(grants), signature: Signature::variadic_any(Volatility::Immutable) };
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(udf)), args)))
+    }
+
+    /// And the names of the columns of the ranges.
+    fn compiled(
+        columns: &[(String, DataType)],
+        arms: Vec<(Vec<ScalarValue>, Vec<Range>)>,
+    ) -> Result<(Self, Vec<String>)> {
         let keys = columns.iter().map(|(_, data_type)| Encoding::new(data_type)).collect::<Result<Vec<_>>>()?;
         let mut names: Vec<String> = Vec::new();
         let mut ranges: Vec<Encoding> = Vec::new();
-        let mut by_key: HashMap<OwnedCell, Vec<Arm>> = HashMap::new();
+        let mut by_key: Vec<(OwnedCell, Arm)> = Vec::with_capacity(arms.len());
         for (key, tests) in arms {
             let mut key = key.iter().zip(&keys).map(|(v, e)| e.literal(v)).collect::<Result<Vec<_>>>()?.into_iter();
             let Some(first) = key.next() else { continue };
@@ -215,37 +166,65 @@ impl Grants {
                 let encoding = ranges.get(at).ok_or_else(|| exec_datafusion_err!("a range without a column"))?;
                 compiled.push(Test { column: at, op, bound: encoding.literal(&bound)? });
             }
-            by_key.entry(first).or_default().push(Arm { key: key.collect(), tests: compiled });
+            by_key.push((first, Arm { key: key.collect(), tests: compiled }));
         }
-        let key_names = columns.iter().map(|(name, _)| name);
-        let args = key_names.chain(&names).map(|name| Expr::Column(Column::new_unqualified(name))).collect();
-        let grants = Arc::new(Self { keys, ranges, arms: by_key });
-        let udf = InGrants { grants, signature: Signature::variadic_any(Volatility::Immutable) };
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(udf)), args)))
+        by_key.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let (mut firsts, mut ends, mut arms): (Vec<OwnedCell>, Vec<usize>, Vec<Arm>) = Default::default();
+        for (first, arm) in by_key {
+            arms.push(arm);
+            match ends.last_mut().filter(|_| firsts.last() == Some(&first)) {
+                Some(end) => *end = arms.len(),
+                None => {
+                    firsts.push(first);
+                    ends.push(arms.len());
+                }
+            }
+        }
+        Ok((Self { keys, ranges, places: Places::new(firsts), ends, arms }, names))
+    }
+
+    /// The arms of the key of this number.
+    fn arms(&self, key: u32) -> &[Arm] {
+        let end = |key: usize| key.checked_sub(1).and_then(|at| self.ends.get(at)).copied();
+        let key = key as usize;
+        end(key).and_then(|end_of| self.arms.get(key.checked_sub(1).and_then(end).unwrap_or(0)..end_of)).unwrap_or(&[])
     }
 
     fn contains(&self, columns: &[ArrayRef], rows: usize) -> Result<BooleanArray> {
-        let encodings = self.keys.iter().chain(&self.ranges);
-        let mut cells = encodings.zip(columns).map(|(e, c)| e.encode(c)).collect::<Result<Vec<_>>>()?;
-        let ranges = cells.split_off(self.keys.len());
-        let (key_columns, range_columns) = columns.split_at(self.keys.len());
-        let Some((first, others)) = cells.split_first() else { return Ok(BooleanArray::from(vec![false; rows])) };
-        let known = |columns: &[ArrayRef], row| columns.iter().all(|column| column.is_valid(row));
-        let holds = |row: usize| {
-            let key = match first.get(row) {
-                Cell::Number(n) => OwnedCell::Number(n),
-                Cell::Bytes(bytes) => OwnedCell::Bytes(bytes.into()),
-            };
-            let Some(arms) = self.arms.get(&key) else { return false };
-            known(key_columns, row)
-                && arms.iter().any(|arm| {
-                    arm.key.iter().zip(others).all(|(key, cells)| key.as_cell() == cells.get(row))
-                        && arm.tests.iter().all(|test| {
-                            range_columns.get(test.column).is_some_and(|c| c.is_valid(row)) && test.holds(&ranges, row)
-                        })
-                })
+        let none = || BooleanArray::new(BooleanBuffer::new_unset(rows), None);
+        let (key_columns, range_columns) = columns.split_at(self.keys.len().min(columns.len()));
+        let (Some(encoding), Some(first)) = (self.keys.first(), key_columns.first()) else { return Ok(none()) };
+        let mut hits = self.places.hits(&encoding.encode(first)?, rows);
+        hits.retain(|hit| key_columns.iter().all(|column| column.is_valid(hit.row)));
+        if hits.is_empty() {
+            return Ok(none());
+        }
+        // What most rows do not need is brought into form for the few that do.
+        let rare = hits.len() < rows / 2;
+        let picked = UInt64Array::from_iter_values(hits.iter().filter(|_| rare).map(|hit| hit.row as u64));
+        let pick = |column: &ArrayRef| if rare { take(column, &picked, None) } else { Ok(Arc::clone(column)) };
+        let formed = |columns: &[ArrayRef], encodings: &[Encoding]| -> Result<(Vec<ArrayRef>, Vec<Cells>)> {
+            let columns = columns.iter().map(pick).collect::<Result<Vec<_>, _>>()?;
+            let cells = encodings.iter().zip(&columns).map(|(e, c)| e.encode(c)).collect::<Result<_>>()?;
+            Ok((columns, cells))
         };
-        Ok((0..rows).map(|row| Some(holds(row))).collect())
+        let (_, others) = formed(key_columns.get(1..).unwrap_or(&[]), self.keys.get(1..).unwrap_or(&[]))?;
+        let (range_columns, ranges) = formed(range_columns, &self.ranges)?;
+        let mut kept = BooleanBufferBuilder::new(rows);
+        kept.append_n(rows, false);
+        for (number, hit) in hits.iter().enumerate() {
+            let row = if rare { number } else { hit.row };
+            let holds = self.arms(hit.key).iter().any(|arm| {
+                arm.key.iter().zip(&others).all(|(key, cells)| key.as_cell() == cells.get(row))
+                    && arm.tests.iter().all(|test| {
+                        range_columns.get(test.column).is_some_and(|c| c.is_valid(row)) && test.holds(&ranges, row)
+                    })
+            });
+            if holds {
+                kept.set_bit(hit.row, true);
+            }
+        }
+        Ok(BooleanArray::new(kept.finish(), None))
     }
 }
 
@@ -293,3 +272,6 @@ impl ScalarUDFImpl for InGrants {
         Ok(ColumnarValue::Array(Arc::new(self.grants.contains(&columns, args.number_rows)?)))
     }
 }
+
+#[cfg(test)]
+mod tests;

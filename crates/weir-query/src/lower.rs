@@ -342,6 +342,14 @@ fn literal(value: &Value, data_type: Option<&DataType>) -> Option<ScalarValue> {
 
 /// The literal as a value of `data_type`; `None` when the type cannot hold it exactly.
 pub(crate) fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
+    // The commonest of a long list, without a way through arrays.
+    match (value, data_type) {
+        (Value::Int(n), DataType::Int64) => return Some(ScalarValue::Int64(Some(*n))),
+        (Value::Date(days), DataType::Date32) => return Some(ScalarValue::Date32(Some(*days))),
+        (Value::Text(text), DataType::Utf8) => return Some(ScalarValue::Utf8(Some(text.clone()))),
+        (Value::Text(text), DataType::Utf8View) => return Some(ScalarValue::Utf8View(Some(text.clone()))),
+        _ => {}
+    }
     let plain = untyped(value).ok()?;
     if plain.is_null() {
         return ScalarValue::try_from(data_type).ok();

@@ -37,7 +37,7 @@ pub fn carry_out(world: &World, source: &DataSource, decision: &SourceDecision) 
     let door = Door::new(world, source, obligations);
     let mut seen = Vec::new();
     for (place, row) in rows {
-        let shown = obligations.row_filter.as_ref().is_none_or(|filter| door.holds(filter, row));
+        let shown = obligations.rows.iter().all(|part| door.holds(part, row));
         if !shown {
             continue;
         }

@@ -273,7 +273,7 @@ fn answer(decided: &SourceDecision, source: &DataSource, snapshot: &Snapshot) ->
         SourceDecision::Obliged(obligations, _) => Answer {
             decide: Decide::Obliged,
             reason: None,
-            rows: obligations.row_filter.as_ref().map(|filter| residual_text(filter, source, snapshot)),
+            rows: obligations.row_filter().map(|filter| residual_text(&filter, source, snapshot)),
             hash_key: match &obligations.hash_key {
                 KeyScope::Source(id) if *id == source.id => None,
                 KeyScope::Source(other) => Some(format!("of another data source, {other}")),

@@ -71,7 +71,7 @@ pub(crate) fn seen(snapshot: &Snapshot, person: &Principal, source: &DataSource)
                     }
                 }
             }
-            Seen::Rows { filter: obligations.row_filter.clone(), masks }
+            Seen::Rows { filter: obligations.row_filter(), masks }
         }
     }
 }

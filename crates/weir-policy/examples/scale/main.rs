@@ -121,24 +121,28 @@ enum Kind {
     NamedPolicy,
     TagPolicy,
     PatternPolicy,
+    BroadPatternPolicy,
     GlobalPolicy,
     ChangedPolicy,
     RemovedPolicy,
     Group,
     ColumnTag,
+    SourceTag,
     NewSource,
     Approval,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
     Kind::NamedPolicy,
     Kind::TagPolicy,
     Kind::PatternPolicy,
+    Kind::BroadPatternPolicy,
     Kind::GlobalPolicy,
     Kind::ChangedPolicy,
     Kind::RemovedPolicy,
     Kind::Group,
     Kind::ColumnTag,
+    Kind::SourceTag,
     Kind::NewSource,
     Kind::Approval,
 ];
@@ -149,11 +153,13 @@ impl Kind {
             Kind::NamedPolicy => "a policy for a named source is added",
             Kind::TagPolicy => "a policy by a column tag is added",
             Kind::PatternPolicy => "a policy by a pattern of column names is added",
+            Kind::BroadPatternPolicy => "a policy by a pattern that two column names of nine match is added",
             Kind::GlobalPolicy => "a policy for all rows of all sources is added",
             Kind::ChangedPolicy => "a policy by a column tag is changed",
             Kind::RemovedPolicy => "a policy by a column tag is removed",
             Kind::Group => "a user leaves a group",
             Kind::ColumnTag => "a column is tagged",
+            Kind::SourceTag => "a source is tagged",
             Kind::NewSource => "a source is added",
             Kind::Approval => "a request is approved",
         }
@@ -237,6 +243,11 @@ impl Bench {
                 let text = format!("Mask by making null columns with names spelled like '^{name}$' for everyone");
                 put(fresh, add(text)?, None);
             }
+            Kind::BroadPatternPolicy => {
+                let text = "Mask by making null columns with names spelled like '^col_1' for everyone";
+                put(fresh, add(text.to_owned())?, None);
+                id = self.with_column("col_1")?;
+            }
             Kind::GlobalPolicy => {
                 put(fresh, add(format!("Only show rows where region <> 'X{dice}' for everyone"))?, None)
             }
@@ -258,14 +269,19 @@ impl Bench {
                 change.principals.insert(old.id.clone(), Some(new));
                 undo.principals.insert(old.id.clone(), Some(old));
             }
-            Kind::ColumnTag | Kind::Approval => {
+            Kind::ColumnTag | Kind::SourceTag | Kind::Approval => {
                 let old = SourceFacts::bare(known);
                 let mut new = old.clone();
-                if let Kind::ColumnTag = kind {
-                    let column = new.source.columns.get_mut(5).ok_or("no column")?;
-                    column.tags.insert(Tag::new(format!("PII.K{}", dice % 200))?);
-                } else {
-                    new.approved.entry(PolicyId(20)).or_default().insert(person_id(dice % self.size.people)?);
+                match kind {
+                    Kind::ColumnTag => {
+                        let column = new.source.columns.get_mut(5).ok_or("no column")?;
+                        column.tags.insert(Tag::new(format!("PII.K{}", dice % 200))?);
+                    }
+                    Kind::SourceTag => drop(new.source.tags.insert(Tag::new(format!("Domain.D{}", dice % 97))?)),
+                    _ => {
+                        let approved = new.approved.entry(PolicyId(20)).or_default();
+                        approved.insert(person_id(dice % self.size.people)?);
+                    }
                 }
                 change.sources.insert(id, Some(new));
                 undo.sources.insert(id, Some(old));
@@ -278,6 +294,17 @@ impl Bench {
             }
         }
         Ok(Step { change, undo, source: id })
+    }
+
+    /// A source with a column whose name begins so.
+    fn with_column(&self, start: &str) -> Done<SourceId> {
+        for n in 0..self.size.sources {
+            let source = source(n)?;
+            if source.columns.iter().any(|column| column.name.as_str().starts_with(start)) {
+                return Ok(source.id);
+            }
+        }
+        Err(format!("no column {start}…").into())
     }
 
     /// A source with a column that the policy masks by its tag.

@@ -81,12 +81,12 @@ fn seen(decided: &SourceDecision) -> Result<Option<&Obligations>, &DenyReason> {
     }
 }
 
-fn filter(obligations: Option<&Obligations>) -> Option<&Residual> {
-    obligations.and_then(|obligations| obligations.row_filter.as_ref())
+fn filter(obligations: Option<&Obligations>) -> Option<Residual> {
+    obligations.and_then(Obligations::row_filter)
 }
 
 fn mask(obligations: Option<&Obligations>, column: ColumnId) -> Option<&AppliedMask> {
-    obligations.and_then(|obligations| obligations.masks.get(&column))
+    obligations.and_then(|obligations| obligations.masks.get(&column)).map(|applied| &**applied)
 }
 
 fn access(
@@ -103,7 +103,7 @@ fn access(
         return group.who.push(who.clone());
     }
     let Some(source) = snapshot.source(id) else { return };
-    let only_where = filter(sees).map(|filter| residual_text(filter, source, snapshot));
+    let only_where = filter(sees).map(|filter| residual_text(&filter, source, snapshot));
     let mut masked: Vec<MaskedAs> = Vec::new();
     for column in source.places() {
         let Some(mask) = mask(sees, column.id) else { continue };
@@ -129,7 +129,7 @@ fn rows(groups: &mut BTreeMap<String, RowChange>, sides: Sides<'_>, id: SourceId
         return group.who.push(who.clone());
     }
     let text =
-        |filter: Option<&Residual>, snapshot: &Snapshot| Some(residual_text(filter?, snapshot.source(id)?, snapshot));
+        |filter: Option<Residual>, snapshot: &Snapshot| Some(residual_text(&filter?, snapshot.source(id)?, snapshot));
     let (old, mut new) = (text(old, before), text(new, after));
     tell_apart(old.as_ref(), new.as_mut());
     groups.insert(key, RowChange { before: old, after: new, who: vec![who.clone()], count: None });

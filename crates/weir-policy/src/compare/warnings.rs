@@ -116,7 +116,7 @@ fn conflicts(
             let mut mine = masked.candidates.iter().filter(|c| chosen.get(c.policy).copied().flatten() == Some(c.rule));
             // Those behind a mask for some rows have the other rows.
             let Some(first) = mine.find(|candidate| candidate.when.is_none()) else { continue };
-            for other in mine.filter(|other| other.mask != first.mask || other.when.is_some()) {
+            for other in mine.filter(|other| other.mask() != first.mask() || other.when.is_some()) {
                 let names =
                     [other, first].map(|c| governed.bound.masks.get(c.policy).map(|rules| rules.policy.name.clone()));
                 let [Some(loser), Some(winner)] = names else { continue };

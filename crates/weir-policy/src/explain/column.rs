@@ -95,7 +95,7 @@ pub fn explain_column(
     {
         let decided = governed.decide(&reader);
         let applied = match &decided {
-            SourceDecision::Obliged(obligations, _) => obligations.masks.get(&described.id),
+            SourceDecision::Obliged(obligations, _) => obligations.masks.get(&described.id).map(|applied| &**applied),
             SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
         };
         let name = principal.to_string();
@@ -157,7 +157,7 @@ impl Teller<'_> {
         };
         Some(ColumnPolicy {
             policy: rules.policy.name.clone(),
-            mask: match &shown.mask {
+            mask: match shown.mask() {
                 Ok(mask) => words::mask(mask, self.governed.source(), self.snapshot),
                 Err(problem) => format!("a mask that cannot be applied: {problem}"),
             },

@@ -44,10 +44,10 @@ fn fold<U: Clone>(expr: Expr<U>, wanted: Wanted) -> Expr<U> {
         Expr::Frequent { .. } | Expr::Sampled { .. } => expr,
         Expr::Compare { op, left, right } => compare(op, left, right),
         Expr::InList { value, list } => in_list(value, list),
-        Expr::InValues { value, values } => match *value {
+        Expr::InValues { value, values } => match &*value {
             _ if values.is_empty() => Expr::truth(false),
-            Expr::Literal(Value::Text(text)) => Expr::truth(values.contains(&text)),
-            value => Expr::InValues { value: Box::new(value), values },
+            Expr::Literal(Value::Text(text)) => Expr::truth(values.contains(text)),
+            _ => Expr::InValues { value, values },
         },
         Expr::Keyed { columns, arms } => keyed_arms(columns, arms),
         Expr::InLookup(lookup) => return in_lookup(lookup, wanted),

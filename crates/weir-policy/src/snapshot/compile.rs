@@ -11,9 +11,9 @@ use super::governed::{Bound, Candidate, Entry, MaskedColumn, Part, RowRule, Rule
 use super::mark::{Mark, Marking};
 use super::prepared::{Prepare, Prepared};
 use crate::ast::{Body, Cascade};
-use crate::decision::Effect;
+use crate::decision::{AppliedMask, Effect};
 use crate::diagnostic::Diagnostic;
-use crate::expr::{Expr, UserTerm};
+use crate::expr::{Expr, Residual, UserTerm};
 use crate::resolve::{About, Catalog, DataPolicy, MaskRule, RowRules, Target};
 
 /// What the policies, which come by id, do on the source.
@@ -136,13 +136,16 @@ impl Binder<'_> {
             bodies.push(broken.map(|why| self.broken(on, why)));
             for Target { column, closeness, mask } in targets {
                 let mask = mask.and_then(|mask| Ok((on.digest("mask rule", rule, &(column, &mask, &when))?, mask)));
-                let (digest, mask) = match mask {
-                    Ok((digest, mask)) => (digest, Ok(mask)),
+                let (digest, applied) = match mask {
+                    Ok((digest, mask)) => {
+                        let policy = on.policy.stored.id;
+                        (digest, Ok(Arc::new(AppliedMask { mask, when: None, otherwise: None, policy })))
+                    }
                     Err(why) => ([0; 16], Err(self.broken(on, why))),
                 };
                 let when = when.clone().map(parts);
                 let priority = on.policy.stored.policy.priority;
-                self.candidate(column, Candidate { policy, rule, closeness, priority, digest, mask, when });
+                self.candidate(column, Candidate { policy, rule, closeness, priority, digest, applied, when });
             }
         }
         self.bound.masks.push(on.rules(bodies));
@@ -199,11 +202,21 @@ fn parts(expr: Expr<UserTerm>) -> Vec<Part> {
         expr if expr.is_literal(true) => Vec::new(),
         expr => vec![expr],
     };
-    conjuncts
-        .into_iter()
-        .map(|part| match part.without_questions() {
-            Some(fixed) => Part::Fixed(fixed),
-            None => Part::Open(part.answered(&mut Marking)),
-        })
-        .collect()
+    let mut parts = Vec::with_capacity(conjuncts.len());
+    for part in conjuncts {
+        match part.without_questions() {
+            Some(fixed) => fixed_parts(fixed, &mut parts),
+            None => parts.push(Part::Open(part.answered(&mut Marking))),
+        }
+    }
+    parts
+}
+
+fn fixed_parts(fixed: Residual, into: &mut Vec<Part>) {
+    match fixed {
+        Expr::And(parts) => parts.into_iter().for_each(|part| fixed_parts(part, into)),
+        always if always.is_literal(true) => {}
+        never if never.is_literal(false) => into.push(Part::Never),
+        fixed => into.push(Part::Fixed(Arc::new(fixed))),
+    }
 }

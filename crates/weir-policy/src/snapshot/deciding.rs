@@ -18,9 +18,8 @@ const MASKS_BEHIND_MAX: usize = 32;
 impl Governed<'_> {
     pub(crate) fn decide(self, reader: &Reader<'_>) -> SourceDecision {
         let owner = self.is_owner(reader);
-        let admitted = self.admitted(reader, owner).and_then(|mut factors| {
-            let most = self.bound.rows.len() + self.bound.columns.len();
-            factors.reserve(most);
+        let most = self.bound.rows.len() + self.bound.columns.len();
+        let admitted = self.admitted(reader, owner, most).and_then(|factors| {
             let mut notes = Notes::new(&self.bound.digest, 128 + 32 * most);
             let project = reader.project.map(|inside| &inside.project).filter(|project| project.masked_joins);
             let hash_key = match project {
@@ -45,7 +44,7 @@ impl Governed<'_> {
         if self.bound.may_close {
             !matches!(self.decide(reader), SourceDecision::Deny(..))
         } else {
-            self.admitted(reader, self.is_owner(reader)).is_ok()
+            self.admitted(reader, self.is_owner(reader), 0).is_ok()
         }
     }
 }
@@ -58,7 +57,7 @@ impl Bound {
             || self.rows.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
             || self.masks.iter().flat_map(|policy| &policy.bodies).any(Option::is_some)
             || self.columns.iter().any(|column| {
-                column.candidates.iter().any(|candidate| candidate.mask.is_err())
+                column.candidates.iter().any(|candidate| candidate.applied.is_err())
                     || column.candidates.iter().filter(conditional).count() > MASKS_BEHIND_MAX
             })
     }
@@ -75,13 +74,13 @@ struct Deciding<'a> {
 
 impl Deciding<'_> {
     fn obligations(mut self, hash_key: KeyScope) -> Result<SourceDecision, SourceDecision> {
-        let row_filter = self.row_filter()?;
+        let rows = self.rows()?;
         let masks = self.masks()?;
-        if row_filter.is_none() && masks.is_empty() {
+        if rows.is_empty() && masks.is_empty() {
             return Ok(SourceDecision::Clear(self.factors));
         }
         let (source, fingerprint) = (self.governed.source().id, self.notes.fingerprint());
-        let obligations = Obligations { source, row_filter, masks, hash_key, fingerprint };
+        let obligations = Obligations { source, rows, masks, hash_key, fingerprint };
         Ok(SourceDecision::Obliged(Arc::new(obligations), self.factors))
     }
 
@@ -89,48 +88,51 @@ impl Deciding<'_> {
         part.for_person(&mut Answering { reader: self.reader, notes: &mut self.notes })
     }
 
-    /// The conjuncts of every row policy. Absent: all rows.
-    fn row_filter(&mut self) -> Result<Option<Residual>, SourceDecision> {
+    /// The conjuncts of every row policy.
+    fn rows(&mut self) -> Result<Vec<Arc<Residual>>, SourceDecision> {
         let governed = self.governed;
-        let mut kept: Vec<Residual> = Vec::with_capacity(governed.bound.rows.len());
+        let mut kept: Vec<Arc<Residual>> = Vec::with_capacity(governed.bound.rows.len());
         let mut nothing = false;
         for policy in &governed.bound.rows {
             let Some((_, rule)) = policy.chosen(&self.reader, self.owner) else { continue };
             let rule = rule.as_ref().map_err(|problem| policy.policy.closes(problem))?;
             self.notes.rule(&rule.digest);
             let before = kept.len();
+            let mut never = false;
             for part in &rule.parts {
-                match self.residual(part) {
-                    Expr::And(parts) => kept.extend(parts),
-                    part if part.is_literal(true) => {}
-                    part => {
-                        nothing |= part.is_literal(false);
-                        kept.push(part);
-                    }
+                match part {
+                    Part::Fixed(residual) => kept.push(Arc::clone(residual)),
+                    Part::Never => never = true,
+                    Part::Open(_) => match self.residual(part) {
+                        Expr::And(parts) => kept.extend(parts.into_iter().map(Arc::new)),
+                        part if part.is_literal(true) => {}
+                        part if part.is_literal(false) => never = true,
+                        part => kept.push(Arc::new(part)),
+                    },
                 }
             }
-            if kept.len() > before {
+            if never || kept.len() > before {
                 self.factors.push(policy.policy.factor(Effect::RowFilter));
             }
+            nothing |= never;
         }
-        Ok(match kept.len() {
-            0 => None,
-            _ if nothing => Some(Expr::truth(false)),
-            1 => kept.pop(),
-            _ => Some(Expr::And(kept)),
-        })
+        if nothing {
+            kept = vec![Arc::new(Expr::truth(false))];
+        }
+        Ok(kept)
     }
 
-    fn masks(&mut self) -> Result<BTreeMap<ColumnId, AppliedMask>, SourceDecision> {
+    fn masks(&mut self) -> Result<BTreeMap<ColumnId, Arc<AppliedMask>>, SourceDecision> {
         let governed = self.governed;
         let chosen = governed.chosen_masks(&self.reader, self.owner)?;
-        let mut masks = BTreeMap::new();
+        let mut masks = Vec::with_capacity(governed.bound.columns.len());
         for column in &governed.bound.columns {
             if let Some(applied) = self.mask(column, &column.candidates, &chosen, 0)? {
-                masks.insert(column.column, applied);
+                masks.push((column.column, applied));
             }
         }
-        Ok(masks)
+        // Sorted and built as a whole, which is quicker than one after the other.
+        Ok(masks.into_iter().collect())
     }
 
     /// The closest mask of the candidates; behind one for some rows only, the next closest for the others.
@@ -140,7 +142,7 @@ impl Deciding<'_> {
         candidates: &[Candidate],
         chosen: &[Option<usize>],
         before: usize,
-    ) -> Result<Option<AppliedMask>, SourceDecision> {
+    ) -> Result<Option<Arc<AppliedMask>>, SourceDecision> {
         let governed = self.governed;
         let mut candidates = candidates.iter();
         while let Some(candidate) = candidates.next() {
@@ -148,7 +150,7 @@ impl Deciding<'_> {
                 continue;
             }
             let Some(policy) = governed.bound.masks.get(candidate.policy).map(|rules| &rules.policy) else { continue };
-            let mask = candidate.mask.as_ref().map_err(|problem| policy.closes(problem))?;
+            let applied = candidate.applied.as_ref().map_err(|problem| policy.closes(problem))?;
             self.notes.rule(&candidate.digest);
             let when = match &candidate.when {
                 None => None,
@@ -167,14 +169,11 @@ impl Deciding<'_> {
                 );
             }
             self.factors.push(policy.factor(column.effect.clone()));
-            let behind =
-                if when.is_some() { self.mask(column, candidates.as_slice(), chosen, before + 1)? } else { None };
-            return Ok(Some(AppliedMask {
-                mask: mask.clone(),
-                when,
-                otherwise: behind.map(Box::new),
-                policy: policy.id,
-            }));
+            if when.is_none() {
+                return Ok(Some(Arc::clone(applied)));
+            }
+            let otherwise = self.mask(column, candidates.as_slice(), chosen, before + 1)?;
+            return Ok(Some(Arc::new(AppliedMask { mask: applied.mask.clone(), when, otherwise, policy: policy.id })));
         }
         Ok(None)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256, Sha512_256};
+use sha2::{Digest as _, Sha256};
 
 use crate::decision::Fingerprint;
 
@@ -39,7 +39,7 @@ pub(crate) struct Notes {
 impl Notes {
     pub(crate) fn new(source: &Digest, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity);
-        bytes.extend_from_slice(b"weir decision 1\0");
+        bytes.extend_from_slice(b"weir decision 2\0");
         bytes.extend_from_slice(&source.0);
         Self { bytes, values: Vec::new() }
     }
@@ -77,9 +77,9 @@ impl Notes {
         }
     }
 
-    /// SHA-512/256, which is quicker than SHA-256 where a processor has no instruction for either.
+    /// SHA-256, for which nearly all processors of today have instructions.
     pub(crate) fn fingerprint(self) -> Fingerprint {
-        Fingerprint(Sha512_256::digest(self.bytes).into())
+        Fingerprint(Sha256::digest(self.bytes).into())
     }
 }
 

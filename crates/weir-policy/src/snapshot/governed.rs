@@ -9,7 +9,7 @@ use super::mark::{Ask, Held, Mark};
 use super::person::{Answering, Reader};
 use crate::ast::Merge;
 use crate::changes::SourceFacts;
-use crate::decision::{DenyReason, Effect, Factor, Mask, SourceDecision};
+use crate::decision::{AppliedMask, DenyReason, Effect, Factor, Mask, SourceDecision};
 use crate::diagnostic::Diagnostic;
 use crate::expr::{Expr, Residual};
 use crate::resolve::Closeness;
@@ -145,23 +145,22 @@ impl RowRule {
 
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// The same for everybody.
-    Fixed(Residual),
+    /// The same for everybody: no constant and no conjunction.
+    Fixed(Arc<Residual>),
+    /// No row meets it, whoever asks.
+    Never,
     Open(Expr<Ask>),
 }
 
 impl Part {
-    /// Whether no row meets it, whoever asks.
     pub(crate) fn is_never(&self) -> bool {
-        match self {
-            Part::Fixed(residual) => residual.is_literal(false),
-            Part::Open(_) => false,
-        }
+        matches!(self, Part::Never)
     }
 
     pub(super) fn for_person(&self, answering: &mut Answering<'_>) -> Residual {
         match self {
-            Part::Fixed(residual) => residual.clone(),
+            Part::Fixed(residual) => Residual::clone(residual),
+            Part::Never => Expr::truth(false),
             Part::Open(expr) => expr.answered(answering).folded(),
         }
     }
@@ -189,9 +188,16 @@ pub(crate) struct Candidate {
     pub(crate) closeness: Closeness,
     pub(crate) priority: i32,
     pub(crate) digest: [u8; 16],
-    pub(crate) mask: Result<Mask, String>,
+    /// As it is applied to all rows.
+    pub(crate) applied: Result<Arc<AppliedMask>, String>,
     /// Conjuncts; absent: everywhere.
     pub(crate) when: Option<Vec<Part>>,
+}
+
+impl Candidate {
+    pub(crate) fn mask(&self) -> Result<&Mask, &String> {
+        self.applied.as_ref().map(|applied| &applied.mask)
+    }
 }
 
 /// How a person comes to read a source.
@@ -243,16 +249,17 @@ impl<'a> Governed<'a> {
             Who::Selected => selected(),
             Who::Nobody => false,
         };
-        let (required, shared): (Vec<&Entry>, Vec<&Entry>) =
-            self.bound.entries.iter().partition(|e| e.merge == Merge::Require);
-        if !required.iter().all(&holds) {
-            return Admission::Refused(required.into_iter().filter(|entry| !holds(entry)).collect());
+        let of = |merge| self.bound.entries.iter().filter(move |entry| entry.merge == merge);
+        let (mut entries, refused): (Vec<&Entry>, Vec<&Entry>) = of(Merge::Require).partition(&holds);
+        if !refused.is_empty() {
+            return Admission::Refused(refused);
         }
-        let one = shared.iter().copied().find(&holds);
-        if one.is_none() && !shared.is_empty() {
-            return Admission::Refused(Vec::new());
+        match of(Merge::Share).find(&holds) {
+            Some(one) => entries.push(one),
+            None if of(Merge::Share).next().is_some() => return Admission::Refused(Vec::new()),
+            None => {}
         }
-        Admission::Policies(required.into_iter().chain(one).collect())
+        Admission::Policies(entries)
     }
 
     /// Why the current project keeps the reader from the source, if it does.
@@ -261,21 +268,23 @@ impl<'a> Governed<'a> {
         away.then_some(DenyReason::NotInProject)
     }
 
-    /// Project, subscription and purposes; an `Err` is a denial.
-    pub(super) fn admitted(self, reader: &Reader<'_>, owner: bool) -> Result<Vec<Factor>, SourceDecision> {
+    /// Project, subscription and purposes; an `Err` is a denial. The factors leave room for so many more.
+    pub(super) fn admitted(self, reader: &Reader<'_>, owner: bool, room: usize) -> Result<Vec<Factor>, SourceDecision> {
         if let Some(reason) = self.outside(reader) {
             return Err(SourceDecision::Deny(reason, Vec::new()));
         }
-        let itself = |key: &str| vec![Factor { policy: None, key: key.into(), effect: Effect::Subscribe }];
-        let named = |entries: Vec<&Entry>| entries.iter().map(|entry| entry.policy.factor(Effect::Subscribe)).collect();
-        let mut factors: Vec<Factor> = match self.admission(reader, owner) {
-            Admission::Owner => itself("owner"),
-            Admission::Selected => itself("selected"),
-            Admission::Policies(entries) => named(entries),
+        let itself = |key: &str| Factor { policy: None, key: key.into(), effect: Effect::Subscribe };
+        let named = |entry: &Entry| entry.policy.factor(Effect::Subscribe);
+        let mut factors: Vec<Factor> = Vec::with_capacity(room + 1 + self.bound.limits.len());
+        match self.admission(reader, owner) {
+            Admission::Owner => factors.push(itself("owner")),
+            Admission::Selected => factors.push(itself("selected")),
+            Admission::Policies(entries) => factors.extend(entries.into_iter().map(named)),
             Admission::Refused(entries) => {
-                return Err(SourceDecision::Deny(DenyReason::NotSubscribed, named(entries)));
+                let entries = entries.into_iter().map(named).collect();
+                return Err(SourceDecision::Deny(DenyReason::NotSubscribed, entries));
             }
-        };
+        }
         for limit in &self.bound.limits {
             let Some((_, purposes)) = limit.chosen(reader, owner) else { continue };
             let purposes = purposes.as_ref().map_err(|problem| limit.policy.closes(problem))?;

@@ -8,12 +8,16 @@ use regex::Regex;
 use rpds::HashTrieMapSync;
 use weir_model::{ColumnName, PolicyId, SourceId, SourceName};
 
+use super::ids::Ids;
 use super::keys::{Key, Needs, Shared, keys};
 use crate::changes::SourceFacts;
 
 /// Things under keys; versions share what is the same in them.
 #[derive(Clone, Debug)]
 struct Lists<K: Eq + Hash, T>(HashTrieMapSync<K, Shared<T>>);
+
+/// Shared, so that what one match has made ready serves the next.
+type Patterns = Arc<[Regex]>;
 
 /// What comes under a key and what goes from it.
 type Edits<K, T> = HashMap<K, (Vec<T>, Vec<T>)>;
@@ -48,13 +52,16 @@ impl<K: Eq + Hash, T> Default for Lists<K, T> {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
+    /// But by the names of columns.
     sources: Lists<Key, SourceId>,
+    /// By the names of columns alone, so that a pattern is matched with each name there is once, and with nothing else.
+    columns: Lists<ColumnName, SourceId>,
     /// Also under the names of all columns there are that its patterns match.
     policies: Lists<Key, PolicyId>,
     /// Those that need nothing.
     everywhere: Arc<BTreeSet<PolicyId>>,
     /// Those with patterns.
-    patterns: Arc<Vec<(PolicyId, Vec<Regex>)>>,
+    patterns: Arc<Vec<(PolicyId, Patterns)>>,
     /// By the source that they look something up in.
     lookups: Lists<SourceName, PolicyId>,
 }
@@ -63,7 +70,7 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     pub(super) all: bool,
-    pub(super) sources: BTreeSet<SourceId>,
+    pub(super) sources: Ids,
 }
 
 /// A policy as the index sees it.
@@ -80,31 +87,42 @@ impl Index {
         &mut self,
         changed: impl Iterator<Item = (SourceId, Option<&'a SourceFacts>, Option<&'a SourceFacts>)>,
     ) {
-        let mut edits = Edits::new();
+        let (mut edits, mut columns) = (Edits::new(), Edits::new());
         for (id, old, new) in changed {
-            let old: BTreeSet<Key> = old.map(keys).unwrap_or_default();
-            let new: BTreeSet<Key> = new.map(keys).unwrap_or_default();
-            for key in new.difference(&old) {
-                edits.entry(key.clone()).or_default().0.push(id);
+            let mut old: BTreeSet<Key> = old.map(keys).unwrap_or_default();
+            let mut new: BTreeSet<Key> = new.map(keys).unwrap_or_default();
+            let stay: Vec<Key> = if old.is_empty() { Vec::new() } else { old.intersection(&new).cloned().collect() };
+            for key in &stay {
+                old.remove(key);
+                new.remove(key);
             }
-            for key in old.difference(&new) {
-                edits.entry(key.clone()).or_default().1.push(id);
-            }
+            let mut edit = |key: Key, is_new: bool| {
+                let (come, go) = if let Key::ColumnName(name) = &key {
+                    columns.entry(name.clone()).or_default()
+                } else {
+                    edits.entry(key).or_default()
+                };
+                if is_new { come.push(id) } else { go.push(id) }
+            };
+            new.into_iter().for_each(|key| edit(key, true));
+            old.into_iter().for_each(|key| edit(key, false));
         }
         let mut matched = Edits::new();
         if !self.patterns.is_empty() {
-            for key in edits.keys() {
-                let Key::ColumnName(name) = key else { continue };
-                if self.sources.of(key).is_empty() {
-                    let policies: Vec<PolicyId> = self.matching(name).collect();
-                    if !policies.is_empty() {
-                        matched.insert(key.clone(), (policies, Vec::new()));
-                    }
+            for name in columns.keys().filter(|name| self.columns.of(name).is_empty()) {
+                let policies: Vec<PolicyId> = self.matching(name).collect();
+                if !policies.is_empty() {
+                    matched.insert(Key::ColumnName(name.clone()), (policies, Vec::new()));
                 }
             }
         }
         self.policies.edit(matched);
         self.sources.edit(edits);
+        self.columns.edit(columns);
+    }
+
+    fn with(&self, key: &Key) -> &[SourceId] {
+        if let Key::ColumnName(name) = key { self.columns.of(name) } else { self.sources.of(key) }
     }
 
     fn matching(&self, name: &ColumnName) -> impl Iterator<Item = PolicyId> {
@@ -116,8 +134,7 @@ impl Index {
     pub(super) fn move_policies(&mut self, old: &[Indexed<'_>], new: &[Indexed<'_>], stale: &mut Stale) {
         let (mut edits, mut lookups) = (Edits::new(), Edits::new());
         for policy in old {
-            self.touched(policy.needs, stale);
-            for key in self.all_keys(policy.needs) {
+            for key in self.all_touched(policy.needs, stale) {
                 edits.entry(key).or_default().1.push(policy.id);
             }
             for name in policy.lookups {
@@ -133,8 +150,7 @@ impl Index {
         self.lookups.edit(lookups);
         let (mut edits, mut lookups) = (Edits::new(), Edits::new());
         for policy in new {
-            self.touched(policy.needs, stale);
-            for key in self.all_keys(policy.needs) {
+            for key in self.all_touched(policy.needs, stale) {
                 edits.entry(key).or_default().0.push(policy.id);
             }
             for name in policy.lookups {
@@ -142,7 +158,9 @@ impl Index {
             }
             match policy.needs {
                 Needs::Nothing => drop(everywhere.insert(policy.id)),
-                Needs::Some { patterns, .. } if !patterns.is_empty() => patterned.push((policy.id, patterns.clone())),
+                Needs::Some { patterns, .. } if !patterns.is_empty() => {
+                    patterned.push((policy.id, patterns.as_slice().into()))
+                }
                 Needs::Some { .. } => {}
             }
         }
@@ -158,32 +176,26 @@ impl Index {
             Needs::Nothing => Vec::new(),
             Needs::Some { keys, patterns } if patterns.is_empty() => keys.clone(),
             Needs::Some { keys, patterns } => {
-                let is_matched = |key: &&Key| match key {
-                    Key::ColumnName(name) => patterns.iter().any(|regex| regex.is_match(name.as_str())),
-                    Key::Name(_)
-                    | Key::Chosen(_)
-                    | Key::Owner(_)
-                    | Key::ColumnTag(_)
-                    | Key::SourceTag(_)
-                    | Key::Schema(_)
-                    | Key::Owned
-                    | Key::AnyTag
-                    | Key::NoTags => false,
-                };
-                keys.iter().chain(self.sources.0.keys().filter(is_matched)).cloned().collect()
+                let is_matched = |name: &&ColumnName| patterns.iter().any(|regex| regex.is_match(name.as_str()));
+                let matched = self.columns.0.keys().filter(is_matched);
+                keys.iter().cloned().chain(matched.cloned().map(Key::ColumnName)).collect()
             }
         }
     }
 
-    /// Adds the sources that a policy with these needs may touch.
-    pub(super) fn touched(&self, needs: &Needs, stale: &mut Stale) {
+    /// Adds the sources that a policy with these needs may touch, and gives all its keys.
+    fn all_touched(&self, needs: &Needs, stale: &mut Stale) -> Vec<Key> {
+        let keys = self.all_keys(needs);
         match needs {
             Needs::Nothing => stale.all = true,
-            Needs::Some { .. } => {
-                let keys = self.all_keys(needs);
-                stale.sources.extend(keys.iter().flat_map(|key| self.sources.of(key)));
-            }
+            Needs::Some { .. } => keys.iter().for_each(|key| stale.sources.extend(self.with(key))),
         }
+        keys
+    }
+
+    /// Adds the sources that a policy with these needs may touch.
+    pub(super) fn touched(&self, needs: &Needs, stale: &mut Stale) {
+        self.all_touched(needs, stale);
     }
 
     /// The policies that may do something on the source, the oldest first.

@@ -10,7 +10,10 @@ use crate::expr::{Answers, Compare, Expr, UserTerm};
 
 /// Half of a SHA-256 under the name of its kind: to find another text with the mark of a given one takes 2^128 tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Mark([u8; 16]);
+pub(crate) struct Mark {
+    first: u64,
+    second: u64,
+}
 
 impl Mark {
     pub(crate) fn group(group: &GroupName) -> Self {
@@ -32,18 +35,37 @@ impl Mark {
     fn of(kind: &str, texts: &[&str]) -> Self {
         let mut digest = Digest::writer(kind);
         texts.iter().for_each(|text| digest.text(text));
-        Self(digest.finish().short())
+        let number = u128::from_be_bytes(digest.finish().short());
+        Self { first: (number >> 64) as u64, second: number as u64 }
     }
 }
 
 /// Marks that somebody or something has.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Marks(Box<[Mark]>);
+pub(crate) struct Marks {
+    /// In ascending order.
+    all: Box<[Mark]>,
+    /// At the place that the first bits of a mark say, a bit for each that is had: between 8 and 16 times as many as
+    /// there are marks. Most of what policies ask for is not had, and most of that ends here, in a few cache lines.
+    places: Box<[u64]>,
+}
+
+/// Bits of one word of the places.
+const WORD: usize = u64::BITS as usize;
 
 impl Marks {
+    #[inline]
     pub(crate) fn has(&self, mark: &Mark) -> bool {
-        self.0.binary_search(mark).is_ok()
+        let (word, bit) = place(mark, self.places.len());
+        self.places.get(word).is_some_and(|places| places & bit != 0) && self.all.binary_search(mark).is_ok()
     }
+}
+
+/// The word and the bit of the mark among so many words, which are none or a power of two.
+fn place(mark: &Mark, words: usize) -> (usize, u64) {
+    // The bits of a digest are all alike.
+    let word = (mark.first >> 32) as usize & words.wrapping_sub(1);
+    (word, 1 << (mark.first % u64::BITS as u64))
 }
 
 impl FromIterator<Mark> for Marks {
@@ -51,7 +73,15 @@ impl FromIterator<Mark> for Marks {
         let mut marks: Vec<Mark> = marks.into_iter().collect();
         marks.sort_unstable();
         marks.dedup();
-        Self(marks.into())
+        let words = if marks.is_empty() { 0 } else { (marks.len() * 8).div_ceil(WORD).next_power_of_two() };
+        let mut places = vec![0; words];
+        for mark in &marks {
+            let (word, bit) = place(mark, words);
+            if let Some(places) = places.get_mut(word) {
+                *places |= bit;
+            }
+        }
+        Self { all: marks.into(), places: places.into() }
     }
 }
 
@@ -162,4 +192,19 @@ pub(crate) fn acted_under<'p>(purposes: impl Iterator<Item = &'p PurposeName>) -
         std::iter::successors(Some(purpose.as_str()), |name| Some(name.rsplit_once('.')?.0)).map(Mark::purpose)
     };
     purposes.flat_map(above).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_had_by_who_has_them_and_by_nobody_else() {
+        let mark = |n: usize| Mark::of("test", &[&n.to_string()]);
+        for count in [0, 1, 2, 8, 9, 100, 3_000] {
+            let marks: Marks = (0..count).chain(0..count / 2).map(mark).collect();
+            assert!((0..count).all(|n| marks.has(&mark(n))));
+            assert!(!(count..count + 5_000).any(|n| marks.has(&mark(n))));
+        }
+    }
 }

@@ -137,13 +137,14 @@ impl Next {
 
     fn bind_again(&mut self) {
         let sources = &mut self.snapshot.sources;
-        if self.stale.all {
-            sources.map(Kept::afresh);
+        // All of them at once are quicker than most one by one.
+        if self.stale.all || self.stale.sources.len() > sources.len() / 2 {
+            sources.renew(Kept::afresh);
             return;
         }
-        for id in &self.stale.sources {
-            let afresh = sources.get(*id).map(|kept| Arc::new(kept.afresh()));
-            sources.set(*id, afresh);
+        for id in self.stale.sources.iter() {
+            let afresh = sources.get(id).map(|kept| Arc::new(kept.afresh()));
+            sources.set(id, afresh);
         }
     }
 

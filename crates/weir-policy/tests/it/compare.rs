@@ -54,14 +54,13 @@ fn told_by_decisions(before: &Facts, after: &Facts, at_unix_ms: u64) -> BTreeSet
                 (None, Some(_)) => _ = say("gains".to_owned()),
                 (Some(_), None) => _ = say("loses".to_owned()),
                 (Some(old), Some(new)) => {
-                    let rows =
-                        |side: &Option<std::sync::Arc<Obligations>>| side.as_ref().and_then(|o| o.row_filter.clone());
+                    let rows = |side: &Option<std::sync::Arc<Obligations>>| side.as_ref().and_then(|o| o.row_filter());
                     if rows(&old) != rows(&new) {
                         say("rows".to_owned());
                     }
                     for column in source.places() {
                         let masked = |side: &Option<std::sync::Arc<Obligations>>| {
-                            side.as_ref().and_then(|o| o.masks.get(&column.id)).map(mask)
+                            side.as_ref().and_then(|o| o.masks.get(&column.id)).map(|applied| mask(applied))
                         };
                         let (old, new) = (masked(&old), masked(&new));
                         if old != new {
@@ -376,7 +375,9 @@ fn a_column_is_masked_as_its_explanation_says() {
                             continue;
                         }
                         SourceDecision::Clear(_) => None,
-                        SourceDecision::Obliged(obligations, _) => obligations.masks.get(&column.id),
+                        SourceDecision::Obliged(obligations, _) => {
+                            obligations.masks.get(&column.id).map(|applied| &**applied)
+                        }
                     };
                     let mut chain = Vec::new();
                     let mut next = applied;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::measure::{cpu_ms, median, ratio};
 use crate::{Common, data};
 
-const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
+const COUNTS: [usize; 5] = [1, 10, 100, 1_000, 100_000];
 
 pub(crate) async fn run(common: &Common) -> anyhow::Result<String> {
     let folder = data::tables(&common.data, common.scale)?;

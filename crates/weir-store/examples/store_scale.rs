@@ -153,23 +153,27 @@ fn new_source(n: u32) -> Done<NewSource> {
 enum Kind {
     NamedPolicy,
     TagPolicy,
+    PatternPolicy,
     GlobalPolicy,
     ChangedPolicy,
     RemovedPolicy,
     Group,
     ColumnTag,
+    SourceTag,
     NewSource,
     Approval,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
     Kind::NamedPolicy,
     Kind::TagPolicy,
+    Kind::PatternPolicy,
     Kind::GlobalPolicy,
     Kind::ChangedPolicy,
     Kind::RemovedPolicy,
     Kind::Group,
     Kind::ColumnTag,
+    Kind::SourceTag,
     Kind::NewSource,
     Kind::Approval,
 ];
@@ -179,11 +183,13 @@ impl Kind {
         match self {
             Kind::NamedPolicy => "a policy for a named source is added",
             Kind::TagPolicy => "a policy by a column tag is added",
+            Kind::PatternPolicy => "a policy by a pattern of column names is added",
             Kind::GlobalPolicy => "a policy for all rows of all sources is added",
             Kind::ChangedPolicy => "a policy by a column tag is changed",
             Kind::RemovedPolicy => "a policy by a column tag is removed",
             Kind::Group => "a user leaves a group",
             Kind::ColumnTag => "a column is tagged",
+            Kind::SourceTag => "a source is tagged",
             Kind::NewSource => "a source is added",
             Kind::Approval => "a request is approved",
         }
@@ -215,6 +221,11 @@ fn step(kind: Kind, round: u32, size: Size) -> Done<Step> {
             (Vec::new(), put(text)?, vec![fresh()?])
         }
         Kind::TagPolicy => (Vec::new(), put(by_tag())?, vec![fresh()?]),
+        Kind::PatternPolicy => {
+            let column = known.columns.get(5).map(|column| &column.name).ok_or("no column")?;
+            let text = format!("Mask by making null columns with names spelled like '^{column}$' for everyone");
+            (Vec::new(), put(text)?, vec![fresh()?])
+        }
         Kind::GlobalPolicy => {
             (Vec::new(), put(format!("Only show rows where region <> 'X{dice}' for everyone"))?, vec![fresh()?])
         }
@@ -232,6 +243,11 @@ fn step(kind: Kind, round: u32, size: Size) -> Done<Step> {
             let column = known.columns.get(5).map(|column| column.name.clone()).ok_or("no column")?;
             let tags = |tags| Change::SetColumnTags { source: name.clone(), column: column.clone(), tags };
             (Vec::new(), tags([Tag::new(format!("PII.K{}", dice % 200))?].into()), vec![tags([].into())])
+        }
+        Kind::SourceTag => {
+            let tags = |tags| Change::SetSourceTags { source: name.clone(), tags };
+            let back = tags(known.tags.clone());
+            (Vec::new(), tags([Tag::new(format!("Domain.D{}", dice % 97))?].into()), vec![back])
         }
         Kind::NewSource => {
             let new = new_source(size.sources)?;

@@ -1,5 +1,6 @@
 //! Worlds, policies and queries from a seed. Everything made here is valid, so that tests reach deep.
 
+mod derive;
 mod disturb;
 mod policy;
 mod populate;
@@ -212,6 +213,10 @@ mod tests {
             "otherwise: Some",
             "hash_key: Project",
             "hash_key: Source",
+            "Parent {",
+            "FilterNotCopied {",
+            "BrokenLineage {",
+            "Inherited { from: SourceName",
         ] {
             assert!(decisions.contains(decided), "no decision has {decided}");
         }

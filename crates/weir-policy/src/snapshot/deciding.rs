@@ -40,6 +40,13 @@ impl Governed<'_> {
 }
 
 impl Governed<'_> {
+    /// What the source's own policies mask for the reader, whatever it was made from; nothing where they deny.
+    pub(crate) fn own_masks(self, reader: &Reader<'_>) -> BTreeMap<ColumnId, AppliedMask> {
+        let (owner, notes) = (self.is_owner(reader), Notes::new(&self.bound.digest, 0));
+        let mut deciding = Deciding { governed: self, reader: *reader, owner, factors: Vec::new(), notes };
+        deciding.masks().unwrap_or_default()
+    }
+
     /// Whether the decision is no denial, at less cost than the decision.
     pub(crate) fn is_open_to(self, reader: &Reader<'_>) -> bool {
         if self.bound.may_close {
@@ -54,7 +61,8 @@ impl Bound {
     /// Whether a decision may find that a policy cannot be applied.
     pub(super) fn has_what_closes(&self) -> bool {
         let conditional = |candidate: &&Candidate| candidate.when.is_some();
-        self.limits.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
+        self.ancestors.is_some()
+            || self.limits.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
             || self.rows.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
             || self.masks.iter().flat_map(|policy| &policy.bodies).any(Option::is_some)
             || self.columns.iter().any(|column| {
@@ -65,18 +73,21 @@ impl Bound {
 }
 
 /// Every `Err` of its methods is a denial.
-struct Deciding<'a> {
-    governed: Governed<'a>,
-    reader: Reader<'a>,
-    owner: bool,
-    factors: Vec<Factor>,
-    notes: Notes,
+pub(super) struct Deciding<'a> {
+    pub(super) governed: Governed<'a>,
+    pub(super) reader: Reader<'a>,
+    pub(super) owner: bool,
+    pub(super) factors: Vec<Factor>,
+    pub(super) notes: Notes,
 }
 
 impl Deciding<'_> {
     fn obligations(mut self, hash_key: KeyScope) -> Result<SourceDecision, SourceDecision> {
-        let row_filter = self.row_filter()?;
-        let masks = self.masks()?;
+        let mut row_filter = self.row_filter()?;
+        let mut masks = self.masks()?;
+        if self.governed.bound.ancestors.is_some() {
+            self.inherit(&mut row_filter, &mut masks)?;
+        }
         if row_filter.is_none() && masks.is_empty() {
             return Ok(SourceDecision::Clear(self.factors));
         }
@@ -90,7 +101,7 @@ impl Deciding<'_> {
     }
 
     /// The conjuncts of every row policy. Absent: all rows.
-    fn row_filter(&mut self) -> Result<Option<Residual>, SourceDecision> {
+    pub(super) fn row_filter(&mut self) -> Result<Option<Residual>, SourceDecision> {
         let governed = self.governed;
         let mut kept: Vec<Residual> = Vec::with_capacity(governed.bound.rows.len());
         let mut nothing = false;
@@ -121,7 +132,7 @@ impl Deciding<'_> {
         })
     }
 
-    fn masks(&mut self) -> Result<BTreeMap<ColumnId, AppliedMask>, SourceDecision> {
+    pub(super) fn masks(&mut self) -> Result<BTreeMap<ColumnId, AppliedMask>, SourceDecision> {
         let governed = self.governed;
         let chosen = governed.chosen_masks(&self.reader, self.owner)?;
         let mut masks = BTreeMap::new();

@@ -77,6 +77,12 @@ impl Notes {
         }
     }
 
+    /// What was decided at another source on the way.
+    pub(crate) fn elsewhere(&mut self, there: Self) {
+        self.bytes.push(b'e');
+        self.bytes.extend_from_slice(&there.fingerprint().0);
+    }
+
     /// SHA-512/256, which is quicker than SHA-256 where a processor has no instruction for either.
     pub(crate) fn fingerprint(self) -> Fingerprint {
         Fingerprint(Sha512_256::digest(self.bytes).into())

@@ -57,6 +57,8 @@ pub(super) struct Index {
     patterns: Arc<Vec<(PolicyId, Vec<Regex>)>>,
     /// By the source that they look something up in.
     lookups: Lists<SourceName, PolicyId>,
+    /// By a source that they were made from.
+    derived: Lists<SourceId, SourceId>,
 }
 
 /// Sources of which something has to be done anew.
@@ -64,6 +66,10 @@ pub(super) struct Index {
 pub(super) struct Stale {
     pub(super) all: bool,
     pub(super) sources: BTreeSet<SourceId>,
+}
+
+fn parents(facts: &SourceFacts) -> impl Iterator<Item = SourceId> {
+    facts.source.lineage.iter().flat_map(|lineage| lineage.parents.iter().copied())
 }
 
 /// A policy as the index sees it.
@@ -80,8 +86,10 @@ impl Index {
         &mut self,
         changed: impl Iterator<Item = (SourceId, Option<&'a SourceFacts>, Option<&'a SourceFacts>)>,
     ) {
-        let mut edits = Edits::new();
+        let (mut edits, mut derived) = (Edits::new(), Edits::new());
         for (id, old, new) in changed {
+            new.into_iter().flat_map(parents).for_each(|parent| derived.entry(parent).or_default().0.push(id));
+            old.into_iter().flat_map(parents).for_each(|parent| derived.entry(parent).or_default().1.push(id));
             let old: BTreeSet<Key> = old.map(keys).unwrap_or_default();
             let new: BTreeSet<Key> = new.map(keys).unwrap_or_default();
             for key in new.difference(&old) {
@@ -105,6 +113,16 @@ impl Index {
         }
         self.policies.edit(matched);
         self.sources.edit(edits);
+        self.derived.edit(derived);
+    }
+
+    /// Adds the sources that were made from this one, directly or not.
+    pub(super) fn made_from(&self, source: SourceId, stale: &mut Stale) {
+        let (mut next, mut found) = (vec![source], BTreeSet::new());
+        while let Some(source) = next.pop() {
+            next.extend(self.derived.of(&source).iter().filter(|derived| found.insert(**derived)));
+        }
+        stale.sources.append(&mut found);
     }
 
     fn matching(&self, name: &ColumnName) -> impl Iterator<Item = PolicyId> {

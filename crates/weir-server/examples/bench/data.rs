@@ -99,6 +99,7 @@ pub(crate) async fn engine(
             parts: Vec::new(),
             row_key: Vec::new(),
             event_time: None,
+            lineage: None,
             location: found.location,
         });
     }

@@ -134,6 +134,11 @@ pub fn explain(
         SourceDecision::Deny(..) => {}
         decided @ (SourceDecision::Clear(_) | SourceDecision::Obliged(..)) => {
             explanation.access.granted = true;
+            for there in governed.bound.ancestors().iter().filter_map(|ancestor| teller.at(ancestor)) {
+                let told =
+                    format!(" At `{}`, which it was made from: {}", there.governed.source().name, there.admission());
+                explanation.access.why.push_str(&told);
+            }
             explanation.rows = Some(teller.rows());
             explanation.columns = teller.columns(&decided);
         }

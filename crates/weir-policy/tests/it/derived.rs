@@ -56,22 +56,17 @@ fn a_fingerprint_covers_what_is_inherited() {
     ));
     assert_eq!(of(&base, "ann"), of(&apart, "ann"));
     let mut all = vec![of(&base, "ann"), of(&base, "ben"), of(&apart, "ben")];
-    for (from, to) in [
-        ("making null the column years", "rounding to 10 the column years"),
-        ("Mask using hashing the column email", "Mask by making null the column email"),
-        ("except when user is a member of group staff ", ""),
-        (
-            "Only show rows where user is a member of group that matches the value in the column country",
-            "Only show rows where country <> 'US'",
-        ),
-        (
-            "Only show rows where user is a member of group that matches the value in the column country",
-            "Only show rows where country <> 'FR'",
-        ),
+    let rows = "Only show rows where user is a member of group that matches the value in the column country";
+    for (from, to, person) in [
+        ("making null the column years", "rounding to 10 the column years", "ann"),
+        ("Mask using hashing the column email", "Mask by making null the column email", "ben"),
+        ("except when user is a member of group staff ", "", "ann"),
+        (rows, "Only show rows where country <> 'US'", "ann"),
+        (rows, "Only show rows where country <> 'FR'", "ann"),
     ] {
         let changed = RULES.replacen(from, to, 1);
         assert_ne!(changed, RULES);
-        all.push(of(&mart(&changed), "ann"));
+        all.push(of(&mart(&changed), person));
     }
     // Where columns come from, and of what type they are there.
     for change in [
@@ -156,7 +151,7 @@ fn circles_and_what_cannot_be_told_close() {
     }
     let open = |name: &str| matches!(decide(&facts, "ann", name), SourceDecision::Clear(_));
     assert!(open("many.s106"));
-    assert_eq!(problem(&facts, "many.s111"), "`many.s105` is derived from others in more than 64 ways");
+    assert_eq!(problem(&facts, "many.s111"), "`many.s103` is derived from others in more than 64 ways");
 }
 
 /// What it was made from may be seen in several ways: all of them restrict.

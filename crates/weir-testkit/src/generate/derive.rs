@@ -18,10 +18,10 @@ pub(super) fn columns(others: &[DataSource], dice: &mut Dice, sizes: &Sizes) -> 
     let mut lineage = Lineage { parents: parents.iter().map(|parent| parent.id).collect(), ..Lineage::default() };
     // Where everything is copied, no row filter is lost.
     let mut all: Vec<(&DataSource, &Column)> = Vec::new();
-    if dice.chance(60) {
-        let first = parents[0];
-        all.extend(first.columns.iter().map(|column| (first, column)));
-    }
+    let first = parents[0];
+    let count = if dice.chance(60) { first.columns.len() } else { 1 };
+    // The first column of every source is a plain one.
+    all.extend(first.columns.iter().take(count).map(|column| (first, column)));
     for _ in 0..dice.between(1, 3) {
         let parent = *dice.pick(&parents);
         all.push((parent, dice.pick(&parent.columns)));
@@ -72,7 +72,7 @@ pub(super) fn columns(others: &[DataSource], dice: &mut Dice, sizes: &Sizes) -> 
             profile: None,
         });
     }
-    if dice.chance(4) {
+    if dice.chance(6) {
         break_it(&mut lineage, dice);
     }
     (columns, Some(lineage))

@@ -1,5 +1,6 @@
 //! Worlds: data sources and people in YAML, for policies to be tried in.
 
+mod derived;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use weir_model::{
 use weir_policy::ast::{Approver, Body, Policy, Subscribe, Subscribers};
 use weir_policy::{Facts, StoredPolicy};
 
+use derived::Derivation;
 use types::type_named;
 
 /// Data sources, people and what relates them, for policies to be tried in.
@@ -29,6 +31,9 @@ pub struct World {
 #[serde(deny_unknown_fields)]
 struct WorldFile {
     sources: Vec<Source>,
+    /// Data sources that others were made from and that are not there any more.
+    #[serde(default)]
+    gone: Vec<SourceName>,
     principals: Vec<Person>,
     #[serde(default)]
     selected: BTreeMap<SourceName, BTreeSet<PrincipalId>>,
@@ -64,6 +69,15 @@ struct Source {
     /// Tags of what is inside of nested columns.
     #[serde(default)]
     part_tags: BTreeMap<ColumnName, BTreeSet<Tag>>,
+    /// The data sources that it was made from.
+    #[serde(default)]
+    derived_from: BTreeSet<SourceName>,
+    /// The columns of those, as `schema.table.column`, whose values a column holds unchanged.
+    #[serde(default)]
+    copies: BTreeMap<ColumnName, BTreeSet<String>>,
+    /// The columns of those that a column is computed from.
+    #[serde(default)]
+    computed: BTreeMap<ColumnName, BTreeSet<String>>,
 }
 
 #[derive(Deserialize)]
@@ -129,10 +143,12 @@ impl World {
     /// What is wrong with the text, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
         let world: WorldFile = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
-        let WorldFile { sources, principals, selected, impersonations, projects, approved, chosen } = world;
-        let sources: Vec<DataSource> =
+        let WorldFile { sources, gone, principals, selected, impersonations, projects, approved, chosen } = world;
+        let derivations: Vec<Derivation> = sources.iter().map(Derivation::of).collect();
+        let mut sources: Vec<DataSource> =
             sources.into_iter().zip(1..).map(|(given, id)| source(given, id)).collect::<Result<_, _>>()?;
-        distinct("data source", sources.iter().map(|source| &source.name))?;
+        distinct("data source", sources.iter().map(|source| &source.name).chain(&gone))?;
+        derived::derive(&mut sources, &derivations, &gone)?;
         let selected = pairs(&sources, &selected)?;
         let person =
             |Person { name, groups, attributes, permissions }| Principal { id: name, groups, attributes, permissions };
@@ -233,7 +249,7 @@ fn id(sources: &[DataSource], name: &SourceName) -> Result<SourceId, String> {
 }
 
 fn source(given: Source, id: u32) -> Result<DataSource, String> {
-    let Source { name, tags, owners, row_key, event_time, columns, mut part_tags } = given;
+    let Source { name, tags, owners, row_key, event_time, columns, mut part_tags, .. } = given;
     let mut bound = Vec::with_capacity(columns.len());
     for (Named { name: column, data_type, tags, profile }, number) in columns.into_iter().zip(1..) {
         let data_type =
@@ -263,6 +279,7 @@ fn source(given: Source, id: u32) -> Result<DataSource, String> {
         owners,
         row_key: row_key.iter().map(&named).collect::<Result<_, _>>()?,
         event_time: event_time.as_ref().map(&named).transpose()?,
+        lineage: None,
         columns: bound,
         parts,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },

@@ -4,6 +4,7 @@
 
 mod data_type;
 mod ids;
+mod lineage;
 mod names;
 mod principal;
 mod profile;
@@ -15,6 +16,7 @@ mod value;
 
 pub use data_type::{DataType, Field, Nested, TypeClass};
 pub use ids::{ColumnId, Epoch, PolicyId, RequestId, SourceId};
+pub use lineage::{Lineage, Origin, ParentColumn};
 pub use names::{AttributeKey, ColumnName, GroupName, InvalidName, PolicyKey, ProjectName, PurposeName, SourceName};
 pub use principal::{Actor, IamId, Impersonation, Permission, Principal, PrincipalId, PrincipalSet};
 pub use profile::Profile;

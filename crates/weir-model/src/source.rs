@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data_type::{DataType, Nested};
 use crate::ids::{ColumnId, SourceId};
+use crate::lineage::Lineage;
 use crate::names::{ColumnName, InvalidName, SourceName};
 use crate::principal::PrincipalId;
 use crate::profile::Profile;
@@ -32,6 +33,9 @@ pub struct DataSource {
     /// The column that says when what a row tells of happened.
     #[serde(default)]
     pub event_time: Option<ColumnId>,
+    /// Absent when it was not made from other sources.
+    #[serde(default)]
+    pub lineage: Option<Lineage>,
     pub location: Location,
 }
 

@@ -113,6 +113,7 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
         parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
+        lineage: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     })
 }

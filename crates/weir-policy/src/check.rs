@@ -212,14 +212,14 @@ fn rows(policy: &DataPolicy<'_>, sources: &[&DataSource], catalog: &Catalog<'_>,
         found.extend(absences.iter().map(|absence| absence.on(sources)));
         return;
     }
-    let hides_all = bound.iter().all(|rules| matches!(rules.as_slice(), [Ok(only)] if only.is_literal(false)));
+    let hides_all = bound.iter().all(|rules| matches!(rules.as_slice(), [Ok(only)] if only.expr.is_literal(false)));
     if hides_all && matches!(policy.rules(), [Rule { scope: Scope::Everyone, .. }]) {
         let message = "the condition can never be true: the policy hides every row from everyone";
         found.push(Diagnostic::error("policy::never-matches", message));
     }
     if !found.iter().any(|diagnostic| diagnostic.code == "policy::never-matches") {
         for (number, rule) in policy.rules().iter().enumerate() {
-            let here: Vec<_> = bound.iter().filter_map(|rules| rules.get(number)?.as_ref().ok()).collect();
+            let here: Vec<_> = bound.iter().filter_map(|rules| Some(&rules.get(number)?.as_ref().ok()?.expr)).collect();
             found.extend(doubts::same_for_all(&rule.action, &here));
         }
     }

@@ -14,6 +14,7 @@ use weir_model::{
 use crate::ast::Policy;
 use crate::facts::{Facts, StoredPolicy};
 use crate::language;
+use crate::lineage::with_derived;
 use crate::resolve::{Catalog, Reach};
 use crate::snapshot::Snapshot;
 use gather::Gathering;
@@ -248,6 +249,7 @@ fn affected(before: &Facts, after: &Facts, changes: &[PolicyChange]) -> Vec<Sour
             found.extend(facts.sources.iter().filter(covered).map(|source| source.id));
         }
     }
+    let found = with_derived(found, before.sources.iter().chain(&after.sources));
     named.into_iter().map(|(_, id)| id).filter(|id| found.contains(id)).collect()
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_model::{
-    ColumnId, ColumnName, Epoch, PolicyId, PolicyKey, PrincipalId, ProjectName, PurposeName, SourceId, Value,
+    ColumnId, ColumnName, Epoch, PolicyId, PolicyKey, PrincipalId, ProjectName, PurposeName, SourceId, SourceName,
+    Value,
 };
 
 use crate::ast::{Randomized, RoundTo};
@@ -66,6 +67,21 @@ pub enum DenyReason {
         policy: PolicyKey,
         problem: String,
     },
+    /// The source was made from another, which is denied itself.
+    Parent {
+        parent: SourceName,
+        because: Box<DenyReason>,
+    },
+    /// The source was made from another, and a row filter there cannot be told from the rows here.
+    FilterNotCopied {
+        parent: SourceName,
+        policy: PolicyKey,
+        problem: String,
+    },
+    /// What the source was made from cannot be told any more.
+    BrokenLineage {
+        problem: String,
+    },
 }
 
 impl fmt::Display for DenyReason {
@@ -83,6 +99,16 @@ impl fmt::Display for DenyReason {
                 write!(f, "policy `{policy}` limits the data source to purposes that the principal does not act under")
             }
             DenyReason::BrokenPolicy { policy, problem } => write!(f, "policy `{policy}` cannot be applied: {problem}"),
+            DenyReason::Parent { parent, because } => {
+                write!(f, "the data source was made from `{parent}`, and there {because}")
+            }
+            DenyReason::FilterNotCopied { parent, policy, problem } => {
+                write!(
+                    f,
+                    "the data source was made from `{parent}`, and the row filter of policy `{policy}` there {problem}"
+                )
+            }
+            DenyReason::BrokenLineage { problem } => write!(f, "its lineage does not hold any more: {problem}"),
         }
     }
 }
@@ -107,6 +133,11 @@ pub enum Effect {
     },
     /// The principal acts under a purpose that the policy asks for.
     Purpose,
+    /// Of a policy that holds for what the source was made from.
+    Inherited {
+        from: SourceName,
+        effect: Box<Effect>,
+    },
 }
 
 /// What must be done to every row of a source before anybody sees it.

@@ -5,10 +5,14 @@ mod render;
 mod words;
 
 use serde::Serialize;
-use weir_model::{ColumnName, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings};
+use weir_model::{
+    ColumnId, ColumnName, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings,
+};
 
 use crate::ast::{Body, Scope, Subscribe, Subscribers};
 use crate::decision::{AppliedMask, DenyReason, SourceDecision};
+use crate::expr::Residual;
+use crate::lineage::Ancestor;
 use crate::snapshot::{Admission, Entry, Governed, MaskedColumn, Reader, Rules, Snapshot};
 
 pub(crate) use column::why_first;
@@ -73,6 +77,9 @@ pub struct ColumnSeen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Because {
     pub policy: PolicyKey,
+    /// The data source for which it holds, when that is one that this one was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<SourceName>,
     pub why: String,
 }
 
@@ -104,7 +111,7 @@ pub fn explain(
         }
     };
     let name = principal.to_string();
-    let teller = Teller { snapshot, governed, reader, name, owner: governed.is_owner(&reader) };
+    let teller = Teller { snapshot, governed, reader, name, owner: governed.is_owner(&reader), from: None };
     explanation.access.why = match governed.outside(&reader) {
         Some(why) => format!("{}.", words::capitalized(&why.to_string())),
         None => teller.admission(),
@@ -115,12 +122,23 @@ pub fn explain(
                 "Policy `{policy}` cannot be applied: {problem}. The source is closed to those whom it concerns."
             );
         }
-        SourceDecision::Deny(why @ DenyReason::PurposeRequired { .. }, _) => {
+        SourceDecision::Deny(
+            why @ (DenyReason::PurposeRequired { .. }
+            | DenyReason::Parent { .. }
+            | DenyReason::FilterNotCopied { .. }
+            | DenyReason::BrokenLineage { .. }),
+            _,
+        ) => {
             explanation.access.why = format!("{} But {why}.", explanation.access.why);
         }
         SourceDecision::Deny(..) => {}
         decided @ (SourceDecision::Clear(_) | SourceDecision::Obliged(..)) => {
             explanation.access.granted = true;
+            for there in governed.bound.ancestors().iter().filter_map(|ancestor| teller.at(ancestor)) {
+                let told =
+                    format!(" At `{}`, which it was made from: {}", there.governed.source().name, there.admission());
+                explanation.access.why.push_str(&told);
+            }
             explanation.rows = Some(teller.rows());
             explanation.columns = teller.columns(&decided);
         }
@@ -136,9 +154,19 @@ struct Teller<'a> {
     /// Of who asks: in an equalized project the reader is nobody in particular.
     name: String,
     owner: bool,
+    /// The source, when it is not asked for but what is asked for was made from it.
+    from: Option<SourceName>,
 }
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
+    /// Of the same person at a source that this one was made from.
+    fn at(&self, ancestor: &Ancestor) -> Option<Teller<'a>> {
+        let governed = self.snapshot.governed(ancestor.id)?;
+        let Self { snapshot, reader, name, .. } = self;
+        let (owner, from) = (governed.is_owner(reader), Some(ancestor.name.clone()));
+        Some(Teller { snapshot, governed, reader: *reader, name: name.clone(), owner, from })
+    }
+
     fn admission(&self) -> String {
         let name = &self.name;
         match self.governed.admission(&self.reader, self.owner) {
@@ -198,19 +226,27 @@ impl Teller<'_> {
 
     fn rows(&self) -> RowsSeen {
         let mut seen = RowsSeen { only_where: Vec::new(), not_filtered: Vec::new() };
+        self.filters(&mut seen, &|residual| residual_text(&residual, self.governed.source(), self.snapshot));
+        for ancestor in self.governed.bound.ancestors() {
+            let Some(there) = self.at(ancestor) else { continue };
+            there.filters(&mut seen, &|residual| match residual.renamed(&|place| ancestor.lens.single(place)) {
+                Some(here) => residual_text(&here, self.governed.source(), self.snapshot),
+                None => residual_text(&residual, there.governed.source(), self.snapshot),
+            });
+        }
+        seen
+    }
+
+    fn filters(&self, seen: &mut RowsSeen, text: &dyn Fn(Residual) -> String) {
         for policy in &self.governed.bound.rows {
             let chosen = policy.chosen(&self.reader, self.owner);
             let because = self.because(policy, chosen.as_ref().map(|(rule, _)| *rule));
             let residual = chosen.and_then(|(_, rule)| rule.as_ref().ok()).and_then(|rule| rule.residual(&self.reader));
             match residual {
-                Some(residual) => {
-                    let condition = residual_text(&residual, self.governed.source(), self.snapshot);
-                    seen.only_where.push(Filter { condition, because });
-                }
+                Some(residual) => seen.only_where.push(Filter { condition: text(residual), because }),
                 None => seen.not_filtered.push(because),
             }
         }
-        seen
     }
 
     fn columns(&self, decided: &SourceDecision) -> Vec<ColumnSeen> {
@@ -219,8 +255,13 @@ impl Teller<'_> {
             SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
         };
         let chosen = self.governed.chosen_masks(&self.reader, self.owner).unwrap_or_default();
+        let own = self.governed.own_masks(&self.reader);
+        let inherited = self.inherited();
         // What is inside of a column is told of where a policy speaks of it.
-        let spoken_of = |id| self.governed.bound.columns.iter().any(|masked| masked.column == id);
+        let spoken_of = |id| {
+            self.governed.bound.columns.iter().any(|masked| masked.column == id)
+                || inherited.iter().any(|(column, _)| *column == id)
+        };
         let source = self.governed.source();
         let columns = source.columns.iter().flat_map(|column| {
             let inside = source.parts.iter().filter(|part| part.within == column.id && spoken_of(part.column.id));
@@ -230,15 +271,37 @@ impl Teller<'_> {
             .map(|column| {
                 let applied = masks.and_then(|masks| masks.get(&column.id));
                 let masked = self.governed.bound.columns.iter().find(|masked| masked.column == column.id);
+                let mut maskers = own.get(&column.id).map(|own| self.maskers(own, &chosen)).unwrap_or_default();
+                let inherited = inherited.iter().filter(|(masked, _)| *masked == column.id);
+                maskers.extend(inherited.map(|(_, because)| because.clone()));
                 ColumnSeen {
                     name: column.name.clone(),
                     data_type: column.data_type.to_string(),
                     shown: applied.map_or_else(|| "clear".to_owned(), |applied| self.shown(applied)),
-                    masked: applied.map(|applied| self.maskers(applied, &chosen)).unwrap_or_default(),
+                    masked: maskers,
                     not_masked: masked.map(|masked| self.excused(masked, &chosen)).unwrap_or_default(),
                 }
             })
             .collect()
+    }
+
+    /// The policies of what the source was made from that mask columns here, and why.
+    fn inherited(&self) -> Vec<(ColumnId, Because)> {
+        let mut told = Vec::new();
+        for ancestor in self.governed.bound.ancestors() {
+            let Some(there) = self.at(ancestor) else { continue };
+            let chosen = there.governed.chosen_masks(&there.reader, there.owner).unwrap_or_default();
+            let masks = there.governed.masks_through(&ancestor.lens, self.governed, &there.reader);
+            for mask in masks.unwrap_or_default() {
+                let Some(policy) = there.governed.bound.masks.get(mask.policy) else { continue };
+                let mut because = there.because(policy, chosen.get(mask.policy).copied().flatten());
+                if let Some(lost) = mask.lost {
+                    because.why.push_str(&format!("; NULL here, for {lost}"));
+                }
+                told.push((mask.column, because));
+            }
+        }
+        told
     }
 
     fn shown(&self, applied: &AppliedMask) -> String {
@@ -278,6 +341,7 @@ impl Teller<'_> {
                 Some(Body::Data(cascade)) => cascade.rules.iter().map(|rule| &rule.scope).collect(),
                 Some(Body::Subscribe(_)) | None => Vec::new(),
             };
-        Because { policy: rules.policy.name.clone(), why: words::scopes(&scopes, chosen, &self.name) }
+        let why = words::scopes(&scopes, chosen, &self.name);
+        Because { policy: rules.policy.name.clone(), from: self.from.clone(), why }
     }
 }

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+mod columns;
 mod simplify;
 
 use serde::{Deserialize, Serialize};
 use weir_model::{AttributeKey, ColumnId, DataType, GroupName, PurposeName, SourceId, Value, ValueSet};
 
 use crate::ast::{Template, TimeWindow};
+pub(crate) use columns::Reads;
 
 /// An expression over the original values of one row. `U` is what it may ask about the person: [`UserTerm`] while
 /// the policy is compiled, nothing once it is decided.

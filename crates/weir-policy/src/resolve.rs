@@ -20,7 +20,7 @@ use crate::ast::{
 use crate::check::suggest;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::exact::Exact;
-use crate::expr::{Expr, UserTerm};
+use crate::expr::{Expr, Reads, UserTerm};
 use crate::facts::Facts;
 use crate::snapshot::Snapshot;
 
@@ -75,6 +75,13 @@ impl<'a> Catalog<'a> {
         match &self.0 {
             Known::Facts { by_name, .. } => by_name.get(name).copied(),
             Known::Snapshot(snapshot) => snapshot.source_by_name(name),
+        }
+    }
+
+    pub(crate) fn by_id(&self, id: SourceId) -> Option<&'a DataSource> {
+        match &self.0 {
+            Known::Facts { by_name, .. } => by_name.values().copied().find(|source| source.id == id),
+            Known::Snapshot(snapshot) => snapshot.source(id),
         }
     }
 
@@ -187,7 +194,13 @@ pub(crate) enum RowRules {
     /// The source lacks what the rules speak of.
     PassedOver(Absence),
     /// In the order written; a rule that cannot be applied has its reason.
-    Here(Vec<Result<Expr<UserTerm>, Diagnostic>>),
+    Here(Vec<Result<RowsWhere, Diagnostic>>),
+}
+
+/// The condition of a row rule.
+pub(crate) struct RowsWhere {
+    pub(crate) expr: Expr<UserTerm>,
+    pub(crate) reads: Reads,
 }
 
 impl<'a> DataPolicy<'a> {
@@ -236,7 +249,7 @@ impl<'a> DataPolicy<'a> {
                 Action::Mask(_) | Action::LimitToPurposes(_) => Err(Misfit::Wrong(mixed_actions())),
             };
             rules.push(match bound {
-                Ok(expr) => Ok(expr.simplified()),
+                Ok(expr) => Ok(RowsWhere { reads: expr.reads(), expr: expr.simplified() }),
                 Err(Misfit::Absent(absence)) if !self.names_sources => return RowRules::PassedOver(absence),
                 Err(misfit) => Err(misfit.on(source)),
             });

@@ -6,6 +6,7 @@ mod fingerprint;
 mod governed;
 mod ids;
 mod index;
+mod inherit;
 mod keys;
 mod mark;
 mod pages;
@@ -135,7 +136,7 @@ impl Snapshot {
             let policies = self.index.policies_for(&kept.facts);
             Arc::new(self.bind(kept, policies.iter().filter_map(|id| self.policies.get(id))))
         };
-        Governed { facts: &kept.facts, bound: kept.bound.get_or_init(bind) }
+        Governed { facts: &kept.facts, bound: kept.bound.get_or_init(bind), snapshot: self }
     }
 
     fn bind<'p>(&self, kept: &Kept, policies: impl Iterator<Item = &'p Arc<Prepared>>) -> Bound {
@@ -173,11 +174,17 @@ impl Snapshot {
         project.map(|inside| inside.project.purposes.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether some policy masks the column so, for whomever.
+    /// Whether some policy masks the column so, for whomever, or what it is a copy of.
     pub fn is_masked_by(&self, source: SourceId, column: ColumnId, mask: &Mask) -> bool {
-        let columns = self.governed(source).into_iter().flat_map(|governed| &governed.bound.columns);
-        let mut candidates = columns.filter(|masked| masked.column == column).flat_map(|masked| &masked.candidates);
-        candidates.any(|candidate| candidate.mask() == Ok(mask))
+        let Some(governed) = self.governed(source) else { return false };
+        let so = |candidate: &Candidate| candidate.mask() == Ok(mask);
+        let mut here = governed.bound.columns.iter().filter(|masked| masked.column == column);
+        here.any(|masked| masked.candidates.iter().any(so))
+            || governed.bound.ancestors().iter().any(|ancestor| {
+                let there = self.governed(ancestor.id).into_iter().flat_map(|there| &there.bound.columns);
+                let mut there = there.filter(|masked| ancestor.lens.copies(masked.column).any(|copy| copy == column));
+                there.any(|masked| masked.candidates.iter().any(so))
+            })
     }
 
     /// Whether somebody allowed `actor` to act as `target`. Both must be known.

@@ -21,7 +21,7 @@ use weir_model::SourceName;
 
 use crate::barrier::BarrierExec;
 use crate::mask::CompiledMask;
-use flow::{Carried, Flow, flow};
+use flow::{Carried, Flow, Order, flow};
 use mask::LateMaskExec;
 
 /// A mask that is still owed to a column, and whose column it is.
@@ -39,8 +39,10 @@ pub(crate) fn masks(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPl
     let mut early = BTreeSet::new();
     loop {
         let mut delaying = Delaying { early: &early, barriers: 0, pointless: BTreeSet::new() };
-        let (late, raw) = delaying.delay(plan)?;
-        let late = delaying.settle(late, raw, |_, _| true)?.0;
+        let late = delaying.delay(plan)?;
+        // The order in which rows come would tell something, so nothing of this may wait.
+        delaying.pointless.extend(&late.order);
+        let late = delaying.settle(late, |_, _| true)?.plan;
         if delaying.pointless.is_empty() {
             return Ok(late);
         }
@@ -83,7 +85,18 @@ struct Delaying<'a> {
     pointless: BTreeSet<Origin>,
 }
 
-type Delayed = (Arc<dyn ExecutionPlan>, BTreeMap<usize, Waiting>);
+struct Delayed {
+    plan: Arc<dyn ExecutionPlan>,
+    waiting: BTreeMap<usize, Waiting>,
+    /// Of whose originals the order of the rows may tell.
+    order: BTreeSet<Origin>,
+}
+
+impl Delayed {
+    fn settled(plan: Arc<dyn ExecutionPlan>, order: BTreeSet<Origin>) -> Self {
+        Self { plan, waiting: BTreeMap::new(), order }
+    }
+}
 
 impl Delaying<'_> {
     fn delay(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Delayed> {
@@ -94,22 +107,24 @@ impl Delaying<'_> {
         for child in plan.children() {
             inputs.push(self.delay(child)?);
         }
-        if inputs.iter().all(|(_, waiting)| waiting.is_empty()) {
-            return Ok((with_inputs(plan, inputs.into_iter().map(|(input, _)| input).collect())?, BTreeMap::new()));
-        }
-        let raw = |(_, waiting): &Delayed| -> Raw {
-            waiting.iter().map(|(column, waiting)| (*column, waiting.late.clone())).collect()
+        let order: BTreeSet<Origin> = inputs.iter().flat_map(|input| &input.order).copied().collect();
+        let raw = |input: &Delayed| -> Raw {
+            input.waiting.iter().map(|(column, waiting)| (*column, waiting.late.clone())).collect()
         };
         let raws: Vec<Raw> = inputs.iter().map(raw).collect();
+        if raws.iter().all(BTreeMap::is_empty) && order.is_empty() {
+            let plan = with_inputs(plan, inputs.into_iter().map(|input| input.plan).collect())?;
+            return Ok(Delayed::settled(plan, order));
+        }
         let plan = &pseudonym::hashing(plan, &raws)?;
         if let Some(flow) = flow(plan, &raws) {
-            return self.carry(plan, inputs, &flow);
+            return self.carry(plan, inputs, &flow, order);
         }
         let mut settled = Vec::new();
-        for (input, waiting) in inputs {
-            settled.push(self.settle(input, waiting, |_, _| true)?.0);
+        for input in inputs {
+            settled.push(self.settle(input, |_, _| true)?.plan);
         }
-        Ok((with_inputs(plan, settled)?, BTreeMap::new()))
+        Ok(Delayed::settled(with_inputs(plan, settled)?, order))
     }
 
     fn leave_raw(&mut self, plan: &Arc<dyn ExecutionPlan>, barrier: &BarrierExec) -> Result<Delayed> {
@@ -118,27 +133,33 @@ impl Delaying<'_> {
         let mut late = barrier.can_wait();
         late.retain(|column, _| !self.early.contains(&(number, *column)));
         if late.is_empty() {
-            return Ok((Arc::clone(plan), BTreeMap::new()));
+            return Ok(Delayed::settled(Arc::clone(plan), BTreeSet::new()));
         }
         let barrier = barrier.leaving(&late)?;
         let waiting = late.into_iter().map(|(column, late)| {
             let origin = (number, column);
             (column, Waiting { late, origin, gain: Gain::Nothing, multiplied: false })
         });
-        Ok((Arc::new(barrier), waiting.collect()))
+        Ok(Delayed { plan: Arc::new(barrier), waiting: waiting.collect(), order: BTreeSet::new() })
     }
 
     /// Over a node that carries columns on.
-    fn carry(&mut self, plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Delayed>, flow: &Flow) -> Result<Delayed> {
+    fn carry(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        inputs: Vec<Delayed>,
+        flow: &Flow,
+        mut order: BTreeSet<Origin>,
+    ) -> Result<Delayed> {
         let (mut settled, mut left) = (Vec::new(), Vec::new());
-        for ((input, waiting), looked) in inputs.into_iter().zip(&flow.looked) {
+        for (input, looked) in inputs.into_iter().zip(&flow.looked) {
             // Many rows are masked sooner where they are still several streams.
             let ends = |column: usize, waiting: &Waiting| {
                 looked.contains(&column) || (flow.merges && waiting.gain < Gain::Few)
             };
-            let (input, waiting) = self.settle(input, waiting, ends)?;
-            settled.push(input);
-            left.push(waiting);
+            let input = self.settle(input, ends)?;
+            settled.push(input.plan);
+            left.push(input.waiting);
         }
         let mut carried = BTreeMap::new();
         for Carried { output, input, column } in &flow.carried {
@@ -148,18 +169,18 @@ impl Delaying<'_> {
                 carried.insert(*output, Waiting { late: late.clone(), origin: *origin, gain, multiplied });
             }
         }
-        Ok((with_inputs(plan, settled)?, carried))
+        match flow.order {
+            Order::AsBefore => {}
+            Order::Tells => order.extend(carried.values().map(|waiting| waiting.origin)),
+            Order::Forgets => order.clear(),
+        }
+        Ok(Delayed { plan: with_inputs(plan, settled)?, waiting: carried, order })
     }
 
-    /// Masks those for which the waiting `ends`, and gives the others.
-    fn settle(
-        &mut self,
-        input: Arc<dyn ExecutionPlan>,
-        waiting: BTreeMap<usize, Waiting>,
-        ends: impl Fn(usize, &Waiting) -> bool,
-    ) -> Result<Delayed> {
+    /// Masks those for which the waiting `ends`.
+    fn settle(&mut self, input: Delayed, ends: impl Fn(usize, &Waiting) -> bool) -> Result<Delayed> {
         let (mut masked, mut left) = (BTreeMap::new(), BTreeMap::new());
-        for (column, waiting) in waiting {
+        for (column, waiting) in input.waiting {
             if !ends(column, &waiting) {
                 left.insert(column, waiting);
                 continue;
@@ -169,9 +190,9 @@ impl Delaying<'_> {
             }
             masked.insert(column, waiting.late);
         }
-        let input: Arc<dyn ExecutionPlan> =
-            if masked.is_empty() { input } else { Arc::new(LateMaskExec::new(input, masked)) };
-        Ok((input, left))
+        let plan: Arc<dyn ExecutionPlan> =
+            if masked.is_empty() { input.plan } else { Arc::new(LateMaskExec::new(input.plan, masked)) };
+        Ok(Delayed { plan, waiting: left, order: input.order })
     }
 }
 
@@ -184,22 +205,32 @@ fn with_inputs(plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Arc<dyn ExecutionPlan>
     Arc::clone(plan).replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
-/// That no node of the plan that will run looks at an original, and none leaves it.
+/// That no node of the plan that will run looks at an original, none leaves it, and the order of the rows that leave
+/// tells of none.
 pub(crate) fn verify(plan: &Arc<dyn ExecutionPlan>) -> Result<(), Refusal> {
-    match raw_of(plan) {
-        Ok(raw) if raw.is_empty() => Ok(()),
+    match seen(plan) {
+        Ok(Seen { raw, order_tells: false }) if raw.is_empty() => Ok(()),
+        Ok(Seen { order_tells: true, .. }) => Err(Refusal::bug("the order of the rows tells of originals")),
         Ok(_) => Err(Refusal::bug("an original leaves the plan unmasked")),
         Err(e) => Err(Refusal::bug(e.to_string())),
     }
 }
 
-fn raw_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Raw> {
+/// What of originals shows in the output of a node.
+struct Seen {
+    raw: Raw,
+    order_tells: bool,
+}
+
+fn seen(plan: &Arc<dyn ExecutionPlan>) -> Result<Seen> {
     if let Some(barrier) = plan.downcast_ref::<BarrierExec>() {
-        return Ok(barrier.raw());
+        return Ok(Seen { raw: barrier.raw(), order_tells: false });
     }
-    let mut inputs = plan.children().into_iter().map(raw_of).collect::<Result<Vec<Raw>>>()?;
-    if inputs.iter().all(BTreeMap::is_empty) {
-        return Ok(Raw::new());
+    let (mut inputs, mut order_tells) = (Vec::new(), false);
+    for input in plan.children() {
+        let seen = seen(input)?;
+        inputs.push(seen.raw);
+        order_tells |= seen.order_tells;
     }
     if let (Some(masking), [raw]) = (plan.downcast_ref::<LateMaskExec>(), inputs.as_mut_slice()) {
         for (column, late) in masking.masked() {
@@ -207,13 +238,23 @@ fn raw_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Raw> {
                 return internal_err!("a late mask on what it is not for");
             }
         }
-        return Ok(std::mem::take(raw));
+        return Ok(Seen { raw: std::mem::take(raw), order_tells });
+    }
+    if inputs.iter().all(BTreeMap::is_empty) && !order_tells {
+        return Ok(Seen { raw: Raw::new(), order_tells });
     }
     match flow(plan, &inputs) {
         Some(flow) if flow.looked.iter().all(BTreeSet::is_empty) => {
             let carried = flow.carried.iter();
-            Ok(carried.filter_map(|c| Some((c.output, inputs.get(c.input)?.get(&c.column)?.clone()))).collect())
+            let raw = carried.filter_map(|c| Some((c.output, inputs.get(c.input)?.get(&c.column)?.clone())));
+            let order_tells = match flow.order {
+                Order::AsBefore => order_tells,
+                Order::Tells => true,
+                Order::Forgets => false,
+            };
+            Ok(Seen { raw: raw.collect(), order_tells })
         }
+        None if inputs.iter().all(BTreeMap::is_empty) => Ok(Seen { raw: Raw::new(), order_tells }),
         Some(_) | None => internal_err!("originals reach {}, which looks at them", plan.name()),
     }
 }

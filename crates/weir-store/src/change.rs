@@ -15,8 +15,9 @@ use weir_policy::language;
 
 use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
+use crate::lineage::NewLineage;
 use crate::vault::Vault;
-use crate::{certifications, credential, facts, profiles, projects, purposes, requests, touched};
+use crate::{certifications, credential, facts, lineage, profiles, projects, purposes, requests, touched};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -69,6 +70,12 @@ pub enum Change {
     SetEventTime {
         source: SourceName,
         column: Option<ColumnName>,
+    },
+    /// Instead of the lineage before; none: it was not made from other sources. What it is made from must be there and
+    /// not be made from it, and copies must be of the type of their originals.
+    SetLineage {
+        source: SourceName,
+        lineage: Option<NewLineage>,
     },
     SetSourceTags {
         source: SourceName,
@@ -280,6 +287,12 @@ impl fmt::Display for Change {
             Change::SetEventTime { source, column: None } => {
                 write!(f, "take the event time from data source `{source}`")
             }
+            Change::SetLineage { source, lineage: Some(_) } => {
+                write!(f, "say what data source `{source}` was made from")
+            }
+            Change::SetLineage { source, lineage: None } => {
+                write!(f, "say that data source `{source}` was not made from others")
+            }
             Change::ChoosePolicy { policy, source } => write!(f, "choose policy `{policy}` for data source `{source}`"),
             Change::UnchoosePolicy { policy, source } => {
                 write!(f, "end the choice of policy `{policy}` for data source `{source}`")
@@ -472,6 +485,7 @@ impl Change {
             Change::SetRowKey { source, columns } => set_row_key(tx, source, columns).await,
             Change::SetProfiles { source, profiles } => profiles::set(tx, source, profiles).await,
             Change::SetEventTime { source, column } => set_event_time(tx, source, column.as_ref()).await,
+            Change::SetLineage { source, lineage } => lineage::set(tx, making, source, lineage.as_ref()).await,
             Change::SetSourceTags { source, tags } => {
                 let id = source_row(tx, source).await?;
                 let update =

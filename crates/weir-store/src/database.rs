@@ -25,6 +25,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("profiles", include_str!("../migrations/state/0005_profiles.sql")),
         ("certifications", include_str!("../migrations/state/0006_certifications.sql")),
         ("touched", include_str!("../migrations/state/0007_touched.sql")),
+        ("lineage", include_str!("../migrations/state/0008_lineage.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

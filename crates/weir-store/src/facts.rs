@@ -34,8 +34,8 @@ pub(crate) struct Rows {
 
 /// Identity manager, name, groups, attributes, permissions.
 type PrincipalRow = (String, String, String, String, String);
-/// Id, schema, table, location, tags, row key, event time.
-type SourceRow = (u32, String, String, String, String, String, Option<u32>);
+/// Id, schema, table, location, tags, row key, event time, lineage.
+type SourceRow = (u32, String, String, String, String, String, Option<u32>, Option<String>);
 /// Source, id, name, type, nullable, tags, profile.
 type ColumnRow = (u32, u32, String, String, bool, String, Option<String>);
 /// Source, id, column that it is in, name, tags.
@@ -62,7 +62,7 @@ macro_rules! select {
         "SELECT p.iam, p.name, p.groups, p.attributes, p.permissions FROM principal p"
     };
     (sources) => {
-        "SELECT id, schema_name, table_name, location, tags, row_key, event_time FROM source"
+        "SELECT id, schema_name, table_name, location, tags, row_key, event_time, lineage FROM source"
     };
     (columns) => {
         "SELECT source, id, name, type, nullable, tags, profile FROM source_column"
@@ -273,7 +273,7 @@ fn source(
     columns: Vec<Column>,
     parts: Vec<Part>,
 ) -> Result<DataSource, StoreError> {
-    let (id, schema, table, location, tags, row_key, event_time) = row;
+    let (id, schema, table, location, tags, row_key, event_time, lineage) = row;
     let name = SourceName::new(schema, table).map_err(|e| StoreError::corrupt("data source", e))?;
     let what = || format!("data source `{name}`");
     let source = DataSource {
@@ -284,6 +284,7 @@ fn source(
         parts,
         row_key: json(what, &row_key)?,
         event_time: event_time.map(ColumnId),
+        lineage: lineage.map(|lineage| json(what, &lineage)).transpose()?,
         location: json(what, &location)?,
         name: name.clone(),
     };

@@ -1,5 +1,6 @@
 //! Worlds, policies and queries from a seed. Everything made here is valid, so that tests reach deep.
 
+mod derive;
 mod disturb;
 mod policy;
 mod populate;
@@ -54,7 +55,8 @@ impl Default for Sizes {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use weir_policy::{Snapshot, language};
+    use weir_model::DataSource;
+    use weir_policy::{Snapshot, SourceDecision, language};
 
     use super::*;
     use crate::dice::Dice;
@@ -62,25 +64,57 @@ mod tests {
 
     const SEEDS: std::ops::Range<u64> = 0..60;
 
+    /// The decisions, each on its source.
+    fn carried_out(world: &World) -> Vec<(&DataSource, SourceDecision)> {
+        let snapshot = Snapshot::compile(world.facts.clone());
+        let mut made = Vec::new();
+        for speaker in &world.speakers {
+            let visible = world.visible(speaker);
+            let (person, surroundings) = (&speaker.principal, speaker.surroundings());
+            for source in &world.facts.sources {
+                let mut decision = snapshot.decide(person, &surroundings, &[source.id]);
+                let (_, decided) = decision.sources.remove(0);
+                let seen = carry_out(world, source, &decided);
+                let rows = seen.map(|seen| seen.into_iter().map(|seen| seen.row).collect::<Vec<_>>());
+                assert_eq!(rows.as_ref(), visible.get(&source.id), "{speaker} of {source:?}: {decided:?}\n{world}");
+                made.push((source, decided));
+            }
+            let listed: BTreeSet<_> = snapshot.visible(person, &surroundings).iter().map(|s| s.id).collect();
+            assert_eq!(listed, visible.keys().copied().collect(), "{speaker}\n{world}");
+        }
+        made
+    }
+
     #[test]
     fn decisions_carried_out_show_what_the_oracle_says() {
         for seed in SEEDS {
+            carried_out(&World::generate(seed, &Sizes::default()));
+        }
+    }
+
+    #[test]
+    fn decisions_on_derived_sources_show_what_the_oracle_says() {
+        let (mut open, mut inherited, mut closed) = (0, 0, 0);
+        for seed in 1_000..1_300 {
             let world = World::generate(seed, &Sizes::default());
-            let snapshot = Snapshot::compile(world.facts.clone());
-            for speaker in &world.speakers {
-                let visible = world.visible(speaker);
-                let (person, surroundings) = (&speaker.principal, speaker.surroundings());
-                for source in &world.facts.sources {
-                    let decision = snapshot.decide(person, &surroundings, &[source.id]);
-                    let (_, decided) = &decision.sources[0];
-                    let seen = carry_out(&world, source, decided);
-                    let rows = seen.map(|seen| seen.into_iter().map(|seen| seen.row).collect::<Vec<_>>());
-                    assert_eq!(rows.as_ref(), visible.get(&source.id), "{speaker} of {source:?}: {decided:?}\n{world}");
+            if world.facts.sources.iter().all(|source| source.lineage.is_none()) {
+                continue;
+            }
+            for (_, decided) in carried_out(&world).iter().filter(|(source, _)| source.lineage.is_some()) {
+                let text = format!("{decided:?}");
+                match decided {
+                    SourceDecision::Deny(..) => {
+                        closed += usize::from(["Parent {", "FilterNotCopied {"].iter().any(|why| text.contains(why)));
+                    }
+                    SourceDecision::Clear(_) | SourceDecision::Obliged(..) => open += 1,
                 }
-                let listed: BTreeSet<_> = snapshot.visible(person, &surroundings).iter().map(|s| s.id).collect();
-                assert_eq!(listed, visible.keys().copied().collect(), "{speaker}\n{world}");
+                let effects = ["effect: RowFilter }", "effect: Mask {"];
+                inherited +=
+                    usize::from(effects.iter().any(|effect| text.contains(effect)) && text.contains("Inherited {"));
             }
         }
+        println!("{open} open, {inherited} with what is inherited, {closed} closed by what they were made from");
+        assert!(open > 50 && inherited > 30 && closed > 50, "{open} open, {inherited} inherited, {closed} closed");
     }
 
     #[test]
@@ -112,7 +146,7 @@ mod tests {
         println!(
             "of 60 worlds: {partly} with hidden rows, {masked} with masks, {canaries} with canaries, {rows} with rows"
         );
-        assert!(partly > 20 && masked > 30 && canaries > 30 && rows > 50);
+        assert!(partly > 20 && masked > 30 && canaries > 30 && rows > 45);
     }
 
     /// What is never made is never tested.
@@ -212,6 +246,10 @@ mod tests {
             "otherwise: Some",
             "hash_key: Project",
             "hash_key: Source",
+            "Parent {",
+            "FilterNotCopied {",
+            "BrokenLineage {",
+            "Inherited { from: SourceName",
         ] {
             assert!(decisions.contains(decided), "no decision has {decided}");
         }

@@ -3,6 +3,7 @@
 //! Shared with the product are the ciphers and keyed hashes of `weir-mask`, which have published vectors of their own.
 
 mod bucket;
+mod derived;
 pub(crate) mod mask;
 mod people;
 pub(crate) mod predicate;
@@ -22,6 +23,8 @@ use weir_policy::{Facts, KeyScope, StoredPolicy};
 
 use crate::cell::{Cell, Row, Tables};
 use crate::nested;
+use derived::Line;
+pub use derived::above;
 use mask::Masking;
 use people::Me;
 use predicate::Scope;
@@ -86,15 +89,24 @@ impl Oracle<'_> {
     /// As [`Self::visible_copy`], each row with its place among the original rows.
     pub fn visible_rows(&self, source: SourceId) -> Option<Vec<(usize, Row)>> {
         let view = self.view(source)?;
-        if !view.is_subscribed() || !view.has_purpose() || !view.is_whole() {
+        if !view.is_open() {
             return None;
         }
-        view.copy().ok()
+        let lines = self.lines(&view.me, view.source)?;
+        view.copy(&lines).ok()
     }
 
     /// Whether the condition takes her in at the source; `None` where she sees nothing whatever policies say.
     pub fn meets(&self, condition: &Condition, source: SourceId) -> Option<bool> {
         Some(self.view(source)?.meets(condition))
+    }
+
+    /// Whether the condition takes her in at anything that the source was made from.
+    pub fn meets_above(&self, condition: &Condition, source: SourceId) -> bool {
+        let find = |id: &SourceId| self.facts.sources.iter().find(|s| s.id == *id);
+        let above = derived::above(self.facts, source);
+        let Some(me) = Me::new(self.facts, self.principal, self.surroundings) else { return false };
+        above.iter().filter_map(find).any(|parent| self.view_of(me.clone(), parent).meets(condition))
     }
 
     fn view(&self, source: SourceId) -> Option<View<'_>> {
@@ -103,11 +115,16 @@ impl Oracle<'_> {
         if me.project.is_some_and(|project| !project.sources.contains(&source.id)) {
             return None;
         }
+        Some(self.view_of(me, source))
+    }
+
+    /// Also of a source that is in no project of hers.
+    fn view_of<'a>(&'a self, me: Me<'a>, source: &'a DataSource) -> View<'a> {
         let holds =
             |p: &&StoredPolicy| !p.policy.staged && !p.policy.template && reaches(self.facts, &p.policy, source);
         let policies = self.facts.policies.iter().filter(holds).collect();
         let masking = OnceCell::new();
-        Some(View { facts: self.facts, tables: self.tables, keys: self.keys, me, source, policies, masking })
+        View { facts: self.facts, tables: self.tables, keys: self.keys, me, source, policies, masking }
     }
 }
 
@@ -124,6 +141,11 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Whether the source's own policies let her read it.
+    fn is_open(&self) -> bool {
+        self.is_subscribed() && self.has_purpose() && self.is_whole()
+    }
+
     fn is_subscribed(&self) -> bool {
         if self.me.all(|person| self.source.owners.contains(person)) {
             return true;
@@ -194,7 +216,8 @@ impl<'a> View<'a> {
         self.row_conditions().into_iter().all(rows) && self.source.places().all(masks)
     }
 
-    fn copy(&self) -> Result<Vec<(usize, Row)>, Misfit> {
+    /// `lines` lead to what the source was made from.
+    fn copy(&self, lines: &[Line<'_>]) -> Result<Vec<(usize, Row)>, Misfit> {
         let masks: Vec<_> = self.source.columns.iter().map(|column| (column, self.masks_of(column))).collect();
         let parts: Vec<_> = self.source.parts.iter().map(|part| (part, self.masks_of(&part.column))).collect();
         let conditions = self.row_conditions();
@@ -204,16 +227,22 @@ impl<'a> View<'a> {
             for condition in &conditions {
                 shown &= self.shows_row(condition, row)?;
             }
+            for line in lines {
+                shown &= line.shows(row)?;
+            }
             if shown {
                 let cells = masks.iter().zip(row).map(|((column, masks), original)| {
-                    let mut cell = self.seen(column, masks, (original, &[]), row)?;
+                    let veil = self.all_veils(lines, column, masks, row)?;
+                    let mut cell = self.veiled(&veil, column, (original, &[]), row)?;
                     // Outer ones come first.
-                    for (part, masks) in
-                        parts.iter().filter(|(part, masks)| part.within == column.id && !masks.is_empty())
-                    {
+                    for (part, masks) in parts.iter().filter(|(part, _)| part.within == column.id) {
+                        let veil = self.all_veils(lines, &part.column, masks, row)?;
+                        if veil.is_none() {
+                            continue;
+                        }
                         cell =
                             nested::change_at(&cell, &column.data_type, &part.path, &[], &mut |inside, positions| {
-                                self.seen(&part.column, masks, (inside, positions), row)
+                                self.veiled(&veil, &part.column, (inside, positions), row)
                             })?;
                     }
                     Ok(cell)
@@ -296,29 +325,6 @@ impl<'a> View<'a> {
         }
         masks.sort_by(|(left, _), (right, _)| left.cmp(right));
         masks.into_iter().map(|(_, mask)| mask).collect()
-    }
-
-    /// A value of a column or part as she sees it: the first of its masks, the closest first, that holds for the row.
-    fn seen(
-        &self,
-        column: &Column,
-        masks: &[&MaskAction],
-        (original, positions): (&Cell, &[usize]),
-        row: &Row,
-    ) -> Result<Cell, Misfit> {
-        for mask in masks {
-            let mut holds = match &mask.when {
-                Some(when) => self.value(when, &Scope::row(self.source, row))? == Cell::Boolean(true),
-                None => true,
-            };
-            if let Method::KAnonymous(at_least) = mask.method.node {
-                holds &= self.alike(&mask.columns, row) < at_least as usize;
-            }
-            if holds {
-                return self.masked(&mask.method.node, column, (original, positions), row);
-            }
-        }
-        Ok(original.clone())
     }
 
     /// How many rows, seen or not, have the same values in these columns; NULL is a value.

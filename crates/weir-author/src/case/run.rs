@@ -169,7 +169,7 @@ fn or_nothing(item: Option<impl ToString>) -> String {
 /// What a decision comes to, in the words of a case.
 struct Answer {
     decide: Decide,
-    reason: Option<&'static str>,
+    reason: Option<String>,
     rows: Option<String>,
     hash_key: Option<String>,
     masks: usize,
@@ -190,8 +190,7 @@ impl Case {
         if let Some(actor) = &self.by
             && !snapshot.may_impersonate(actor, &self.person)
         {
-            let found = (Decide::Deny, Some("no-grant"));
-            return Ok(self.compare_decision(found.0, found.1));
+            return Ok(self.compare_decision(Decide::Deny, Some("no-grant")));
         }
         let surroundings = Surroundings {
             project: self.project.clone(),
@@ -207,7 +206,7 @@ impl Case {
         let mut because: Vec<String> = decided.factors().iter().map(|factor| factor.key.to_string()).collect();
         because.dedup();
 
-        let mut found = self.compare_decision(answer.decide, answer.reason);
+        let mut found = self.compare_decision(answer.decide, answer.reason.as_deref());
         let mut compare = |what, expected: String, got: String| {
             if expected != got {
                 found.push(Difference { what, expected, found: got });
@@ -238,7 +237,7 @@ impl Case {
         Ok(found)
     }
 
-    fn compare_decision(&self, decide: Decide, reason: Option<&'static str>) -> Vec<Difference> {
+    fn compare_decision(&self, decide: Decide, reason: Option<&str>) -> Vec<Difference> {
         let mut found = Vec::new();
         if decide != self.decide {
             let (expected, got) = (self.decide.as_str().to_owned(), decide.as_str().to_owned());
@@ -284,8 +283,8 @@ fn answer(decided: &SourceDecision, source: &DataSource, snapshot: &Snapshot) ->
     }
 }
 
-fn name_of(reason: &DenyReason) -> &'static str {
-    match reason {
+fn name_of(reason: &DenyReason) -> String {
+    let name = match reason {
         DenyReason::UnknownPrincipal => "unknown-principal",
         DenyReason::UnknownSource => "unknown-source",
         DenyReason::NotSubscribed => "not-subscribed",
@@ -294,5 +293,9 @@ fn name_of(reason: &DenyReason) -> &'static str {
         DenyReason::NotAcknowledged { .. } => "not-acknowledged",
         DenyReason::PurposeRequired { .. } => "purpose-required",
         DenyReason::BrokenPolicy { .. } => "broken-policy",
-    }
+        DenyReason::FilterNotCopied { .. } => "filter-not-copied",
+        DenyReason::BrokenLineage { .. } => "broken-lineage",
+        DenyReason::Parent { parent: _, because } => return format!("parent-{}", name_of(because)),
+    };
+    name.to_owned()
 }

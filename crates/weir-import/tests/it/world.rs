@@ -33,6 +33,7 @@ pub(crate) fn source(id: u32, name: &str, tags: &[&str], columns: &[Given<'_>]) 
         parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
+        lineage: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     }
 }

@@ -74,6 +74,7 @@ pub(crate) fn source(n: u32) -> Made<DataSource> {
         parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
+        lineage: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     })
 }

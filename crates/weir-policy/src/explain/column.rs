@@ -5,10 +5,10 @@ use std::fmt;
 use serde::Serialize;
 use weir_model::{ColumnName, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings};
 
-use super::render::wrapped;
-use super::{Access, Filter, explain, words};
+use super::render::{because, wrapped};
+use super::{Access, Because, Filter, explain, words};
 use crate::ast::{Action, Body, Columns, Scope};
-use crate::decision::{AppliedMask, SourceDecision};
+use crate::decision::AppliedMask;
 use crate::snapshot::{Candidate, Governed, Snapshot};
 
 /// What a principal sees in a column and why. `Display` gives it as text for a terminal. For governors and owners.
@@ -29,6 +29,10 @@ pub struct ColumnExplanation {
     pub only_where: Vec<Filter>,
     /// Those that mask the column for anybody, in the order in which they come. Empty without access.
     pub policies: Vec<ColumnPolicy>,
+    /// Those of what the source was made from that mask it for the principal as well. What several leave is shown only
+    /// where they are the same mask, and is NULL otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<Because>,
 }
 
 /// What one policy does to the column for the principal.
@@ -84,6 +88,7 @@ pub fn explain_column(
         column: column.clone(),
         data_type: described.data_type.to_string(),
         access: whole.access,
+        inherited: seen.iter().flat_map(|seen| &seen.masked).filter(|masked| masked.from.is_some()).cloned().collect(),
         shown: seen.map(|seen| seen.shown),
         only_where: whole.rows.map(|rows| rows.only_where).unwrap_or_default(),
         policies: Vec::new(),
@@ -93,11 +98,8 @@ pub fn explain_column(
         && let Ok(chosen) = governed.chosen_masks(&reader, governed.is_owner(&reader))
         && let Some(masked) = governed.bound.columns.iter().find(|masked| masked.column == described.id)
     {
-        let decided = governed.decide(&reader);
-        let applied = match &decided {
-            SourceDecision::Obliged(obligations, _) => obligations.masks.get(&described.id).map(|applied| &**applied),
-            SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
-        };
+        let own = governed.own_masks(&reader);
+        let applied = own.get(&described.id).map(|applied| &**applied);
         let name = principal.to_string();
         let teller = Teller { snapshot, governed, chosen: &chosen, candidates: &masked.candidates, applied, name };
         explanation.policies = teller.policies();
@@ -252,7 +254,7 @@ impl fmt::Display for ColumnExplanation {
         wrapped(f, 0, &format!("{principal} sees {column} of {source}{within}: {shown} (epoch {epoch})"))?;
         wrapped(f, 2, &access.why)?;
         writeln!(f)?;
-        if self.policies.is_empty() {
+        if self.policies.is_empty() && self.inherited.is_empty() {
             writeln!(f, "No policy masks the column, for anybody.")?;
         }
         for (number, policy) in self.policies.iter().enumerate() {
@@ -280,11 +282,15 @@ impl fmt::Display for ColumnExplanation {
             };
             wrapped(f, 4, &effect)?;
         }
+        if !self.inherited.is_empty() {
+            writeln!(f, "Inherited from what the data source was made from")?;
+            self.inherited.iter().try_for_each(|inherited| because(f, 2, inherited))?;
+        }
         if !self.only_where.is_empty() {
             writeln!(f, "\nOnly in rows for which all of this is true")?;
             for filter in &self.only_where {
                 wrapped(f, 2, &filter.condition)?;
-                wrapped(f, 6, &format!("policy `{}`: {}", filter.because.policy, filter.because.why))?;
+                because(f, 6, &filter.because)?;
             }
         }
         Ok(())

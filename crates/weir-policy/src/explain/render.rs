@@ -56,8 +56,9 @@ fn columns(f: &mut fmt::Formatter<'_>, columns: &[ColumnSeen]) -> fmt::Result {
     Ok(())
 }
 
-fn because(f: &mut fmt::Formatter<'_>, indent: usize, because: &Because) -> fmt::Result {
-    wrapped(f, indent, &format!("policy `{}`: {}", because.policy, because.why))
+pub(super) fn because(f: &mut fmt::Formatter<'_>, indent: usize, because: &Because) -> fmt::Result {
+    let from = because.from.as_ref().map(|from| format!(" of `{from}`")).unwrap_or_default();
+    wrapped(f, indent, &format!("policy `{}`{from}: {}", because.policy, because.why))
 }
 
 /// The text in lines that start with so many spaces; those after the first with two more.

@@ -17,13 +17,12 @@ pub fn residual_text(residual: &Residual, source: &DataSource, snapshot: &Snapsh
 
 /// What must be done to the rows of the source, a line each: the row filter first, then the masks by column.
 pub fn obligations_text(obligations: &Obligations, source: &DataSource, snapshot: &Snapshot) -> Vec<String> {
-    let rows =
-        obligations.row_filter.iter().map(|rows| format!("row filter: {}", residual_text(rows, source, snapshot)));
+    let rows = obligations.row_filter().map(|rows| format!("row filter: {}", residual_text(&rows, source, snapshot)));
     let writer = Writer { source, snapshot };
     let masks = obligations.masks.iter();
     let masks =
         masks.map(|(id, applied)| format!("column {}: {}", writer.column(*id), mask_text(applied, source, snapshot)));
-    rows.chain(masks).collect()
+    rows.into_iter().chain(masks).collect()
 }
 
 /// What an expression stands in, for parentheses.

@@ -10,7 +10,7 @@ use crate::bucket::bucket;
 use crate::decision::Mask;
 use crate::diagnostic::Diagnostic;
 use crate::exact::Exact;
-use crate::expr::{Expr, UserTerm};
+use crate::expr::{Expr, Reads, UserTerm};
 
 /// How closely a rule picks a column; of several rules for one column the greatest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +24,13 @@ pub(crate) enum Closeness {
 }
 
 /// One mask rule on one source.
+#[derive(Default)]
 pub(crate) struct MaskRule {
     pub(crate) targets: Vec<Target>,
     /// Only where this is true.
     pub(crate) when: Option<Expr<UserTerm>>,
+    /// Of the condition.
+    pub(crate) reads: Reads,
     /// Why the rule cannot be applied at all.
     pub(crate) broken: Option<Diagnostic>,
     /// Columns that the source lacks, so that the rule does less here or nothing.
@@ -46,7 +49,7 @@ pub(crate) struct Target {
 
 impl MaskRule {
     pub(super) fn broken(why: Diagnostic) -> Self {
-        Self { targets: Vec::new(), when: None, broken: Some(why), passed_over: Vec::new(), without_condition: None }
+        Self { broken: Some(why), ..Self::default() }
     }
 }
 
@@ -57,8 +60,7 @@ pub(super) fn bind(
     catalog: &Catalog<'_>,
     names_sources: bool,
 ) -> MaskRule {
-    let mut rule =
-        MaskRule { targets: Vec::new(), when: None, broken: None, passed_over: Vec::new(), without_condition: None };
+    let mut rule = MaskRule::default();
     let picked: Vec<&Column> = match (&action.columns, pattern) {
         (Columns::Named(names), _) => {
             let mut picked = Vec::new();
@@ -89,7 +91,10 @@ pub(super) fn bind(
         return rule;
     }
     match action.when.as_ref().map(|when| predicate::truth(when, source, catalog)).transpose() {
-        Ok(when) => rule.when = when.map(Expr::simplified),
+        Ok(when) => {
+            rule.reads = when.as_ref().map(Expr::reads).unwrap_or_default();
+            rule.when = when.map(Expr::simplified);
+        }
         Err(Misfit::Absent(why)) if !names_sources => {
             rule.without_condition = Some(why);
             return rule;
@@ -110,6 +115,7 @@ pub(super) fn bind(
         }
         let columns = picked.iter().map(|column| column.id).collect();
         let rare = Expr::Not(Box::new(Expr::Frequent { columns, at_least: *at_least }));
+        rule.reads.source = true;
         rule.when = Some(match rule.when.take() {
             Some(when) => Expr::And(vec![when, rare]),
             None => rare,

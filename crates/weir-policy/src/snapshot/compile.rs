@@ -14,7 +14,8 @@ use crate::ast::{Body, Cascade};
 use crate::decision::{AppliedMask, Effect};
 use crate::diagnostic::Diagnostic;
 use crate::expr::{Expr, Residual, UserTerm};
-use crate::resolve::{About, Catalog, DataPolicy, MaskRule, RowRules, Target};
+use crate::lineage::ancestors;
+use crate::resolve::{About, Catalog, DataPolicy, MaskRule, RowRules, RowsWhere, Target};
 
 /// What the policies, which come by id, do on the source.
 pub(super) fn bind<'p>(
@@ -29,8 +30,13 @@ pub(super) fn bind<'p>(
         digest.text(column.name.as_str());
         digest.text(&column.data_type.to_string());
     }
+    let ancestors = source.lineage.as_ref().map(|_| ancestors(source, &|id| catalog.by_id(id)));
+    if let Some(ancestors) = &ancestors {
+        digest.text(&format!("{ancestors:?}"));
+    }
     let bound = Bound {
         digest: digest.finish(),
+        ancestors,
         entries: Vec::new(),
         limits: Vec::new(),
         rows: Vec::new(),
@@ -103,12 +109,12 @@ impl Binder<'_> {
         }
     }
 
-    fn rows(&mut self, on: &On<'_>, rules: Vec<Result<Expr<UserTerm>, Diagnostic>>) {
+    fn rows(&mut self, on: &On<'_>, rules: Vec<Result<RowsWhere, Diagnostic>>) {
         let mut bodies = Vec::with_capacity(rules.len());
         for (number, rule) in rules.into_iter().enumerate() {
-            let rule = rule.and_then(|expr| {
+            let rule = rule.and_then(|RowsWhere { expr, reads }| {
                 let digest = on.digest("row rule", number, &expr)?;
-                Ok(RowRule { digest, parts: parts(expr) })
+                Ok(RowRule { digest, reads, parts: parts(expr) })
             });
             bodies.push(rule.map_err(|why| self.broken(on, why)));
         }
@@ -132,7 +138,7 @@ impl Binder<'_> {
         }
         let policy = self.bound.masks.len();
         let mut bodies = Vec::with_capacity(rules.len());
-        for (rule, MaskRule { targets, when, broken, .. }) in rules.into_iter().enumerate() {
+        for (rule, MaskRule { targets, when, reads, broken, .. }) in rules.into_iter().enumerate() {
             bodies.push(broken.map(|why| self.broken(on, why)));
             for Target { column, closeness, mask } in targets {
                 let mask = mask.and_then(|mask| Ok((on.digest("mask rule", rule, &(column, &mask, &when))?, mask)));
@@ -145,7 +151,9 @@ impl Binder<'_> {
                 };
                 let when = when.clone().map(parts);
                 let priority = on.policy.stored.policy.priority;
-                self.candidate(column, Candidate { policy, rule, closeness, priority, digest, applied, when });
+                let reads = reads.clone();
+                let candidate = Candidate { policy, rule, closeness, priority, digest, applied, when, reads };
+                self.candidate(column, candidate);
             }
         }
         self.bound.masks.push(on.rules(bodies));

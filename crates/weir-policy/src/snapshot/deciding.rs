@@ -39,6 +39,13 @@ impl Governed<'_> {
 }
 
 impl Governed<'_> {
+    /// What the source's own policies mask for the reader, whatever it was made from; nothing where they deny.
+    pub(crate) fn own_masks(self, reader: &Reader<'_>) -> BTreeMap<ColumnId, Arc<AppliedMask>> {
+        let (owner, notes) = (self.is_owner(reader), Notes::new(&self.bound.digest, 0));
+        let mut deciding = Deciding { governed: self, reader: *reader, owner, factors: Vec::new(), notes };
+        deciding.masks().unwrap_or_default()
+    }
+
     /// Whether the decision is no denial, at less cost than the decision.
     pub(crate) fn is_open_to(self, reader: &Reader<'_>) -> bool {
         if self.bound.may_close {
@@ -53,7 +60,8 @@ impl Bound {
     /// Whether a decision may find that a policy cannot be applied.
     pub(super) fn has_what_closes(&self) -> bool {
         let conditional = |candidate: &&Candidate| candidate.when.is_some();
-        self.limits.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
+        self.ancestors.is_some()
+            || self.limits.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
             || self.rows.iter().flat_map(|policy| &policy.bodies).any(Result::is_err)
             || self.masks.iter().flat_map(|policy| &policy.bodies).any(Option::is_some)
             || self.columns.iter().any(|column| {
@@ -64,18 +72,21 @@ impl Bound {
 }
 
 /// Every `Err` of its methods is a denial.
-struct Deciding<'a> {
-    governed: Governed<'a>,
-    reader: Reader<'a>,
-    owner: bool,
-    factors: Vec<Factor>,
-    notes: Notes,
+pub(super) struct Deciding<'a> {
+    pub(super) governed: Governed<'a>,
+    pub(super) reader: Reader<'a>,
+    pub(super) owner: bool,
+    pub(super) factors: Vec<Factor>,
+    pub(super) notes: Notes,
 }
 
 impl Deciding<'_> {
     fn obligations(mut self, hash_key: KeyScope) -> Result<SourceDecision, SourceDecision> {
-        let rows = self.rows()?;
-        let masks = self.masks()?;
+        let mut rows = self.rows()?;
+        let mut masks = self.masks()?;
+        if self.governed.bound.ancestors.is_some() {
+            self.inherit(&mut rows, &mut masks)?;
+        }
         if rows.is_empty() && masks.is_empty() {
             return Ok(SourceDecision::Clear(self.factors));
         }
@@ -89,7 +100,7 @@ impl Deciding<'_> {
     }
 
     /// The conjuncts of every row policy.
-    fn rows(&mut self) -> Result<Vec<Arc<Residual>>, SourceDecision> {
+    pub(super) fn rows(&mut self) -> Result<Vec<Arc<Residual>>, SourceDecision> {
         let governed = self.governed;
         let mut kept: Vec<Arc<Residual>> = Vec::with_capacity(governed.bound.rows.len());
         let mut nothing = false;
@@ -122,7 +133,7 @@ impl Deciding<'_> {
         Ok(kept)
     }
 
-    fn masks(&mut self) -> Result<BTreeMap<ColumnId, Arc<AppliedMask>>, SourceDecision> {
+    pub(super) fn masks(&mut self) -> Result<BTreeMap<ColumnId, Arc<AppliedMask>>, SourceDecision> {
         let governed = self.governed;
         let chosen = governed.chosen_masks(&self.reader, self.owner)?;
         let mut masks = Vec::with_capacity(governed.bound.columns.len());

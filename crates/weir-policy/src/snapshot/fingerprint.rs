@@ -77,6 +77,12 @@ impl Notes {
         }
     }
 
+    /// What was decided at another source on the way.
+    pub(crate) fn elsewhere(&mut self, there: Self) {
+        self.bytes.push(b'e');
+        self.bytes.extend_from_slice(&there.fingerprint().0);
+    }
+
     /// SHA-256, for which nearly all processors of today have instructions.
     pub(crate) fn fingerprint(self) -> Fingerprint {
         Fingerprint(Sha256::digest(self.bytes).into())

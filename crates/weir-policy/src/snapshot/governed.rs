@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use weir_model::{ColumnId, DataSource, PolicyId, PolicyKey, PrincipalId};
 
+use super::Snapshot;
 use super::fingerprint::{Digest, Notes};
 use super::mark::{Ask, Held, Mark};
 use super::person::{Answering, Reader};
@@ -11,15 +12,16 @@ use crate::ast::Merge;
 use crate::changes::SourceFacts;
 use crate::decision::{AppliedMask, DenyReason, Effect, Factor, Mask, SourceDecision};
 use crate::diagnostic::Diagnostic;
-use crate::expr::{Expr, Residual};
+use crate::expr::{Expr, Reads, Residual};
+use crate::lineage::Ancestor;
 use crate::resolve::Closeness;
 
 /// A source as it is kept: with the policies that hold for it once somebody asked.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) facts: Arc<SourceFacts>,
-    /// Depends on the facts and on the policies, and where these ask for it on owners and other sources. Whoever
-    /// changes one of those keeps the source anew.
+    /// Depends on the facts, on the policies, where these ask for it on owners and other sources, and on the sources
+    /// that it was made from, but not on their policies. Whoever changes one of those keeps the source anew.
     pub(super) bound: OnceLock<Arc<Bound>>,
 }
 
@@ -39,13 +41,17 @@ impl Kept {
 pub(crate) struct Governed<'a> {
     pub(crate) facts: &'a SourceFacts,
     pub(crate) bound: &'a Bound,
+    /// Where the sources are that it was made from.
+    pub(crate) snapshot: &'a Snapshot,
 }
 
 /// The policies that hold for a source, compiled for it.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// Over the source's id and columns.
+    /// Over the source's id, its columns and what it was made from.
     pub(crate) digest: Digest,
+    /// All that the source was made from, or why that cannot be told. Absent when it was not made from others.
+    pub(crate) ancestors: Option<Result<Vec<Ancestor>, String>>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) limits: Vec<Rules<PurposeLimit>>,
     pub(crate) rows: Vec<Rules<Result<RowRule, String>>>,
@@ -129,6 +135,7 @@ impl<T> Rules<T> {
 #[derive(Debug)]
 pub(crate) struct RowRule {
     pub(crate) digest: [u8; 16],
+    pub(crate) reads: Reads,
     pub(crate) parts: Vec<Part>,
 }
 
@@ -192,6 +199,8 @@ pub(crate) struct Candidate {
     pub(crate) applied: Result<Arc<AppliedMask>, String>,
     /// Conjuncts; absent: everywhere.
     pub(crate) when: Option<Vec<Part>>,
+    /// Of the condition.
+    pub(crate) reads: Reads,
 }
 
 impl Candidate {
@@ -273,6 +282,11 @@ impl<'a> Governed<'a> {
         if let Some(reason) = self.outside(reader) {
             return Err(SourceDecision::Deny(reason, Vec::new()));
         }
+        self.let_in(reader, owner, room)
+    }
+
+    /// Subscription and purposes, with room for as many factors.
+    pub(super) fn let_in(self, reader: &Reader<'_>, owner: bool, room: usize) -> Result<Vec<Factor>, SourceDecision> {
         let itself = |key: &str| Factor { policy: None, key: key.into(), effect: Effect::Subscribe };
         let named = |entry: &Entry| entry.policy.factor(Effect::Subscribe);
         let mut factors: Vec<Factor> = Vec::with_capacity(room + 1 + self.bound.limits.len());

@@ -64,6 +64,8 @@ pub(super) struct Index {
     patterns: Arc<Vec<(PolicyId, Patterns)>>,
     /// By the source that they look something up in.
     lookups: Lists<SourceName, PolicyId>,
+    /// By a source that they were made from.
+    derived: Lists<SourceId, SourceId>,
 }
 
 /// Sources of which something has to be done anew.
@@ -71,6 +73,10 @@ pub(super) struct Index {
 pub(super) struct Stale {
     pub(super) all: bool,
     pub(super) sources: Ids,
+}
+
+fn parents(facts: &SourceFacts) -> impl Iterator<Item = SourceId> {
+    facts.source.lineage.iter().flat_map(|lineage| lineage.parents.iter().copied())
 }
 
 /// A policy as the index sees it.
@@ -87,8 +93,10 @@ impl Index {
         &mut self,
         changed: impl Iterator<Item = (SourceId, Option<&'a SourceFacts>, Option<&'a SourceFacts>)>,
     ) {
-        let (mut edits, mut columns) = (Edits::new(), Edits::new());
+        let (mut edits, mut columns, mut derived) = (Edits::new(), Edits::new(), Edits::new());
         for (id, old, new) in changed {
+            new.into_iter().flat_map(parents).for_each(|parent| derived.entry(parent).or_default().0.push(id));
+            old.into_iter().flat_map(parents).for_each(|parent| derived.entry(parent).or_default().1.push(id));
             let mut old: BTreeSet<Key> = old.map(keys).unwrap_or_default();
             let mut new: BTreeSet<Key> = new.map(keys).unwrap_or_default();
             let stay: Vec<Key> = if old.is_empty() { Vec::new() } else { old.intersection(&new).cloned().collect() };
@@ -119,6 +127,16 @@ impl Index {
         self.policies.edit(matched);
         self.sources.edit(edits);
         self.columns.edit(columns);
+        self.derived.edit(derived);
+    }
+
+    /// Adds the sources that were made from this one, directly or not.
+    pub(super) fn made_from(&self, source: SourceId, stale: &mut Stale) {
+        let (mut next, mut found) = (vec![source], BTreeSet::new());
+        while let Some(source) = next.pop() {
+            next.extend(self.derived.of(&source).iter().filter(|derived| found.insert(**derived)));
+        }
+        stale.sources.extend(&found);
     }
 
     fn with(&self, key: &Key) -> &[SourceId] {

@@ -79,11 +79,12 @@ impl Next {
         let facts = moved.iter().map(|(id, old, new)| (*id, old.as_ref().map(|kept| &*kept.facts), new.as_deref()));
         snapshot.index.move_sources(facts);
         let mut names: BTreeSet<SourceName> = BTreeSet::new();
-        let mut come = Vec::new();
+        let (mut come, mut unlike_before) = (Vec::new(), Vec::new());
         for (id, old, new) in moved {
             let unlike = old.as_ref().map(|kept| &kept.facts.source) != new.as_ref().map(|facts| &facts.source);
             let name = |facts: &Arc<SourceFacts>| facts.source.name.clone();
             if unlike {
+                unlike_before.push(id);
                 if let Some(name) = old.as_ref().map(|kept| name(&kept.facts)) {
                     snapshot.names.remove_mut(&name);
                     names.insert(name);
@@ -99,6 +100,10 @@ impl Next {
         for (name, id) in come {
             snapshot.names.insert_mut(name.clone(), id);
             names.insert(name);
+        }
+        // What was made from it depends on its columns, and on what it was made from itself.
+        for id in unlike_before {
+            snapshot.index.made_from(id, &mut self.stale);
         }
         // What looks something up there depends on its columns.
         for name in names {

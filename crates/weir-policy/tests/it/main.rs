@@ -7,6 +7,8 @@ mod check;
 #[cfg(test)]
 mod compare;
 #[cfg(test)]
+mod derived;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod language;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use weir_model::{
-    DataSource, DataType, GroupName, Impersonation, Permission, PolicyId, PolicyKey, PrincipalId, PrincipalSet,
-    Profile, PurposeName, SourceId, Surroundings, Tag, Value,
+    DataSource, DataType, GroupName, Impersonation, Lineage, Origin, ParentColumn, Permission, PolicyId, PolicyKey,
+    PrincipalId, PrincipalSet, Profile, PurposeName, SourceId, Surroundings, Tag, Value,
 };
 use weir_policy::ast::{
     Action, Approver, Body, Cascade, Certification, Circumstance, Circumstances, Columns, MaskAction, Merge, Method,
@@ -202,7 +202,8 @@ impl Changing {
         let column = self.dice.below(sources[at].columns.len());
         let within = sources[at].columns[column].id;
         let part = self.dice.below(sources[at].parts.len().max(1));
-        match self.dice.below(22) {
+        let (parent, copies) = (sources[other].clone(), self.dice.roll());
+        match self.dice.below(26) {
             0 | 1 => drop(sources.remove(at)),
             2 => {
                 let name = sources[at].name.clone();
@@ -229,6 +230,28 @@ impl Changing {
             9 if is_free => sources[at] = first,
             14..17 if part < sources[at].parts.len() => toggle(&mut sources[at].parts[part].column.tags, tag),
             17 => sources[at].columns[column].profile = None,
+            21 => sources[at].lineage = None,
+            22 => sources[at].lineage = first.lineage,
+            // Now and then from what is made from it, or from itself.
+            23..26 => {
+                let mut lineage = Lineage { parents: BTreeSet::from([parent.id]), ..Lineage::default() };
+                for (own, theirs) in sources[at].columns.iter().zip(&parent.columns) {
+                    let from = BTreeSet::from([ParentColumn { source: parent.id, column: theirs.id }]);
+                    let origin = if copies % 4 > 0 { Origin::Copied(from) } else { Origin::Computed(from) };
+                    lineage.columns.insert(own.id, origin);
+                }
+                if copies % 3 == 0 {
+                    lineage.parents.insert(first.id);
+                }
+                sources[at].lineage = Some(lineage);
+                if copies % 2 == 0 {
+                    // So that copies have the type of their originals.
+                    sources[at].columns = parent.columns;
+                    sources[at].parts = parent.parts;
+                    sources[at].row_key = parent.row_key;
+                    sources[at].event_time = parent.event_time;
+                }
+            }
             18..21 => {
                 let most = Value::Int(*self.dice.pick(&[1, 70, 900, 40_000]));
                 let bounds = (Some(Value::Int(0)), Some(most));
@@ -336,7 +359,7 @@ impl Changing {
 
 #[test]
 fn a_successor_is_what_the_facts_give() {
-    let (mut compared, mut different, mut broken, mut asked) = (0, 0, 0, 0);
+    let (mut compared, mut different, mut broken, mut asked, mut inherited) = (0, 0, 0, 0, 0);
     for seed in 20_000..20_040 {
         let mut changing = Changing::new(seed);
         let mut facts = changing.world.facts.clone();
@@ -373,12 +396,14 @@ fn a_successor_is_what_the_facts_give() {
             different += usize::from(told != before);
             broken += usize::from(!next.problems().is_empty());
             asked += usize::from(facts.sources.iter().any(|source| !next.asking(source.id).is_empty()));
+            inherited += usize::from(told.iter().any(|told| told.contains("Inherited {")));
             before = told;
             snapshot = next;
         }
     }
-    println!("{compared} compared, {different} different, {broken} with problems, {asked} with people to ask");
-    assert!(different > compared / 2 && broken > 50 && asked > 50, "{different}, {broken}, {asked} of {compared}");
+    println!("{compared} compared, {different} different, {broken} broken, {asked} asked, {inherited} inherited");
+    let enough = [broken, asked, inherited].iter().all(|count| *count > 50);
+    assert!(different > compared / 2 && enough, "{different}, {broken}, {asked}, {inherited} of {compared}");
 }
 
 /// What is as it was may be named all the same: the store names what was touched.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::{JoinSide, JoinType};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalExprRef};
 use datafusion::physical_plan::ExecutionPlan;
@@ -35,6 +36,18 @@ pub(super) struct Flow {
     pub(super) merges: bool,
     /// There may be more rows than in either input.
     pub(super) multiplies: bool,
+    pub(super) order: Order,
+}
+
+/// What the order of a node's rows may tell of originals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// What that of its input tells.
+    AsBefore,
+    /// It groups by originals, and where it does so on disk it sorts by them.
+    Tells,
+    /// There is one row, which is the same in whatever order the others came.
+    Forgets,
 }
 
 /// A column of the output that is a column of an input, as it is.
@@ -49,7 +62,8 @@ impl Flow {
     fn of_one(looked: BTreeSet<usize>, carried: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let carried = carried.into_iter().map(|(output, column)| Carried { output, input: 0, column });
         let carried = carried.collect();
-        Self { looked: vec![looked], carried, gain: Gain::Nothing, merges: false, multiplies: false }
+        let (gain, order) = (Gain::Nothing, Order::AsBefore);
+        Self { looked: vec![looked], carried, gain, merges: false, multiplies: false, order }
     }
 
     fn gaining(self, gain: Gain) -> Self {
@@ -143,7 +157,8 @@ fn joined(join: &HashJoinExec, left: &Raw, right: &Raw) -> Option<Flow> {
         let (input, column) = from?;
         Some(Carried { output, input, column })
     });
-    Some(Flow { looked, carried: carried.collect(), gain: Gain::Nothing, merges: false, multiplies: true })
+    let (carried, order) = (carried.collect(), Order::AsBefore);
+    Some(Flow { looked, carried, gain: Gain::Nothing, merges: false, multiplies: true, order })
 }
 
 fn projected(projection: &ProjectionExec, raw: &Raw) -> Option<Flow> {
@@ -157,6 +172,9 @@ fn projected(projection: &ProjectionExec, raw: &Raw) -> Option<Flow> {
     }
     Some(Flow::of_one(looked, carried))
 }
+
+/// The order in which they take rows in does not matter to these.
+const FORGETFUL: [&str; 3] = ["count", "max", "min"];
 
 /// Grouping tells equal from different, which tokens do as well when different originals have different ones; counting
 /// tells NULL from the rest.
@@ -193,7 +211,15 @@ fn aggregated(aggregate: &AggregateExec, raw: &Raw) -> Option<Flow> {
         // The states of aggregates come after the groups, and are none of them originals.
         AggregateInputMode::Partial => looked.extend(raw.keys().filter(|column| **column >= groups.expr().len())),
     }
-    Some(Flow::of_one(looked, carried).gaining(Gain::Fewer))
+    let forgets = |function: &AggregateFunctionExpr| FORGETFUL.contains(&function.fun().name());
+    let order = if !carried.is_empty() {
+        Order::Tells
+    } else if groups.is_empty() && aggregate.aggr_expr().iter().all(|function| forgets(function)) {
+        Order::Forgets
+    } else {
+        Order::AsBefore
+    };
+    Some(Flow { order, ..Flow::of_one(looked, carried).gaining(Gain::Fewer) })
 }
 
 fn sorted_by(ordering: &LexOrdering, raw: &Raw) -> Option<BTreeSet<usize>> {

@@ -2,14 +2,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{Column, IsNullExpr};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use weir_model::{ColumnId, Secret, SourceId};
 use weir_policy::Mask;
 
@@ -65,6 +68,50 @@ fn a_mask_does_not_wait_where_its_column_is_looked_at() {
     assert_eq!(shown(&masks(&alone).unwrap()), ["GovernedScan", "EmptyExec"]);
 }
 
+fn grouped(by: &[(&str, usize)], count: Option<&str>, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let groups = by.iter().map(|(name, place)| (column(name, *place), (*name).to_owned())).collect();
+    let schema = input.schema();
+    let count = count.map(|name| {
+        let argument = column(name, schema.index_of(name).unwrap());
+        let count = AggregateExprBuilder::new(count_udaf(), vec![argument]).schema(Arc::clone(&schema)).alias("count");
+        Arc::new(count.build().unwrap())
+    });
+    let (groups, mode) = (PhysicalGroupBy::new_single(groups), AggregateMode::Single);
+    let count: Vec<_> = count.into_iter().collect();
+    let filters = vec![None; count.len()];
+    Arc::new(AggregateExec::try_new(mode, groups, count, filters, input, schema).unwrap())
+}
+
+#[test]
+fn what_is_only_counted_is_not_masked_at_all() {
+    let distinct = grouped(&[("ssn", 1)], None, Arc::new(barrier()));
+    let plan = masks(&grouped(&[], Some("ssn"), distinct)).unwrap();
+    assert_eq!(shown(&plan), ["AggregateExec", "AggregateExec", "GovernedScan", "EmptyExec"]);
+    assert!(plan.children()[0].children()[0].downcast_ref::<BarrierExec>().unwrap().raw().contains_key(&1));
+    assert!(verify(&plan).is_ok());
+}
+
+/// Groups that are spilled come sorted by what they are grouped by.
+#[test]
+fn nothing_waits_where_the_order_of_groups_shows() {
+    let distinct = || grouped(&[("ssn", 1)], None, Arc::new(barrier()));
+    let by_id = grouped(&[("id", 0)], Some("ssn"), grouped(&[("ssn", 1), ("id", 0)], None, Arc::new(barrier())));
+    for plan in [distinct(), first(column("ssn", 0), distinct()), by_id] {
+        let late = masks(&plan).unwrap();
+        let mut inner = Arc::clone(&late);
+        while inner.downcast_ref::<BarrierExec>().is_none() {
+            inner = Arc::clone(inner.children()[0]);
+        }
+        assert!(inner.downcast_ref::<BarrierExec>().unwrap().raw().is_empty(), "{:?}", shown(&late));
+        assert!(verify(&late).is_ok());
+    }
+    let raw = barrier().leaving(&barrier().can_wait()).unwrap();
+    let dropped = grouped(&[("ssn", 1)], Some("id"), Arc::new(raw));
+    let only_counts = ProjectionExec::try_new([(column("count", 1), "count".to_owned())], dropped).unwrap();
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(only_counts);
+    assert!(verify(&plan).unwrap_err().inside().detail.contains("order of the rows"));
+}
+
 #[test]
 fn originals_that_nobody_masks_and_nodes_that_look_are_refused() {
     let raw = || {
@@ -72,7 +119,7 @@ fn originals_that_nobody_masks_and_nodes_that_look_are_refused() {
         Arc::new(barrier.leaving(&barrier.can_wait()).unwrap()) as Arc<dyn ExecutionPlan>
     };
     let late = barrier().can_wait();
-    let masked = |input| Arc::new(LateMaskExec::new(input, raw_of(&raw()).unwrap())) as Arc<dyn ExecutionPlan>;
+    let masked = |input| Arc::new(LateMaskExec::new(input, seen(&raw()).unwrap().raw)) as Arc<dyn ExecutionPlan>;
     let refused = |plan: &Arc<dyn ExecutionPlan>| verify(plan).unwrap_err().inside().detail.clone();
     assert!(refused(&raw()).contains("leaves the plan unmasked"));
     assert!(refused(&first(column("id", 0), raw())).contains("leaves the plan unmasked"));

@@ -71,7 +71,7 @@ async fn holds(world: &World, asking: &Asking, case: &Case, feature: Option<&str
     if case.decide == Decide::Deny {
         // The oracle does not know what is wrong with a policy that does not fit any more.
         let broken = feature.is_some_and(|feature| feature.starts_with("broken/"))
-            || case.reason.as_deref() == Some("broken-policy");
+            || case.reason.as_deref().is_some_and(|reason| reason.ends_with("broken-policy"));
         return match answer {
             _ if visible.contains_key(&source.id) && !broken => Err("the oracle shows it".to_owned()),
             Answer::Refused { kind: Kind::Planning, .. } => Ok(()),

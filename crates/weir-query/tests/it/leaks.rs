@@ -176,6 +176,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             parts: Vec::new(),
             row_key: Vec::new(),
             event_time: None,
+            lineage: None,
             location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
         });
         tables.insert(SourceId(number), rows);

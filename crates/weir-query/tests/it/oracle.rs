@@ -228,6 +228,7 @@ impl Worker<'_> {
         copy.facts.sources.retain(|source| copy.tables.contains_key(&source.id));
         for source in &mut copy.facts.sources {
             source.owners.insert(speaker.principal.clone());
+            source.lineage = None;
             source.columns.iter_mut().for_each(|column| column.nullable = true);
         }
         let folder = tempfile::tempdir().unwrap();

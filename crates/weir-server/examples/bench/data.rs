@@ -73,6 +73,16 @@ pub(crate) async fn engine(
     policies: &str,
     attributes: &[(&str, &[&str])],
 ) -> anyhow::Result<(Engine, Caller, Caller)> {
+    engine_within(folder, policies, attributes, UserLimits::default()).await
+}
+
+/// In which nobody takes up more than that.
+pub(crate) async fn engine_within(
+    folder: &Path,
+    policies: &str,
+    attributes: &[(&str, &[&str])],
+    user: UserLimits,
+) -> anyhow::Result<(Engine, Caller, Caller)> {
     let clear = PrincipalId::builtin("clear")?;
     let mut restricted = Principal::bare(PrincipalId::builtin("restricted")?);
     for (key, values) in attributes {
@@ -99,6 +109,7 @@ pub(crate) async fn engine(
             parts: Vec::new(),
             row_key: Vec::new(),
             event_time: None,
+            lineage: None,
             location: found.location,
         });
     }
@@ -120,12 +131,7 @@ pub(crate) async fn engine(
         ports::MemoryAudit::new(),
         ports::FixedKeys::new(keys),
     );
-    let settings = EngineSettings {
-        memory_bytes_max: 8 << 30,
-        partitions: 2,
-        statement_bytes_max: 1 << 20,
-        user: UserLimits::default(),
-    };
+    let settings = EngineSettings { memory_bytes_max: 8 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
     let engine = Engine::new(guard, settings).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     let caller = |id| Caller { actor: Actor::itself(id), project: None, door: Door::Local, client_hint: None };
     Ok((engine, caller(restricted.id), caller(clear)))

@@ -1,9 +1,11 @@
 //! What governance costs: the same queries governed, written by hand for the policy's answer, and raw, interleaved in
-//! one process. CPU time of the whole process; ratios are medians of the ratios within one repetition.
+//! one process. CPU time of the whole process; ratios are medians of the ratios within one repetition. And what one user
+//! notices of another.
 
 mod data;
 mod grants;
 mod measure;
+mod neighbours;
 mod tpch;
 
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ enum Bench {
     Tpch(Common),
     /// A row filter of 1 to 1,000 grants.
     Grants(Common),
+    /// Point lookups of one user beside greedy statements of another.
+    Neighbours(Common),
 }
 
 #[derive(clap::Args)]
@@ -54,6 +58,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Grants(common) => {
             let report = grants::run(&common).await?;
+            (common, report)
+        }
+        Bench::Neighbours(common) => {
+            let report = neighbours::run(&common).await?;
             (common, report)
         }
     };

@@ -181,10 +181,15 @@ fn details(entry: &AuditEntry) -> String {
 }
 
 fn factor(factor: &Factor) -> String {
-    match &factor.effect {
-        Effect::Subscribe => format!("{} (subscription)", factor.key),
-        Effect::RowFilter => format!("{} (row filter)", factor.key),
-        Effect::Mask { column } => format!("{} (mask of {column})", factor.key),
-        Effect::Purpose => format!("{} (purpose limit)", factor.key),
+    format!("{} ({})", factor.key, effect(&factor.effect))
+}
+
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Subscribe => "subscription".to_owned(),
+        Effect::RowFilter => "row filter".to_owned(),
+        Effect::Mask { column } => format!("mask of {column}"),
+        Effect::Purpose => "purpose limit".to_owned(),
+        Effect::Inherited { from, effect } => format!("{} from {from}", self::effect(effect)),
     }
 }

@@ -1,4 +1,6 @@
+mod lineage;
 mod look;
+mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -6,8 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use weir_model::{ColumnId, ColumnName, DataSource, FileFormat, Location, PrincipalId, SourceName, Tag};
-use weir_policy::Facts;
+use weir_model::{ColumnName, FileFormat, PrincipalId, SourceName, Tag};
 use weir_sources::InferredColumn;
 use weir_store::{Change, NewColumn, NewSource};
 
@@ -15,6 +16,7 @@ use crate::commands::certification::Certifications;
 use crate::commands::{self, find_column, key_value};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::table;
+use lineage::Derivation;
 use look::Seen;
 
 #[derive(Debug, Args)]
@@ -26,11 +28,12 @@ use look::Seen;
   weir source row-key shop.people id
   weir source profile shop.people
   weir source event-time shop.clicks clicked_at
+  weir source add shop.spending spending.parquet --derived-from shop.people --copies id=shop.people.id
   weir source select shop.people bert
   weir source show shop.people
 
 A folder may have partition folders such as day=2024-12-31. When it is added, all rows of a data source are read once, for \
-its profile and its row key. Nobody can read a data source but its owners, until a subscription policy takes people in.")]
+its profile and its row key. For what was made from other data sources, their policies hold too. Nobody can read a data source but its owners, until a subscription policy takes people in.")]
 pub(crate) struct Source {
     #[command(subcommand)]
     command: SourceCommand,
@@ -87,6 +90,16 @@ enum SourceCommand {
         #[arg(long, conflicts_with = "column")]
         none: bool,
     },
+    /// Say which other data sources a data source was made from, whose policies then hold for it too
+    Lineage {
+        /// The data source: `schema.table`
+        name: SourceName,
+        #[command(flatten)]
+        derivation: Derivation,
+        /// It was not made from others
+        #[arg(long, conflicts_with = "derived_from", required_unless_present = "derived_from")]
+        none: bool,
+    },
     /// Change the owners of a data source
     #[command(subcommand)]
     Owner(OwnerCommand),
@@ -140,6 +153,8 @@ struct Add {
     /// A user who owns it; may be repeated
     #[arg(long = "owner", value_name = "USER")]
     owners: Vec<PrincipalId>,
+    #[command(flatten)]
+    derivation: Derivation,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -154,15 +169,13 @@ enum Format {
 pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()> {
     match source.command {
         SourceCommand::Add(add) => Box::pin(register(context, *add)).await,
-        SourceCommand::List => list(&context.store().await?.facts().await?),
+        SourceCommand::List => show::list(&context.store().await?.facts().await?),
         SourceCommand::Show { name } => {
             let store = context.store().await?;
-            show(&store.facts().await?, &Certifications::of(&store).await?, &name)
+            show::show(&store.facts().await?, &Certifications::of(&store).await?, &name)
         }
-        SourceCommand::Remove { name } => {
-            let done = format!("removed data source `{name}`; its files are where they were");
-            change(context, &name.clone(), None, Change::RemoveSource(name), done).await
-        }
+        SourceCommand::Remove { name } => remove(context, name).await,
+        SourceCommand::Lineage { name, derivation, none: _ } => lineage::set(context, name, derivation).await,
         SourceCommand::Tag { name, column, set } => tag(context, name, column, &set).await,
         SourceCommand::RowKey { name, columns, none: _ } => row_key(context, name, columns).await,
         SourceCommand::Profile { name } => Box::pin(look::profile(context, name)).await,
@@ -204,6 +217,21 @@ async fn change(
     Ok(writeln!(std::io::stdout(), "{done} (epoch {epoch})")?)
 }
 
+async fn remove(context: &Context, name: SourceName) -> anyhow::Result<()> {
+    let store = context.store().await?;
+    let facts = store.facts().await?;
+    find_source(&facts, &name)?;
+    let orphans = lineage::orphans(&name, &facts);
+    let done = format!("removed data source `{name}`; its files are where they were");
+    commands::change(&store, Change::RemoveSource(name), &done).await?;
+    orphans.iter().try_for_each(|orphan| {
+        Ok(writeln!(
+            std::io::stdout(),
+            "nobody can read `{orphan}` any more, which was made from it; see `weir source lineage --help`"
+        )?)
+    })
+}
+
 async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
     let format = add.file_format()?;
     let store = context.make_store().await?;
@@ -222,6 +250,9 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
         weir_sources::infer(&add.path, format).await.with_context(|| format!("cannot register `{}`", add.name))?;
     let (columns, part_tags) = add.columns(found.columns)?;
     let count = columns.len();
+    let names: Vec<&ColumnName> = columns.iter().map(|column| &column.name).collect();
+    let lineage = add.derivation.lineage(&add.name, &names, &facts)?;
+    let lineage = lineage.map(|lineage| Change::SetLineage { source: add.name.clone(), lineage: Some(lineage) });
     let mut source = NewSource {
         name: add.name.clone(),
         tags: add.tags.into_iter().collect(),
@@ -242,7 +273,7 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
     }
     let tagged =
         part_tags.into_iter().map(|(column, tags)| Change::SetColumnTags { source: add.name.clone(), column, tags });
-    let changes = std::iter::once(Change::AddSource(source)).chain(tagged).chain(profiles).collect();
+    let changes = std::iter::once(Change::AddSource(source)).chain(lineage).chain(tagged).chain(profiles).collect();
     let epoch = apply(&store, changes).await?;
     let mut out = std::io::stdout();
     writeln!(out, "added data source `{}` with {count} columns (epoch {epoch})", add.name)?;
@@ -364,70 +395,4 @@ async fn tag(context: &Context, name: SourceName, column: Option<ColumnName>, se
     };
     let epoch = apply(&store, vec![change]).await?;
     Ok(writeln!(std::io::stdout(), "tags of {what}: {told} (epoch {epoch})")?)
-}
-
-fn location(source: &DataSource) -> (String, String) {
-    match &source.location {
-        Location::Files { format, path, partitions: _ } => (format.as_str().to_owned(), path.display().to_string()),
-    }
-}
-
-fn list(facts: &Facts) -> anyhow::Result<()> {
-    let mut sources: Vec<&DataSource> = facts.sources.iter().collect();
-    sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let rows = sources.iter().map(|source| {
-        let (format, path) = location(source);
-        vec![
-            source.name.to_string(),
-            source.columns.len().to_string(),
-            table::joined(&source.tags),
-            table::joined(&source.owners),
-            format,
-            path,
-        ]
-    });
-    let headings = ["data source", "columns", "tags", "owners", "format", "path"];
-    Ok(writeln!(std::io::stdout(), "{}", table::list(&headings, rows))?)
-}
-
-fn show(facts: &Facts, certifications: &Certifications, name: &SourceName) -> anyhow::Result<()> {
-    let source = find_source(facts, name)?;
-    let (format, path) = location(source);
-    let Location::Files { partitions, .. } = &source.location;
-    let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
-    let approved = facts.approved.iter().filter(|(_, id, _)| *id == source.id).map(|(_, _, user)| user);
-    let approved: BTreeSet<_> = approved.collect();
-    let chosen = facts.chosen.iter().filter(|(_, id)| *id == source.id).map(|(policy, _)| policy);
-    let projects = facts.projects.iter().filter(|project| project.sources.contains(&source.id));
-    let column = |id: &ColumnId| source.column_by_id(*id).map(|column| &column.name);
-    let lines = [
-        ("data source", name.to_string()),
-        ("format", format),
-        ("path", path),
-        ("partitions", table::joined(partitions.iter().map(|partition| &partition.name))),
-        ("tags", table::joined(&source.tags)),
-        ("owners", table::joined(&source.owners)),
-        ("selected", table::joined(selected)),
-        ("approved", table::joined(approved)),
-        ("projects", table::joined(projects.map(|project| &project.name))),
-        ("chosen", table::joined(chosen)),
-        ("row key", table::joined(source.row_key.iter().filter_map(column))),
-        ("event time", table::joined(source.event_time.iter().filter_map(column))),
-    ];
-    let mut out = std::io::stdout().lock();
-    for (label, value) in lines {
-        writeln!(out, "{label:12}  {}", table::printable(&value))?;
-    }
-    for line in certifications.at(source, facts) {
-        writeln!(out, "{:12}  {}", "certified", table::printable(&line))?;
-    }
-    let rows = source.columns.iter().flat_map(|column| {
-        let inside = source.parts.iter().filter(|part| part.within == column.id).map(|part| &part.column);
-        std::iter::once(column).chain(inside)
-    });
-    let rows = rows.map(|column| {
-        let null = if column.nullable { "null" } else { "not null" };
-        vec![column.name.to_string(), column.data_type.to_string(), null.to_owned(), table::joined(&column.tags)]
-    });
-    Ok(writeln!(out, "\n{}", table::list(&["column", "type", "null", "tags"], rows))?)
 }

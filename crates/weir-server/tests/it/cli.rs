@@ -51,6 +51,7 @@ fn help_is_as_reviewed() {
         &["source", "row-key"],
         &["source", "profile"],
         &["source", "event-time"],
+        &["source", "lineage"],
         &["user"],
         &["user", "add"],
         &["policy"],

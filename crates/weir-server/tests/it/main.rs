@@ -7,6 +7,8 @@ mod cli;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod derived;
+#[cfg(test)]
 mod import;
 #[cfg(test)]
 mod plan;

@@ -1,5 +1,6 @@
 //! A second store that is obviously right: plain collections, one rule after the other. Random changes go to both.
 
+mod derive;
 mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,15 +11,16 @@ use rand::rngs::StdRng;
 use weir_guard::SnapshotFeed;
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Field, FileFormat, GroupName, IamId,
-    Impersonation, Location, Part, PartitionColumn, Permission, PolicyId, PolicyKey, Principal, PrincipalId,
-    PrincipalSet, Profile, Project, ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, Value,
+    Impersonation, Lineage, Location, Origin, ParentColumn, Part, PartitionColumn, Permission, PolicyId, PolicyKey,
+    Principal, PrincipalId, PrincipalSet, Profile, Project, ProjectName, PurposeName, SourceId, SourceName,
+    Surroundings, Tag, Value,
 };
 use weir_policy::ast::{
     Action, Approver, Body, Cascade, Certification, Circumstances, Columns, MaskAction, Merge, Method, Policy, Rule,
     Scope, Statement, Subscribe, Subscribers,
 };
 use weir_policy::{Facts, Snapshot, StoredPolicy};
-use weir_store::{Change, KeyOwner, NewColumn, NewSource, Store, StoreError};
+use weir_store::{Change, KeyOwner, NewColumn, NewLineage, NewOrigin, NewSource, Store, StoreError};
 
 use crate::{Ticks, group, open, person, table};
 use generate::Generator;
@@ -39,6 +41,8 @@ struct Model {
     projects: BTreeMap<ProjectName, Team>,
     requests: Vec<Asked>,
     keys: BTreeMap<KeyOwner, u32>,
+    /// Sources made so far.
+    made: u32,
     ids: BTreeSet<SourceId>,
     policy_ids: BTreeSet<PolicyId>,
 }
@@ -69,6 +73,9 @@ struct Asked {
 
 /// Policies of this batch get numbers from here on, which are not those that they will have.
 const FRESH: PolicyId = PolicyId(1 << 30);
+
+/// As sources do.
+const FRESH_SOURCE: SourceId = SourceId(1 << 30);
 
 /// The kind of thing that an error names.
 type No = &'static str;
@@ -209,6 +216,7 @@ impl Model {
                 known.event_time = Some(column.id);
                 Ok(())
             }
+            Change::SetLineage { source, lineage } => self.derive(source, lineage.as_ref()),
             Change::CertifyPolicy { policy, source, user } => {
                 self.source(source)?;
                 if let Some(user) = user {
@@ -489,8 +497,9 @@ impl Model {
         if !columns.iter().chain(parts.iter().map(|part| &part.column)).all(|place| names.insert(&place.name)) {
             return Err("column exists");
         }
+        self.made += 1;
         let source = DataSource {
-            id: SourceId(0),
+            id: SourceId(FRESH_SOURCE.0 + self.made),
             name: new.name.clone(),
             tags: new.tags.clone(),
             owners: new.owners.clone(),
@@ -498,6 +507,7 @@ impl Model {
             columns,
             row_key: Vec::new(),
             event_time: None,
+            lineage: None,
             location: new.location.clone(),
         };
         self.sources.insert(new.name.clone(), source);
@@ -507,10 +517,13 @@ impl Model {
 
     /// Takes over the ids of things that this change made, which must never have been used.
     fn learn(&mut self, facts: &Facts) {
-        for source in self.sources.values_mut().filter(|s| s.id == SourceId(0)) {
-            source.id = facts.sources.iter().find(|s| s.name == source.name).unwrap().id;
+        let mut learned = BTreeMap::new();
+        for source in self.sources.values_mut().filter(|s| s.id >= FRESH_SOURCE) {
+            let id = facts.sources.iter().find(|s| s.name == source.name).unwrap().id;
+            learned.insert(std::mem::replace(&mut source.id, id), id);
             assert!(self.ids.insert(source.id), "id {} of a removed source was used again", source.id);
         }
+        self.learn_lineage(&learned);
         let mut fresh: Vec<&mut StoredPolicy> = self.policies.values_mut().filter(|p| p.id >= FRESH).collect();
         fresh.sort_by_key(|stored| stored.id);
         for stored in fresh {
@@ -653,6 +666,8 @@ struct Seen {
     outdated: usize,
     profiles: usize,
     part_tags: usize,
+    copies: usize,
+    parents_gone: usize,
 }
 
 impl Seen {
@@ -674,6 +689,11 @@ impl Seen {
         self.profiles += facts.sources.iter().flat_map(|s| &s.columns).filter(|c| c.profile.is_some()).count();
         self.part_tags +=
             facts.sources.iter().flat_map(|s| &s.parts).filter(|part| !part.column.tags.is_empty()).count();
+        let lineages = || facts.sources.iter().filter_map(|source| source.lineage.as_ref());
+        let origins = lineages().flat_map(|lineage| lineage.columns.values());
+        self.copies += origins.filter(|origin| matches!(origin, Origin::Copied(_))).count();
+        let known = |id: &SourceId| facts.sources.iter().any(|source| source.id == *id);
+        self.parents_gone += lineages().filter(|lineage| !lineage.parents.iter().all(known)).count();
         self.row_keys += facts.sources.iter().filter(|s| !s.row_key.is_empty()).count();
     }
 }
@@ -771,7 +791,7 @@ async fn random_changes_do_what_they_say() {
         run(seed, 200, &mut seen).await;
     }
     let Seen { approved, void, chosen, group_grants, promised, project_sources, row_keys, .. } = &seen;
-    let Seen { certified, outdated, profiles, part_tags, .. } = &seen;
+    let Seen { certified, outdated, profiles, part_tags, copies, parents_gone, .. } = &seen;
     let all = [
         approved,
         void,
@@ -784,6 +804,8 @@ async fn random_changes_do_what_they_say() {
         outdated,
         profiles,
         part_tags,
+        copies,
+        parents_gone,
     ];
     assert!(all.into_iter().all(|times| *times > 5), "{seen:?}");
 }

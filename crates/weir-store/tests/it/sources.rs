@@ -1,10 +1,13 @@
-//! Row keys, event times, choices of policies and leave to act as others.
+//! Row keys, event times, lineage, choices of policies and leave to act as others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{ColumnId, ColumnName, DataType, Epoch, Impersonation, PrincipalSet, Profile, Tag, Value};
+use weir_model::{
+    ColumnId, ColumnName, DataType, Epoch, Impersonation, Lineage, Origin, ParentColumn, PrincipalSet, Profile, Tag,
+    Value,
+};
 use weir_policy::ast::{Certification, Policy, Subscribers};
-use weir_store::{Change, NewColumn, NewSource, Store};
+use weir_store::{Change, NewColumn, NewLineage, NewOrigin, NewSource, Store};
 
 use crate::{group, open, person, policy_key, refused, source, source_id, subscription, table, user};
 
@@ -262,4 +265,70 @@ async fn leave_to_act_as_others_goes_with_the_people() {
     store.apply("local", vec![allow(&garth)]).await.unwrap();
     store.apply("local", vec![Change::RemoveUser(person("bot")), user("bot", &[])]).await.unwrap();
     assert_eq!(targets().await, []);
+}
+
+#[tokio::test]
+async fn a_source_can_be_made_from_others() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let new = |name| Change::AddSource(wide(name));
+    store.apply("local", vec![new("s.t"), new("s.u"), new("s.v")]).await.unwrap();
+    let from = |names: &[(&str, &str)]| names.iter().map(|(source, name)| (table(source), column(name))).collect();
+    let derive = |name: &str, parents: &[&str], columns: Vec<(&str, NewOrigin)>| {
+        let parents = parents.iter().map(|parent| table(parent)).collect();
+        let columns = columns.into_iter().map(|(name, origin)| (column(name), origin)).collect();
+        vec![Change::SetLineage { source: table(name), lineage: Some(NewLineage { parents, columns }) }]
+    };
+    let copied = |names: &[(&str, &str)]| NewOrigin::Copied(from(names));
+    let computed = |names: &[(&str, &str)]| NewOrigin::Computed(from(names));
+    let join = || {
+        let columns =
+            vec![("a", copied(&[("s.t", "a"), ("s.u", "a")])), ("b", computed(&[("s.u", "b"), ("s.u", "d")]))];
+        derive("s.v", &["s.t", "s.u"], columns)
+    };
+    assert_eq!(store.apply("local", join()).await.unwrap(), Epoch(2));
+    // The same again is no change.
+    assert_eq!(store.apply("local", join()).await.unwrap(), Epoch(2));
+    let [t, u] = [source_id(&store, "s.t").await, source_id(&store, "s.u").await];
+    let place = |source, column| ParentColumn { source, column: ColumnId(column) };
+    let expected = Lineage {
+        parents: BTreeSet::from([t, u]),
+        columns: BTreeMap::from([
+            (ColumnId(1), Origin::Copied(BTreeSet::from([place(t, 1), place(u, 1)]))),
+            (ColumnId(2), Origin::Computed(BTreeSet::from([place(u, 2), place(u, 3)]))),
+        ]),
+    };
+    let known = async || weir_guard::SnapshotFeed::current(&store).await.unwrap();
+    assert_eq!(known().await.source_by_name(&table("s.v")).unwrap().lineage, Some(expected));
+
+    let not = "data source `s.v` cannot be derived so: ";
+    for (changes, why) in [
+        (derive("s.v", &["s.gone"], vec![]), "data source `s.gone` does not exist".to_owned()),
+        (derive("s.v", &["s.t"], vec![("a", copied(&[("s.t", "x")]))]), "column `s.t.x` does not exist".to_owned()),
+        (derive("s.v", &["s.t"], vec![("x", copied(&[("s.t", "a")]))]), "column `s.v.x` does not exist".to_owned()),
+        (derive("s.v", &[], vec![]), format!("{not}`s.v` is derived from nothing")),
+        (derive("s.v", &["s.v"], vec![]), format!("{not}`s.v` is derived from itself")),
+        (derive("s.v", &["s.t"], vec![("a", computed(&[]))]), format!("{not}column `a` must come from some column")),
+        (
+            derive("s.v", &["s.t"], vec![("a", computed(&[("s.u", "a")]))]),
+            format!("{not}a column of `s.v` comes from a source that `s.v` is not derived from"),
+        ),
+        (
+            derive("s.v", &["s.t"], vec![("a", copied(&[("s.t", "b")]))]),
+            format!("{not}column `a` of type bigint is no copy of `s.t.b` of type text"),
+        ),
+        (
+            derive("s.t", &["s.v"], vec![]),
+            "data source `s.t` cannot be derived so: `s.t` is derived from itself".to_owned(),
+        ),
+    ] {
+        assert_eq!(refused(&store, changes).await, why);
+    }
+    // What is gone stays named, and nothing that comes after it is taken for it.
+    store.apply("local", vec![Change::RemoveSource(table("s.t")), new("s.t")]).await.unwrap();
+    let snapshot = known().await;
+    let lineage = snapshot.source_by_name(&table("s.v")).unwrap().lineage.clone().unwrap();
+    assert!(lineage.parents.contains(&t) && snapshot.source(t).is_none());
+    store.apply("local", vec![Change::SetLineage { source: table("s.v"), lineage: None }]).await.unwrap();
+    assert_eq!(known().await.source_by_name(&table("s.v")).unwrap().lineage, None);
 }

@@ -12,7 +12,7 @@ use weir_policy::ast::Policy;
 use weir_policy::{Compare, Facts};
 
 use super::predicate::literal;
-use super::{AT_UNIX_MS, CANARY, Sizes, policy};
+use super::{AT_UNIX_MS, CANARY, Sizes, derive, policy};
 use crate::cell::{Cell, Row, Tables};
 use crate::dice::Dice;
 use crate::nested;
@@ -104,11 +104,11 @@ const LONG_TEXTS: [&str; 7] = [
 const NASTY_TEXTS: [&str; 12] =
     ["", "o'brien", "\"q\"", "é", "日本", "a%b", "a_b", "NULL", "null", "Ä ö", "--", "x\\y"];
 const DIGIT_TEXTS: [&str; 6] = ["1", "2", "7", "12", "-3", "007"];
-const COLUMN_TAGS: [&str; 6] = ["PII", "PII.SSN", "PII.Name", "Geo", "Geo.City", "PIIX"];
+pub(super) const COLUMN_TAGS: [&str; 6] = ["PII", "PII.SSN", "PII.Name", "Geo", "Geo.City", "PIIX"];
 const SOURCE_TAGS: [&str; 3] = ["Zone", "Zone.EU", "Lake"];
 const SOURCES: [&str; 6] = ["shop.sales", "shop.people", "hr.emp", "hr.sales", "gov.entitlements", "shop.Mixed Case"];
 
-const KINDS: [DataType; 8] = [
+pub(super) const KINDS: [DataType; 8] = [
     DataType::Text,
     DataType::Int32,
     DataType::Int64,
@@ -206,11 +206,16 @@ impl World {
     fn make_sources(&mut self, dice: &mut Dice, sizes: &Sizes) {
         let count = dice.between(1, sizes.sources_max.min(SOURCES.len()));
         let first = dice.below(SOURCES.len());
+        // Of their own, so that worlds without derived sources are what they are without them.
+        let mut lineages = Dice::new(self.seed ^ 0x11ea6e);
         for i in 0..count {
             // Ids run against the order, so that an id is never a position; no other world has them.
             let id = SourceId(u32::try_from(self.seed % (1 << 24) * 16 + 10).unwrap() - u32::try_from(i).unwrap());
             let name: SourceName = SOURCES[(first + i) % SOURCES.len()].parse().unwrap();
-            let columns = self.make_columns(dice, sizes);
+            let (columns, lineage) = match i > 0 && lineages.chance(40) {
+                true => derive::columns(&self.facts.sources, &mut lineages, sizes),
+                false => (self.make_columns(dice, sizes), None),
+            };
             let parts = parts(&columns, dice);
             let owners: BTreeSet<_> =
                 self.facts.principals.iter().filter(|_| dice.chance(12)).map(|p| p.id.clone()).collect();
@@ -224,6 +229,7 @@ impl World {
                 parts,
                 row_key,
                 event_time,
+                lineage,
                 location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
             };
             let rows = make_rows(&source, None, dice, sizes);
@@ -360,7 +366,7 @@ fn texts<'a>(tables: impl Iterator<Item = &'a Vec<Row>>) -> BTreeSet<String> {
     tables.flatten().flat_map(nested::texts).map(str::to_owned).collect()
 }
 
-fn column_names(data_type: &DataType) -> &'static [&'static str] {
+pub(super) fn column_names(data_type: &DataType) -> &'static [&'static str] {
     match data_type {
         DataType::Text => &["name", "dept", "ssn", "city", "Full Name", "user"],
         DataType::Int32 => &["age", "qty", "level"],
@@ -416,7 +422,7 @@ fn event_time(columns: &[Column], dice: &mut Dice) -> Option<ColumnId> {
     (!times.is_empty() && dice.chance(85)).then(|| *dice.pick(&times))
 }
 
-fn tags(dice: &mut Dice, from: &[&str], percent: usize) -> BTreeSet<Tag> {
+pub(super) fn tags(dice: &mut Dice, from: &[&str], percent: usize) -> BTreeSet<Tag> {
     if dice.chance(percent) { BTreeSet::from([Tag::new(*dice.pick(from)).unwrap()]) } else { BTreeSet::new() }
 }
 
@@ -554,8 +560,11 @@ impl fmt::Display for World {
 impl World {
     fn fmt_source(&self, source: &DataSource, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let owners: Vec<_> = source.owners.iter().map(ToString::to_string).collect();
-        let DataSource { id, name, tags, row_key, event_time, .. } = source;
+        let DataSource { id, name, tags, row_key, event_time, lineage, .. } = source;
         writeln!(f, "source {id} {name} tags={tags:?} owners={owners:?} key={row_key:?} time={event_time:?}")?;
+        if let Some(lineage) = lineage {
+            writeln!(f, "  made from {lineage:?}")?;
+        }
         for Column { id, name, data_type, nullable, tags, profile } in &source.columns {
             let null = if *nullable { "" } else { " not null" };
             writeln!(f, "  column {id} {:?} {data_type}{null} tags={tags:?} profile={profile:?}", name.as_str())?;

@@ -9,6 +9,7 @@ use weir_policy::ast::{Condition, Scope, Test};
 use super::View;
 
 /// What policies see of whoever asks: herself, or what all members of an equalized project have in common.
+#[derive(Clone)]
 pub(super) struct Me<'a> {
     pub(super) name: String,
     pub(super) iam: String,

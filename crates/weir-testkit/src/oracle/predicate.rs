@@ -1,6 +1,8 @@
 //! Conditions over the original values of a row, with SQL's three-valued truth: true, false and NULL are cells. Not as
 //! in SQL, a lookup is NULL whenever what it looks for is NULL, and passes over rows whose key is NULL.
 
+mod reads;
+
 use std::cmp::Ordering;
 
 use chrono::{NaiveDate, NaiveDateTime};

@@ -25,6 +25,7 @@ fn source(id: u32, name: &str, columns: &[(&str, DataType)]) -> DataSource {
         parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
+        lineage: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/d"), partitions: Vec::new() },
     }
 }

@@ -66,6 +66,7 @@ impl Seen {
             parts: Vec::new(),
             row_key: Vec::new(),
             event_time: None,
+            lineage: None,
             location: source.location.clone(),
         };
         let Location::Files { path, .. } = &source.location;

@@ -207,6 +207,9 @@ impl Generator {
             return Some(Change::PutPolicy(Policy { key, ..self.policy() }));
         }
         if self.0.random_ratio(1, 3) {
+            return self.lineage(model);
+        }
+        if self.0.random_ratio(1, 3) {
             let parts = model.sources.values().flat_map(|source| source.parts.iter().map(|part| (&source.name, part)));
             let (source, part) = parts.choose(&mut self.0)?;
             let (source, column) = (source.clone(), part.column.name.clone());

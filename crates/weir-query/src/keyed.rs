@@ -10,7 +10,8 @@ mod places;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use weir_policy::Nothing;
+use weir_model::Value;
+use weir_policy::{Compare, Nothing, Residual};
 
 use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, UInt64Array};
 use datafusion::arrow::buffer::BooleanBuffer;
@@ -23,15 +24,15 @@ use datafusion::logical_expr::{
 };
 use weir_policy::expr::KeyedArm;
 
-use self::cells::{Cells, Encoding, OwnedCell};
+use self::cells::{Cell, Cells, Encoding, OwnedCell};
 use self::places::Places;
-use crate::lower::{Unlowerable, scalar};
+use crate::lower::{Lowering, Unlowerable, scalar};
 
-/// The `OR` of the arms; `rests` are what is left of each, in the same order.
+/// The `OR` of the arms.
 pub(crate) fn lower(
     columns: &[(Expr, DataType)],
     arms: &[KeyedArm<Nothing>],
-    rests: Vec<Expr>,
+    by: &mut Lowering<'_>,
 ) -> Result<Expr, Unlowerable> {
     let named = |(column, data_type): &(Expr, DataType)| match column {
         Expr::Column(column) => Some((column.name.clone(), data_type.clone())),
@@ -41,12 +42,15 @@ pub(crate) fn lower(
     let plain: Option<Vec<(String, DataType)>> = columns.iter().map(named).collect();
     let mut ranged = Vec::new();
     let mut others: Vec<Expr> = Vec::new();
-    for (arm, rest) in arms.iter().zip(rests) {
+    for arm in arms {
+        // What the rest needs was read, so it is lowered also where the key equals nothing.
+        let at_once = if plain.is_some() { ranges_at_once(&arm.rest, by) } else { None };
+        let rest = if at_once.is_some() { lit(true) } else { by.lower(&arm.rest)? };
         let key: Option<Vec<ScalarValue>> =
             arm.key.iter().zip(columns).map(|(value, (_, data_type))| scalar(value, data_type)).collect();
         // A key that the column's type cannot hold equals no row's.
         let Some(key) = key else { continue };
-        match ranges(&rest).filter(|_| plain.is_some()) {
+        match at_once.or_else(|| ranges(&rest).filter(|_| plain.is_some())) {
             Some(ranges) => ranged.push((key, ranges)),
             None => {
                 let equals = key
@@ -69,6 +73,32 @@ struct Range {
     column: String,
     op: Operator,
     bound: ScalarValue,
+}
+
+/// The conjunction of ranges that `rest` is, if it is plainly one: what lowering it first would give.
+fn ranges_at_once(rest: &Residual, by: &Lowering<'_>) -> Option<Vec<Range>> {
+    let mut all = Vec::new();
+    let parts = match rest {
+        Residual::Literal(Value::Boolean(true)) => &[],
+        Residual::And(parts) => parts.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    for part in parts {
+        let Residual::Compare { op, left, right } = part else { return None };
+        let (Residual::Column(id), Residual::Literal(value)) = (left.as_ref(), right.as_ref()) else { return None };
+        let (Expr::Column(column), data_type) = by.column(*id).ok()? else { return None };
+        let bound = scalar(value, &data_type).filter(|bound| !bound.is_null())?;
+        let op = match op {
+            Compare::Equal => Operator::Eq,
+            Compare::Less => Operator::Lt,
+            Compare::LessOrEqual => Operator::LtEq,
+            Compare::Greater => Operator::Gt,
+            Compare::GreaterOrEqual => Operator::GtEq,
+            Compare::NotEqual => return None,
+        };
+        all.push(Range { column: column.name, op, bound });
+    }
+    Some(all)
 }
 
 /// The conjunction of ranges that `rest` is, if it is one.
@@ -100,6 +130,50 @@ struct Test {
     bound: OwnedCell,
 }
 
+/// What is tested of a number: that it lies within bounds, which are in it.
+#[derive(Clone, Copy)]
+struct Span {
+    column: usize,
+    least: i64,
+    greatest: i64,
+}
+
+impl Span {
+    /// The same as the test; absent where it compares no number.
+    fn of(test: &Test) -> Option<Self> {
+        let OwnedCell::Number(bound) = test.bound else { return None };
+        let all = Self { column: test.column, least: i64::MIN, greatest: i64::MAX };
+        let none = Self { least: i64::MAX, greatest: i64::MIN, ..all };
+        Some(match test.op {
+            Operator::Eq => Self { least: bound, greatest: bound, ..all },
+            Operator::Lt => bound.checked_sub(1).map_or(none, |greatest| Self { greatest, ..all }),
+            Operator::LtEq => Self { greatest: bound, ..all },
+            Operator::Gt => bound.checked_add(1).map_or(none, |least| Self { least, ..all }),
+            Operator::GtEq => Self { least: bound, ..all },
+            _ => return None,
+        })
+    }
+
+    fn holds(&self, cells: &[Cells], row: usize) -> bool {
+        match cells.get(self.column).map(|cells| cells.get(row)) {
+            Some(Cell::Number(n)) => self.least <= n && n <= self.greatest,
+            Some(Cell::Bytes(_)) | None => false,
+        }
+    }
+}
+
+/// Takes the test in: one span for all tests of a column of numbers.
+fn narrow(test: Test, spans: &mut Vec<Span>, tests: &mut Vec<Test>) {
+    let Some(span) = Span::of(&test) else { return tests.push(test) };
+    match spans.iter_mut().find(|known| known.column == span.column) {
+        Some(known) => {
+            known.least = known.least.max(span.least);
+            known.greatest = known.greatest.min(span.greatest);
+        }
+        None => spans.push(span),
+    }
+}
+
 impl Test {
     fn holds(&self, cells: &[Cells], row: usize) -> bool {
         let Some(cell) = cells.get(self.column).map(|cells| cells.get(row)) else { return false };
@@ -129,6 +203,7 @@ struct Grants {
 struct Arm {
     /// The key's columns after the first.
     key: Vec<OwnedCell>,
+    spans: Vec<Span>,
     tests: Vec<Test>,
 }
 
@@ -153,7 +228,7 @@ impl Grants {
         for (key, tests) in arms {
             let mut key = key.iter().zip(&keys).map(|(v, e)| e.literal(v)).collect::<Result<Vec<_>>>()?.into_iter();
             let Some(first) = key.next() else { continue };
-            let mut compiled = Vec::with_capacity(tests.len());
+            let (mut spans, mut others) = (Vec::with_capacity(1), Vec::new());
             for Range { column, op, bound } in tests {
                 let at = match names.iter().position(|name| *name == column) {
                     Some(at) => at,
@@ -164,9 +239,9 @@ impl Grants {
                     }
                 };
                 let encoding = ranges.get(at).ok_or_else(|| exec_datafusion_err!("a range without a column"))?;
-                compiled.push(Test { column: at, op, bound: encoding.literal(&bound)? });
+                narrow(Test { column: at, op, bound: encoding.literal(&bound)? }, &mut spans, &mut others);
             }
-            by_key.push((first, Arm { key: key.collect(), tests: compiled }));
+            by_key.push((first, Arm { key: key.collect(), spans, tests: others }));
         }
         by_key.sort_by(|(one, _), (other, _)| one.cmp(other));
         let (mut firsts, mut ends, mut arms): (Vec<OwnedCell>, Vec<usize>, Vec<Arm>) = Default::default();
@@ -195,12 +270,17 @@ impl Grants {
         let (key_columns, range_columns) = columns.split_at(self.keys.len().min(columns.len()));
         let (Some(encoding), Some(first)) = (self.keys.first(), key_columns.first()) else { return Ok(none()) };
         let mut hits = self.places.hits(&encoding.encode(first)?, rows);
-        hits.retain(|hit| key_columns.iter().all(|column| column.is_valid(hit.row)));
+        let with_nulls = |columns: &[ArrayRef]| columns.iter().any(|column| column.null_count() > 0);
+        if with_nulls(key_columns) {
+            hits.retain(|hit| key_columns.iter().all(|column| column.is_valid(hit.row)));
+        }
         if hits.is_empty() {
             return Ok(none());
         }
-        // What most rows do not need is brought into form for the few that do.
-        let rare = hits.len() < rows / 2;
+        // What most rows do not need is brought into form for the few that do, where that is work.
+        let encodings = self.keys.iter().chain(&self.ranges).zip(columns).skip(1);
+        let is_work = encodings.into_iter().any(|(encoding, column)| !encoding.is_form_of(column.data_type()));
+        let rare = is_work && hits.len() < rows / 2;
         let picked = UInt64Array::from_iter_values(hits.iter().filter(|_| rare).map(|hit| hit.row as u64));
         let pick = |column: &ArrayRef| if rare { take(column, &picked, None) } else { Ok(Arc::clone(column)) };
         let formed = |columns: &[ArrayRef], encodings: &[Encoding]| -> Result<(Vec<ArrayRef>, Vec<Cells>)> {
@@ -210,15 +290,16 @@ impl Grants {
         };
         let (_, others) = formed(key_columns.get(1..).unwrap_or(&[]), self.keys.get(1..).unwrap_or(&[]))?;
         let (range_columns, ranges) = formed(range_columns, &self.ranges)?;
+        let known = |column: usize, row| range_columns.get(column).is_some_and(|column| column.is_valid(row));
+        let all_known = !with_nulls(&range_columns);
         let mut kept = BooleanBufferBuilder::new(rows);
         kept.append_n(rows, false);
         for (number, hit) in hits.iter().enumerate() {
             let row = if rare { number } else { hit.row };
             let holds = self.arms(hit.key).iter().any(|arm| {
                 arm.key.iter().zip(&others).all(|(key, cells)| key.as_cell() == cells.get(row))
-                    && arm.tests.iter().all(|test| {
-                        range_columns.get(test.column).is_some_and(|c| c.is_valid(row)) && test.holds(&ranges, row)
-                    })
+                    && arm.spans.iter().all(|span| span.holds(&ranges, row) && (all_known || known(span.column, row)))
+                    && arm.tests.iter().all(|test| known(test.column, row) && test.holds(&ranges, row))
             });
             if holds {
                 kept.set_bit(hit.row, true);

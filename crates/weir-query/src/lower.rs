@@ -95,9 +95,8 @@ impl Lowering<'_> {
                 self.in_list(value, read_as(values, &data_type))?
             }
             Residual::Keyed { columns, arms } => {
-                let rests = arms.iter().map(|arm| self.lower(&arm.rest)).collect::<Result<Vec<_>, _>>()?;
                 let columns = columns.iter().map(|id| self.column(*id)).collect::<Result<Vec<_>, _>>()?;
-                keyed::lower(&columns, arms, rests)?
+                keyed::lower(&columns, arms, self)?
             }
             Residual::InLookup(lookup) => {
                 let outer = lookup.keys.iter().map(|key| self.lower(&key.outer)).collect::<Result<Vec<_>, _>>()?;

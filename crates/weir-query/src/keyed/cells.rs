@@ -78,6 +78,17 @@ impl Encoding {
         })
     }
 
+    /// Whether a column of the type is in this form as it is.
+    pub(super) fn is_form_of(&self, data_type: &DataType) -> bool {
+        match &self.form {
+            _ if *data_type != self.data_type => false,
+            Form::Ints => matches!(data_type, DataType::Int32 | DataType::Date32),
+            Form::Longs => *data_type != DataType::UInt32,
+            Form::Texts => *data_type == DataType::Utf8View,
+            Form::Rows(_) => false,
+        }
+    }
+
     /// The value, which is not NULL, as one of the column.
     pub(super) fn literal(&self, value: &ScalarValue) -> Result<OwnedCell> {
         if value.data_type() == self.data_type

@@ -20,6 +20,7 @@ use weir_guard::Door;
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, DataSource, Epoch, PolicyId, Principal, PrincipalId, SourceId, SourceName,
 };
+use weir_policy::ast::Policy;
 use weir_policy::{Facts, Snapshot, StoredPolicy, language};
 use weir_query::{Engine, EngineSettings, UserLimits};
 use weir_testkit::oracle::Keys;
@@ -67,10 +68,18 @@ fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Res
     Ok(())
 }
 
+pub(crate) fn parsed(policies: &str) -> anyhow::Result<Vec<Policy>> {
+    let parsed = language::parse(policies);
+    match parsed.diagnostics.iter().find(|d| d.is_error()) {
+        Some(wrong) => anyhow::bail!("the benchmark's policies do not parse: {wrong}"),
+        None => Ok(parsed.policies),
+    }
+}
+
 /// An engine in which `restricted` is under `policies` and `clear` is excepted from all of them, as the owner.
 pub(crate) async fn engine(
     folder: &Path,
-    policies: &str,
+    policies: Vec<Policy>,
     attributes: &[(&str, &[&str])],
 ) -> anyhow::Result<(Engine, Caller, Caller)> {
     engine_within(folder, policies, attributes, UserLimits::default()).await
@@ -113,11 +122,7 @@ pub(crate) async fn engine_within(
             location: found.location,
         });
     }
-    let parsed = language::parse(policies);
-    if let Some(wrong) = parsed.diagnostics.iter().find(|d| d.is_error()) {
-        anyhow::bail!("the benchmark's policies do not parse: {wrong}");
-    }
-    let policies = (1..).zip(parsed.policies).map(|(id, policy)| StoredPolicy { id: PolicyId(id), policy }).collect();
+    let policies = (1..).zip(policies).map(|(id, policy)| StoredPolicy { id: PolicyId(id), policy }).collect();
     let keys = Keys { sources: sources.iter().map(|s| (s.id, [7; 32])).collect(), ..Keys::default() };
     let facts = Facts {
         epoch: Some(Epoch(1)),

@@ -209,7 +209,7 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<String> {
     let folder = data::tables(&common.data, common.scale)?;
     let attributes: [(&str, &[&str]); 2] =
         [("nations", &["7", "8", "12", "24"]), ("modes", &["AIR", "SHIP", "RAIL", "TRUCK"])];
-    let (engine, restricted, clear) = data::engine(&folder, POLICIES, &attributes).await?;
+    let (engine, restricted, clear) = data::engine(&folder, data::parsed(POLICIES)?, &attributes).await?;
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
     for table in data::TABLES {
         let path = folder.join(format!("{table}.parquet"));

@@ -23,6 +23,7 @@ use weir_sources::Sources;
 
 use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
 use crate::fault::{planning_refusal, refusal};
+use crate::functions;
 use crate::lookup::Lookups;
 use crate::statement::Query;
 use crate::verify;
@@ -68,7 +69,18 @@ impl Engine {
     /// # Errors
     /// When the engine cannot be set up; a defect.
     pub fn new(guard: Guard, settings: EngineSettings) -> Result<Self, Refusal> {
-        let template = template(&settings).map_err(|e| Refusal::bug(e.to_string()))?;
+        Self::altered(guard, settings, |state| state)
+    }
+
+    /// As [`Self::new`], with other settings and rules of the engine below: tests show that nothing which is enforced
+    /// hangs on them. No setting leads here.
+    #[doc(hidden)]
+    pub fn altered(
+        guard: Guard,
+        settings: EngineSettings,
+        alter: impl FnOnce(SessionState) -> SessionState,
+    ) -> Result<Self, Refusal> {
+        let template = template(&settings).map(alter).map_err(|e| Refusal::bug(e.to_string()))?;
         let sources = Arc::new(Sources::new());
         let inner = Inner {
             guard,
@@ -187,6 +199,7 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
         .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
     let context = SessionContext::new_with_config_rt(config, runtime);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
+    functions::remove(&context);
     Ok(context.state())
 }
 

@@ -1,4 +1,4 @@
-//! Functions that say who reads, and what answers.
+//! Functions that say who reads, and what answers; and those that there are not.
 
 use std::sync::Arc;
 
@@ -6,10 +6,19 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+use datafusion::prelude::SessionContext;
 use weir_model::PrincipalId;
 
 /// For clients that look for a version of PostgreSQL in it.
 const VERSION: &str = concat!("PostgreSQL 15.0 (Weir ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Functions of the engine that tell of the files in which rows lie: paths, and how many rows stand before one.
+const OF_FILES: [&str; 2] = ["file_row_index", "input_file_name"];
+
+/// Takes away the functions that nobody may have.
+pub(crate) fn remove(context: &SessionContext) {
+    OF_FILES.into_iter().for_each(|name| context.deregister_udf(name));
+}
 
 /// `current_user`, `session_user` and `user` of one statement, whose rights hold; and `version`.
 pub(crate) fn register(state: &mut SessionState, principal: &PrincipalId) -> Result<()> {

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod layers;
+mod oracle;
 mod run;
 mod tidy;
 
@@ -35,10 +36,23 @@ enum Verb {
     },
     /// Runs golden tests and rewrites what they expect. Read the diff before you commit it.
     Golden,
-    /// Runs the oracle on worlds that CI has not seen; findings are written below `tests/cases/found`.
+    /// Runs the oracle on worlds that CI has not seen; findings are written below `tests/cases/found`. With a target, asks
+    /// another system instead.
     Oracle {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
+        /// Where what was asked how often is written, as Markdown.
+        #[arg(long)]
+        report: Option<String>,
+        /// A system that speaks the protocol of PostgreSQL: `postgres://user@host:port/database`.
+        #[arg(long, conflicts_with = "minutes")]
+        target: Option<String>,
+        /// In whose way the target's policies are put in force.
+        #[arg(long, default_value = "postgres", requires = "target")]
+        adapter: String,
+        /// Worlds of which the target is asked.
+        #[arg(long, default_value = "0..200", requires = "target")]
+        seeds: String,
     },
     /// Measures and writes the reports of `bench/`.
     Bench {
@@ -61,8 +75,11 @@ fn main() -> Result<()> {
         Verb::Layers { print: true } => layers::print(),
         Verb::Layers { print: false } => layers::check(),
         Verb::Golden => run::tests(None, &[("WEIR_ACCEPT", "1")]),
-        Verb::Oracle { minutes } => {
-            run::tests(Some("oracle"), &[("WEIR_ORACLE_MINUTES", &minutes.to_string()), ("WEIR_ORACLE_SAVE", "1")])
+        Verb::Oracle { target: Some(target), adapter, seeds, report, minutes: _ } => {
+            oracle::elsewhere(&target, &adapter, &seeds, report.as_deref())
+        }
+        Verb::Oracle { target: None, minutes, report, adapter: _, seeds: _ } => {
+            oracle::here(minutes, report.as_deref())
         }
         Verb::Bench { only, scale, repetitions } => bench::run(only.as_deref(), scale, repetitions),
     }

@@ -81,7 +81,18 @@ impl Engine {
     /// # Errors
     /// When the engine cannot be set up; a defect.
     pub fn new(guard: Guard, settings: EngineSettings) -> Result<Self, Refusal> {
-        let template = template(&settings).map_err(|e| Refusal::bug(e.to_string()))?;
+        Self::altered(guard, settings, |state| state)
+    }
+
+    /// As [`Self::new`], with other settings and rules of the engine below: tests show that nothing which is enforced
+    /// hangs on them. No setting leads here.
+    #[doc(hidden)]
+    pub fn altered(
+        guard: Guard,
+        settings: EngineSettings,
+        alter: impl FnOnce(SessionState) -> SessionState,
+    ) -> Result<Self, Refusal> {
+        let template = template(&settings).map(alter).map_err(|e| Refusal::bug(e.to_string()))?;
         let sources = Arc::new(Sources::new());
         let inner = Inner {
             guard,

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::Result as EngineResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -109,6 +110,7 @@ fn scan_is_governed(scan: &TableScan, request: RequestId, reads: &mut Reads) -> 
     }
     if matches!(scan.table_name.schema(), Some(PG_CATALOG | INFORMATION_SCHEMA))
         || is_generator(&scan.table_name.to_string(), &provider)
+        || is_work_table(&provider)
     {
         return Ok(());
     }
@@ -125,6 +127,12 @@ fn is_generator(name: &str, provider: &Arc<dyn TableProvider>) -> bool {
     let provider: &dyn Any = provider.as_ref();
     let generates = provider.is::<datafusion::functions_table::generate_series::GenerateSeriesTable>();
     generates || (name.starts_with("pg_get_keywords") && provider.is::<MemTable>())
+}
+
+/// What the recursive part of a query reads of itself: rows that came out of the scans of the same plan.
+fn is_work_table(provider: &Arc<dyn TableProvider>) -> bool {
+    let provider: &dyn Any = provider.as_ref();
+    provider.is::<CteWorkTable>()
 }
 
 /// Walks the plan that will run: files may be scanned under a barrier for a source that the logical plan reads, or

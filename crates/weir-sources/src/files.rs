@@ -146,9 +146,9 @@ pub(crate) fn extension(format: &FileFormat) -> &'static str {
     }
 }
 
-pub(crate) fn options(format: &FileFormat, single_file: bool) -> ListingOptions {
+pub(crate) fn options(state: &dyn Session, format: &FileFormat, single_file: bool) -> ListingOptions {
     let reader: Arc<dyn Format> = match format {
-        FileFormat::Parquet => Arc::new(ParquetFormat::default()),
+        FileFormat::Parquet => Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet)),
         FileFormat::Csv { header, delimiter } => {
             let delimiter = u8::try_from(*delimiter).unwrap_or(b',');
             Arc::new(CsvFormat::default().with_has_header(*header).with_delimiter(delimiter))
@@ -185,7 +185,7 @@ async fn open(state: &dyn Session, source: &DataSource, version: u64) -> Result<
     let table_url = url(path)?;
     let partition_types: Vec<(String, Arrow)> =
         partitions.iter().map(|p| (p.name.as_str().to_owned(), arrow_type(&p.data_type))).collect();
-    let options = options(format, path.is_file()).with_table_partition_cols(partition_types);
+    let options = options(state, format, path.is_file()).with_table_partition_cols(partition_types);
     let malformed = |e: datafusion::error::DataFusionError| SourceError::Malformed {
         path: path.clone(),
         format: format.as_str(),

@@ -40,10 +40,15 @@ pub async fn infer(path: &Path, format: Option<FileFormat>) -> Result<Inferred, 
     };
     // File by file first, so that a message names the file that is cut off.
     for file in &files {
-        options(&format, true).infer_schema(&state, &url(&file.path)?).await.map_err(|e| malformed(&file.path, e))?;
+        options(&state, &format, true)
+            .infer_schema(&state, &url(&file.path)?)
+            .await
+            .map_err(|e| malformed(&file.path, e))?;
     }
-    let schema =
-        options(&format, path.is_file()).infer_schema(&state, &url(&path)?).await.map_err(|e| malformed(&path, e))?;
+    let schema = options(&state, &format, path.is_file())
+        .infer_schema(&state, &url(&path)?)
+        .await
+        .map_err(|e| malformed(&path, e))?;
     let named =
         |name: &str| ColumnName::new(name).map_err(|cause| SourceError::ColumnName { path: path.clone(), cause });
     let mut columns = Vec::new();

@@ -9,7 +9,7 @@ mod query;
 mod world;
 
 pub use policy::Restriction;
-pub use query::{Query, Readable, queries};
+pub use query::{KINDS_OF_QUERIES, Query, Readable, called, names_of_calls, queries};
 pub use world::{Speaker, World};
 
 /// Begins every text that was planted to be found again if it leaks.
@@ -33,6 +33,8 @@ pub struct Sizes {
     pub query_depth_max: usize,
     /// Of operators in an expression of a query.
     pub expression_depth_max: usize,
+    /// Queries say nothing that is the engine's own, so that other systems understand them.
+    pub common_dialect: bool,
 }
 
 impl Default for Sizes {
@@ -47,6 +49,7 @@ impl Default for Sizes {
             predicate_depth_max: 2,
             query_depth_max: 2,
             expression_depth_max: 3,
+            common_dialect: false,
         }
     }
 }
@@ -274,7 +277,11 @@ mod tests {
         let text = |seed| {
             let world = World::generate(seed, &Sizes::default());
             let visible: BTreeMap<_, _> = world.visible(&world.speakers[0]);
-            format!("{:?} {:?}", world.tables, queries(&world, &visible, &mut Dice::new(seed), &Sizes::default(), 5))
+            format!(
+                "{:?} {:?}",
+                world.tables,
+                queries(&world, &visible, &mut Dice::new(seed), &Sizes::default(), &[], 5)
+            )
         };
         assert_eq!(text(7), text(7));
         assert_ne!(text(7), text(8));

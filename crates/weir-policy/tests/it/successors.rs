@@ -25,6 +25,7 @@ const SIZES: Sizes = Sizes {
     predicate_depth_max: 2,
     query_depth_max: 1,
     expression_depth_max: 1,
+    common_dialect: false,
 };
 
 /// A world that goes on changing.

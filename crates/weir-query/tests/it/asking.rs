@@ -1,16 +1,21 @@
 //! An engine on fakes, asked in the name of people.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use futures::FutureExt as _;
 use weir_guard::{Caller, Door, Outside, Refusal};
 use weir_policy::Snapshot;
 use weir_query::{Engine, EngineSettings, Query, Rows, Statement, UserLimits, parse};
 use weir_testkit::cell::printed;
 use weir_testkit::generate::{AT_UNIX_MS, Speaker, World};
 use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, guard_at};
+
+use crate::altered::Alteration;
 
 /// What came back, as a client reads it.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,12 @@ impl Answer {
         matches!(self, Answer::Refused { kind: Kind::Other, inside, .. } if inside.0.starts_with("plan: ["))
     }
 
+    /// Whether the engine panicked, wherever in it.
+    pub(crate) fn is_panic(&self) -> bool {
+        let of_a_task = |inside: &Inside| inside.0.contains("panicked with message");
+        matches!(self, Answer::Refused { kind: Kind::Other, text, inside } if text == PANIC || of_a_task(inside))
+    }
+
     /// All that the client hears.
     pub(crate) fn told(&self) -> String {
         match self {
@@ -77,14 +88,29 @@ impl Answer {
     }
 }
 
-/// How text and bytes are laid out in memory is nobody's business.
+/// How text and bytes are laid out in memory is nobody's business, nor is whether values inside of others can be NULL.
 fn plain_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes".to_owned(),
         DataType::Dictionary(_, value) => plain_type(value),
+        DataType::List(item) | DataType::LargeList(item) => format!("list of {}", plain_type(item.data_type())),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|f| format!("{} {}", f.name(), plain_type(f.data_type())));
+            format!("struct of {}", fields.collect::<Vec<_>>().join(", "))
+        }
+        DataType::Map(entries, _) => format!("map of {}", plain_type(entries.data_type())),
         other => other.to_string(),
     }
+}
+
+const PANIC: &str = "a panic";
+
+/// A panic of the engine, as an answer.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Answer {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something else");
+    refused(Kind::Other, PANIC, text)
 }
 
 pub(crate) fn refused(kind: Kind, text: &str, inside: &str) -> Answer {
@@ -102,18 +128,23 @@ pub(crate) struct Asking {
 impl Asking {
     /// Over a world whose rows are in files.
     pub(crate) fn new(world: &World) -> Self {
-        Self::within(world, UserLimits::default())
+        Self::altered(world, UserLimits::default(), &Alteration::new(0))
     }
 
     /// Where nobody may take up more than that.
     pub(crate) fn within(world: &World, user: UserLimits) -> Self {
+        Self::altered(world, user, &Alteration::new(0))
+    }
+
+    /// As [`Self::within`], with an engine that is set otherwise.
+    pub(crate) fn altered(world: &World, user: UserLimits, alteration: &Alteration) -> Self {
         let feed = FixedFeed::new(Snapshot::compile(world.facts.clone()));
         let keys = FixedKeys::new(world.keys.clone());
         let audit = MemoryAudit::new();
         let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
         let clock = FixedClock::new(AT_UNIX_MS);
         let guard = guard_at(feed.clone(), audit.clone(), keys.clone(), clock.clone());
-        let engine = Engine::new(guard, settings).expect("an engine");
+        let engine = Engine::altered(guard, settings, |state| alteration.of(state)).expect("an engine");
         Self { engine, feed, keys, clock, audit }
     }
 
@@ -136,7 +167,12 @@ impl Asking {
 
     /// In the name of a speaker, or of a principal who speaks for herself.
     pub(crate) async fn ask(&self, speaker: impl Into<Speaker>, sql: &str) -> Answer {
-        match self.run(&speaker.into(), sql).await {
+        let speaker = speaker.into();
+        let run = match AssertUnwindSafe(self.run(&speaker, sql)).catch_unwind().await {
+            Ok(run) => run,
+            Err(panic) => return panicked(panic.as_ref()),
+        };
+        match run {
             Ok(Some(answer)) => answer,
             Ok(None) => refused(Kind::Other, "the statement gives no rows", ""),
             Err(refusal) => {
@@ -158,11 +194,32 @@ impl Asking {
         }
     }
 
+    /// The shape of the answer, as who prepares a statement is told it.
+    pub(crate) async fn described(&self, speaker: &Speaker, sql: &str) -> String {
+        let caller = self.caller(speaker);
+        let parsed = parse(sql);
+        let Ok([Statement::Query(query)]) = parsed.as_deref() else { return "no read".to_owned() };
+        match AssertUnwindSafe(self.engine.describe(&caller, query)).catch_unwind().await {
+            Ok(Ok(described)) => {
+                let field = |f: &Arc<Field>| {
+                    let null = if f.is_nullable() { "" } else { " not null" };
+                    format!("{} {}{null} {:?}", f.name(), plain_type(f.data_type()), f.metadata())
+                };
+                described.schema.fields().iter().map(field).collect::<Vec<_>>().join(", ")
+            }
+            Ok(Err(refusal)) => refusal.outside().text().to_owned(),
+            Err(panic) => panicked(panic.as_ref()).told(),
+        }
+    }
+
+    fn caller(&self, speaker: &Speaker) -> Caller {
+        self.clock.set(speaker.at_unix_ms);
+        Caller { actor: speaker.actor(), project: speaker.project.clone(), door: Door::Local, client_hint: None }
+    }
+
     /// The last of several statements; `None` for one that is about the session.
     pub(crate) async fn run(&self, speaker: &Speaker, sql: &str) -> Result<Option<Answer>, Refusal> {
-        self.clock.set(speaker.at_unix_ms);
-        let project = speaker.project.clone();
-        let caller = Caller { actor: speaker.actor(), project, door: Door::Local, client_hint: None };
+        let caller = self.caller(speaker);
         let mut last = None;
         for statement in parse(sql)? {
             last = match statement {

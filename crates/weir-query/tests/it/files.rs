@@ -16,16 +16,44 @@ use weir_testkit::{Cell, Dice, Row};
 /// Writes every table below `folder` and puts the locations into the facts. How the rows are laid out is by chance.
 pub(crate) fn write(world: &mut World, folder: &Path, dice: &mut Dice) {
     for source in &mut world.facts.sources {
-        let place = folder.join(source.id.to_string());
         let rows = &world.tables[&source.id];
-        source.location = match dice.below(10) {
-            0 if survives_csv(rows) => csv(source, rows, place.with_extension("csv")),
-            1 if !rows.is_empty() => json(source, rows, place.with_extension("json")),
-            2 | 3 => hive(source, rows, &place, dice).unwrap_or_else(|| parquet_folder(source, rows, &place, dice)),
-            4 => parquet_folder(source, rows, &place, dice),
-            _ => parquet(source, rows, place.with_extension("parquet"), dice),
-        };
+        source.location = by_chance(source, rows, &folder.join(source.id.to_string()), dice);
     }
+}
+
+fn by_chance(source: &DataSource, rows: &[Row], place: &Path, dice: &mut Dice) -> Location {
+    match dice.below(10) {
+        0 if survives_csv(rows) => csv(source, rows, place.with_extension("csv")),
+        1 if !rows.is_empty() => json(source, rows, place.with_extension("json")),
+        2 | 3 => hive(source, rows, place, dice).unwrap_or_else(|| parquet_folder(source, rows, place, dice)),
+        4 => parquet_folder(source, rows, place, dice),
+        _ => parquet(source, rows, place.with_extension("parquet"), dice),
+    }
+}
+
+/// As [`write`], each table laid out as it was before, where its rows allow that. Whether all of them did.
+pub(crate) fn write_alike(world: &mut World, folder: &Path, dice: &mut Dice) -> bool {
+    let mut alike = true;
+    for source in &mut world.facts.sources {
+        let rows = &world.tables[&source.id];
+        let place = folder.join(source.id.to_string());
+        let Location::Files { format, path, partitions } = &source.location;
+        let same = match (format, partitions.first()) {
+            (FileFormat::Csv { .. }, _) => survives_csv(rows).then(|| csv(source, rows, place.with_extension("csv"))),
+            (FileFormat::Json, _) => (!rows.is_empty()).then(|| json(source, rows, place.with_extension("json"))),
+            (FileFormat::Parquet, Some(partition)) => {
+                let column = source.columns.iter().position(|c| c.name == partition.name);
+                column
+                    .filter(|column| can_partition(rows, *column))
+                    .map(|column| hive_by(source, rows, &place, column, dice))
+            }
+            (FileFormat::Parquet, None) if path.is_dir() => Some(parquet_folder(source, rows, &place, dice)),
+            (FileFormat::Parquet, None) => Some(parquet(source, rows, place.with_extension("parquet"), dice)),
+        };
+        alike &= same.is_some();
+        source.location = same.unwrap_or_else(|| by_chance(source, rows, &place, dice));
+    }
+    alike
 }
 
 /// One Parquet file for each table.
@@ -57,16 +85,24 @@ fn parquet_folder(source: &DataSource, rows: &[Row], folder: &Path, dice: &mut D
 
 /// Partitioned by a column whose values can stand in a folder's name; `None` when there is none.
 fn hive(source: &DataSource, rows: &[Row], folder: &Path, dice: &mut Dice) -> Option<Location> {
+    let places: Vec<usize> = (0..source.columns.len()).filter(|place| can_partition(rows, *place)).collect();
+    if places.is_empty() || source.columns.len() < 2 {
+        return None;
+    }
+    let place = *dice.pick(&places);
+    Some(hive_by(source, rows, folder, place, dice))
+}
+
+fn can_partition(rows: &[Row], place: usize) -> bool {
     let fits = |cell: &Cell| match cell {
         Cell::Int(_) => true,
         Cell::Text(text) => !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
         _ => false,
     };
-    let places: Vec<usize> = (0..source.columns.len()).filter(|i| rows.iter().all(|row| fits(&row[*i]))).collect();
-    if places.is_empty() || rows.is_empty() || source.columns.len() < 2 {
-        return None;
-    }
-    let place = *dice.pick(&places);
+    !rows.is_empty() && rows.iter().all(|row| fits(&row[place]))
+}
+
+fn hive_by(source: &DataSource, rows: &[Row], folder: &Path, place: usize, dice: &mut Dice) -> Location {
     let column = &source.columns[place];
     let mut values: Vec<String> = rows.iter().map(|row| bare(&row[place])).collect();
     values.sort();
@@ -82,7 +118,7 @@ fn hive(source: &DataSource, rows: &[Row], folder: &Path, dice: &mut Dice) -> Op
         write_parquet(&folder.join("part.parquet"), &batch(value), dice.between(1, 30));
     }
     let partitions = vec![PartitionColumn { name: column.name.clone(), data_type: column.data_type.clone() }];
-    Some(Location::Files { format: FileFormat::Parquet, path: folder.to_owned(), partitions })
+    Location::Files { format: FileFormat::Parquet, path: folder.to_owned(), partitions }
 }
 
 fn write_parquet(path: &Path, batch: &RecordBatch, rows_in_group: usize) {

@@ -2,12 +2,17 @@
 //! for why there is one binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod altered;
 mod asking;
 mod cases;
+mod coverage;
 mod files;
+mod functions;
 mod leaks;
 mod oracle;
 mod plain;
 mod recorded;
 mod running;
 mod slt;
+mod transparency;
+mod verdict;

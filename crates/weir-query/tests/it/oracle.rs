@@ -1,23 +1,32 @@
 //! Governed result = result on the visible copy, and nothing that is not in the visible copy changes anything.
 //!
+//! Each world is asked of an engine that is set by chance, see `altered`.
+//!
 //! `WEIR_ORACLE_SEEDS=from..to` chooses the worlds, `WEIR_ORACLE_MINUTES=120` goes on from there for so long, and
-//! `WEIR_ORACLE_SAVE=1` keeps what failed below `tests/cases/found/`; `WEIR_ORACLE_LOUD=1` tells of each query first.
+//! `WEIR_ORACLE_SAVE=1` keeps what failed below `tests/cases/found/`; `WEIR_ORACLE_LOUD=1` tells of each query first;
+//! `WEIR_ORACLE_ALL=1` goes on after failures and does not make them smaller; `WEIR_ORACLE_REPORT=path` writes what was
+//! asked how often.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use weir_model::{Epoch, SourceId};
+use weir_model::Epoch;
 use weir_policy::{Snapshot, SourceDecision};
+use weir_query::UserLimits;
+use weir_testkit::Dice;
 use weir_testkit::generate::{CANARY, Query, Sizes, Speaker, World, queries};
-use weir_testkit::{Cell, Dice, Row};
 
+use crate::altered::{ALTERATIONS, Alteration};
 use crate::asking::{Answer, Asking, Kind};
+use crate::coverage::Coverage;
 use crate::files;
+use crate::functions::FROM_SIGNATURES;
 use crate::plain::Plain;
+use crate::verdict::{Outcome, quotes_what_is_seen, report, verdict};
 
 /// How many worlds, and how many queries in the name of the first person and of each other one.
 const WORLDS: u64 = 1_800;
@@ -49,6 +58,9 @@ struct Tally {
     plain_wrong: AtomicU64,
     /// Asked again after what is hidden was changed.
     disturbed: AtomicU64,
+    /// Shapes of answers and listings that were compared then.
+    shapes: AtomicU64,
+    coverage: Coverage,
 }
 
 impl Tally {
@@ -80,8 +92,13 @@ fn governed_results_are_those_of_the_visible_copy() {
 
     let (tally, failures) = run(seeds, until);
     eprintln!("{tally:?}");
+    if let Some(path) = std::env::var_os("WEIR_ORACLE_REPORT") {
+        std::fs::write(path, report_of(&tally, failures.len())).expect("a report");
+    }
     assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
     if fixed {
+        let missing = tally.coverage.missing();
+        assert!(missing.is_empty(), "never in a query that gave rows: {}", missing.join(", "));
         let triples = tally.triples.into_inner();
         assert!(triples >= TRIPLES_MIN, "{triples} triples");
         let with_rows = tally.with_rows.into_inner();
@@ -98,12 +115,33 @@ fn governed_results_are_those_of_the_visible_copy() {
     }
 }
 
+/// As Markdown.
+fn report_of(tally: &Tally, failures: usize) -> String {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let mut text = String::from("| what | how often |\n| --- | ---: |\n");
+    for (what, counted) in [
+        ("questions: a world with its policies, a person, a query", count(&tally.triples)),
+        ("of which both sides gave rows", count(&tally.with_rows)),
+        ("of which both sides failed alike", count(&tally.failed)),
+        ("asked again after what is hidden had changed", count(&tally.disturbed)),
+        ("shapes and listings compared again then", count(&tally.shapes)),
+        ("the plain engine failed on rows that the governed one did not come to", count(&tally.spared)),
+        ("the engine sorted by a constant, and not by what comes after it", count(&tally.reordered)),
+        ("the engine refused a plan of its own", count(&tally.engine_failed)),
+        ("the engine contradicts itself on the visible copy", count(&tally.plain_wrong)),
+        ("disagreements and leaks", failures as u64),
+    ] {
+        text.push_str(&format!("| {what} | {counted} |\n"));
+    }
+    text + "\n" + &tally.coverage.table()
+}
+
 fn range(text: &str) -> Range<u64> {
     let (from, to) = text.split_once("..").expect("seeds as from..to");
     from.parse().expect("the first seed")..to.parse().expect("the seed after the last")
 }
 
-/// On two threads, each with an engine of its own that lives through all its worlds.
+/// On two threads, each with engines of its own that live through all worlds that are asked of them.
 fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
     let tally = Tally::default();
     let next = AtomicU64::new(seeds.start);
@@ -114,7 +152,7 @@ fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let loud = std::env::var_os("WEIR_ORACLE_LOUD").is_some();
-                let mut worker = Worker { tally: &tally, asking: None, epoch: 0, loud };
+                let mut worker = Worker { tally: &tally, engines: HashMap::new(), engine: 0, epoch: 0, loud };
                 while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
@@ -124,13 +162,18 @@ fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
                         let mut failures = failures.lock().unwrap();
                         save(seed, &failure);
                         failures.push(failure);
-                        stop.store(failures.len() >= FAILURES_MAX, Ordering::Relaxed);
+                        stop.store(failures.len() >= FAILURES_MAX && !goes_on(), Ordering::Relaxed);
                     }
                 }
             });
         }
     });
     (tally, failures.into_inner().unwrap())
+}
+
+/// Whether all failures are told, as they are.
+fn goes_on() -> bool {
+    std::env::var_os("WEIR_ORACLE_ALL").is_some()
 }
 
 fn save(seed: u64, failure: &str) {
@@ -143,7 +186,10 @@ fn save(seed: u64, failure: &str) {
 
 struct Worker<'a> {
     tally: &'a Tally,
-    asking: Option<Asking>,
+    /// By the number of their alteration.
+    engines: HashMap<u64, Asking>,
+    /// The one that is asked.
+    engine: u64,
     epoch: u64,
     /// Tells of each query before it is asked.
     loud: bool,
@@ -155,6 +201,7 @@ impl Worker<'_> {
         let sizes = Sizes::default();
         let mut world = World::generate(seed, &sizes);
         let mut dice = Dice::new(seed ^ 0x5eed);
+        self.engine = engine_of(seed);
         let folder = tempfile::tempdir().unwrap();
         files::write(&mut world, folder.path(), &mut dice);
         self.turn_to(&mut world);
@@ -162,7 +209,7 @@ impl Worker<'_> {
         for (i, speaker) in world.speakers.clone().into_iter().enumerate() {
             let visible = world.visible(&speaker);
             let count = if i == 0 { FIRST_QUERIES } else { OTHER_QUERIES };
-            let asked = queries(&world, &visible, &mut dice, &sizes, count);
+            let asked = queries(&world, &visible, &mut dice, &sizes, &FROM_SIGNATURES, count);
             let plain = Plain::new(&world, &visible);
             let canaries = world.canaries(&visible);
             let mut answers = Vec::new();
@@ -179,10 +226,14 @@ impl Worker<'_> {
                             let why = "the plain engine is wrong";
                             tell(&report(why, &world, &speaker, query, &governed, &expected));
                         }
-                        self.tally.count(outcome)
+                        self.tally.count(outcome);
+                        self.tally.coverage.count(&query.sql, matches!(outcome, Outcome::Rows | Outcome::Reordered));
                     }
                     Err((why, expected)) => {
                         let first = report(&why, &world, &speaker, query, &governed, &expected);
+                        if goes_on() {
+                            return Err(first);
+                        }
                         return Err(self.smallest(world, &speaker, query, first).await);
                     }
                 }
@@ -197,8 +248,8 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Whether the governed answer is right by the plain engine, or else by the plain engine at its most careful, or by
-    /// the engine over files of the visible copy. Otherwise what is wrong, and the answer that it should have been.
+    /// Whether the governed answer is right by the plain engine, or else by the plain engine at its most careful or set as
+    /// the governed one is, or by the engine over files of the visible copy. Otherwise what is wrong, and the answer that it should have been.
     async fn judged(
         &mut self,
         world: &mut World,
@@ -213,9 +264,13 @@ impl Worker<'_> {
             Ok(outcome) => return Ok(outcome),
             Err(why) => why,
         };
-        let mut others = vec![plain.ask_carefully(&query.sql).await];
-        others.extend(self.over_files(world, speaker, query).await);
-        self.turn_to(world);
+        let alteration = Alteration::new(self.engine);
+        let mut others = vec![plain.ask_carefully(&query.sql).await, plain.ask_altered(&query.sql, &alteration).await];
+        // What Weir itself fails with is no excuse.
+        if !matches!(governed, Answer::Refused { kind: Kind::Other, .. }) {
+            others.extend(self.over_files(world, speaker, query).await);
+            self.turn_to(world);
+        }
         let agrees = |other: &Answer| *other != expected && verdict(query, governed, other, canaries).is_ok();
         if others.iter().any(agrees) { Ok(Outcome::PlainWrong) } else { Err((why, expected)) }
     }
@@ -242,16 +297,19 @@ impl Worker<'_> {
     }
 
     fn asking(&self) -> &Asking {
-        self.asking.as_ref().expect("an engine since the first world")
+        &self.engines[&self.engine]
     }
 
     /// Each state of a world is an epoch of its own.
     fn turn_to(&mut self, world: &mut World) {
         self.epoch += 1;
         world.facts.epoch = Some(Epoch(self.epoch));
-        match &self.asking {
+        match self.engines.get(&self.engine) {
             Some(asking) => asking.turn_to(world),
-            None => self.asking = Some(Asking::new(world)),
+            None => drop(
+                self.engines
+                    .insert(self.engine, Asking::altered(world, UserLimits::default(), &Alteration::new(self.engine))),
+            ),
         }
     }
 
@@ -309,19 +367,39 @@ impl Worker<'_> {
         dice: &mut Dice,
     ) -> Result<(), String> {
         let visible = world.visible(speaker);
+        let mut before = self.shapes(speaker, asked).await;
         let mut other = world.clone();
         other.disturb(speaker, 90, dice);
         let folder = tempfile::tempdir().unwrap();
-        files::write(&mut other, folder.path(), dice);
+        let alike = files::write_alike(&mut other, folder.path(), dice);
         self.turn_to(&mut other);
+        let mut after = self.shapes(speaker, asked).await;
+        if !alike {
+            // In folders by the values of a column there are no NULLs in it.
+            before.iter_mut().chain(&mut after).for_each(|(_, told)| *told = told.replace(" not null", ""));
+        }
+        for ((what, before), (_, after)) in before.iter().zip(&after) {
+            add(&self.tally.shapes);
+            if before != after {
+                return Err(format!(
+                    "{what}\nis told after what is hidden changed as\n{after}\ninstead of\n{before}\n{other}"
+                ));
+            }
+        }
+        let canaries = other.canaries(&visible);
         for (query, before) in asked.iter().zip(answers) {
             add(&self.tally.disturbed);
             let after = self.asking().ask(speaker, &query.sql).await;
+            if let Some(canary) = canaries.iter().find(|canary| after.told().contains(canary.as_str())) {
+                let why = format!("`{canary}` is told, which is nowhere in what she sees");
+                return Err(report(&why, &other, speaker, query, &after, before));
+            }
             let same = match (&after, before) {
                 // Which of several visible values is told of depends on which is read first.
                 (after, before) if after.is_engine_failure() || before.is_engine_failure() => true,
+                (after, before) if after.is_panic() && before.is_panic() => true,
                 (Answer::Refused { kind, .. }, Answer::Refused { kind: wanted, .. }) if query.may_fail => {
-                    kind == wanted
+                    kind == wanted || query.may_be_refused
                 }
                 (
                     Answer::Refused { kind: Kind::Data, text, .. },
@@ -339,6 +417,21 @@ impl Worker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What she is told of the shapes of answers, and of what there is.
+    async fn shapes(&self, speaker: &Speaker, asked: &[Query]) -> Vec<(String, String)> {
+        let mut told = Vec::new();
+        for query in asked {
+            let shape = self.asking().described(speaker, &query.sql).await;
+            // Text of CSV and JSON files has another type in the engine than that of Parquet files.
+            told.push((query.sql.clone(), shape.replace("Utf8View", "Utf8")));
+        }
+        for listing in LISTINGS {
+            let sql = format!("SELECT * FROM {listing}");
+            told.push((sql.clone(), self.asking().ask(speaker, &sql).await.sorted().told()));
+        }
+        told
     }
 
     /// A source that she may not see and one that nobody registered give the same words.
@@ -360,76 +453,26 @@ impl Worker<'_> {
     }
 }
 
+/// Tables that list what there is. A number that is given anew with each state of the policies is none of these.
+const LISTINGS: [&str; 7] = [
+    "information_schema.schemata",
+    "information_schema.tables",
+    "information_schema.views",
+    "information_schema.columns",
+    "pg_catalog.pg_namespace",
+    "pg_catalog.pg_class",
+    "pg_catalog.pg_attribute",
+];
+
+/// Which engine a world is asked of: three in ten of the one that is as it is.
+pub(crate) fn engine_of(seed: u64) -> u64 {
+    let mut dice = Dice::new(seed ^ 0xa17e);
+    if dice.chance(30) { 0 } else { dice.roll() % ALTERATIONS }
+}
+
 #[expect(clippy::print_stderr, reason = "asked for by WEIR_ORACLE_LOUD")]
 fn tell(what: &str) {
     eprintln!("{what}");
-}
-
-/// How governed and plain engine agree.
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    Empty,
-    Rows,
-    BothFail,
-    /// The plain engine fails on the data, and the governed one takes a way on which it does not.
-    Spared,
-    /// The same rows in another order than asked for on one of the sides: the engine takes a column that is constant
-    /// in a subquery for constant above an outer join, and does not sort by it.
-    Reordered,
-    /// The engine made a plan that it then found wrong itself; the client hears of an internal error only.
-    EngineFailed,
-    /// The plain engine finds its own plan wrong, or contradicts itself on the visible copy: without some of its rules,
-    /// or with the copy in files, it answers like the governed one.
-    PlainWrong,
-}
-
-/// Whether the error of a cast quotes a text that is in the visible rows.
-fn quotes_what_is_seen(told: &str, visible: &BTreeMap<SourceId, Vec<Row>>) -> bool {
-    let quoted = told.strip_prefix("cannot cast string '").and_then(|rest| Some(rest.rsplit_once("' to value of ")?.0));
-    let seen = |quoted: &str| visible.values().flatten().flatten().any(|c| matches!(c, Cell::Text(t) if t == quoted));
-    quoted.is_some_and(seen)
-}
-
-/// Whether the governed answer is right; the text tells what is wrong.
-fn verdict(
-    query: &Query,
-    governed: &Answer,
-    expected: &Answer,
-    canaries: &BTreeSet<String>,
-) -> Result<Outcome, String> {
-    let told = governed.told();
-    if let Some(canary) = canaries.iter().find(|canary| told.contains(canary.as_str())) {
-        return Err(format!("`{canary}` is told, which is nowhere in what she sees"));
-    }
-    match (governed, expected) {
-        (governed, _) if governed.is_engine_failure() => Ok(Outcome::EngineFailed),
-        // A defect of the engine on both sides.
-        (Answer::Refused { kind: Kind::Other, .. }, Answer::Refused { kind: Kind::Other, .. }) => Ok(Outcome::BothFail),
-        (Answer::Refused { kind: Kind::Other, .. }, _) => Err("neither rows nor an error of the statement".to_owned()),
-        (Answer::Rows { .. }, Answer::Rows { rows, .. }) => {
-            if governed.clone().sorted() != expected.clone().sorted() {
-                return Err("the result is not that on the visible copy".to_owned());
-            }
-            match rows.is_empty() {
-                true => Ok(Outcome::Empty),
-                false if query.ordered && governed != expected => Ok(Outcome::Reordered),
-                false => Ok(Outcome::Rows),
-            }
-        }
-        (Answer::Refused { .. }, Answer::Rows { .. }) => Err("fails although nothing visible makes it fail".to_owned()),
-        (Answer::Rows { .. }, Answer::Refused { kind: Kind::Data, .. }) if query.may_fail => {
-            Err("does not fail although what she sees makes it fail".to_owned())
-        }
-        (Answer::Rows { .. }, Answer::Refused { kind: Kind::Data, .. }) => Ok(Outcome::Spared),
-        (Answer::Rows { .. }, Answer::Refused { kind: Kind::Other, .. }) => Ok(Outcome::PlainWrong),
-        (Answer::Rows { .. }, Answer::Refused { kind: Kind::Planning, .. }) => {
-            Err("runs although it cannot be planned".to_owned())
-        }
-        (Answer::Refused { kind, .. }, Answer::Refused { kind: wanted, .. }) if kind == wanted => Ok(Outcome::BothFail),
-        (Answer::Refused { kind, .. }, Answer::Refused { kind: wanted, .. }) => {
-            Err(format!("fails as {kind:?} instead of {wanted:?}"))
-        }
-    }
 }
 
 /// The decision denies exactly the sources that do not exist for a person.
@@ -445,44 +488,6 @@ fn agrees_on_who_may_read(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn report(why: &str, world: &World, speaker: &Speaker, query: &Query, governed: &Answer, expected: &Answer) -> String {
-    let snapshot = Snapshot::compile(world.facts.clone());
-    let sources: Vec<_> = world.facts.sources.iter().map(|s| s.id).collect();
-    let decision = snapshot.decide(&speaker.principal, &speaker.surroundings(), &sources);
-    let seen: Vec<String> = world
-        .visible(speaker)
-        .iter()
-        .map(|(source, rows)| {
-            let rows: Vec<_> =
-                rows.iter().map(|r| r.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")).collect();
-            format!("source {source} as seen:\n  {}", rows.join("\n  "))
-        })
-        .collect();
-    format!(
-        "{why}\nseed {}, {speaker}\n{}\n\ngoverned: {}\n\nexpected: {}\n\n{world}\n{}\n\n{decision:?}\n\nagain: WEIR_ORACLE_SEEDS={}..{}",
-        world.seed,
-        query.sql,
-        shown(governed),
-        shown(expected),
-        seen.join("\n"),
-        world.seed,
-        world.seed + 1
-    )
-}
-
-fn shown(answer: &Answer) -> String {
-    match answer {
-        Answer::Refused { kind, text, inside } => format!("{kind:?}: {text} [{}]", inside.0),
-        Answer::Rows { columns, rows } => {
-            let line = |row: &Vec<Option<String>>| {
-                row.iter().map(|v| v.clone().unwrap_or_else(|| "∅".to_owned())).collect::<Vec<_>>().join(" | ")
-            };
-            let lines: Vec<String> = rows.iter().take(40).map(line).collect();
-            format!("{columns:?}\n  {}\n  ({} rows)", lines.join("\n  "), rows.len())
-        }
-    }
 }
 
 #[test]

@@ -1,22 +1,30 @@
 //! Plain DataFusion over the visible copies: no policy, no barrier, no files.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::catalog::CatalogProvider as _;
-use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    SchemaProvider,
+};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
+use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
+use futures::FutureExt as _;
 use weir_model::{FileFormat, Location, SourceId};
 use weir_testkit::Row;
 use weir_testkit::cell::to_batch;
 use weir_testkit::generate::World;
 
-use crate::asking::{Answer, Kind, refused};
+use crate::altered::Alteration;
+use crate::asking::{Answer, Kind, panicked, refused};
 
 /// The tables hold what one person sees.
 pub(crate) struct Plain {
@@ -41,7 +49,7 @@ impl Plain {
             let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("a table");
             schema.register_table(source.name.table().to_owned(), Arc::new(table)).expect("a new table");
         }
-        Self { session: session(catalog.clone()), catalog }
+        Self { session: session(TEMPLATE.clone(), catalog.clone()), catalog }
     }
 
     pub(crate) async fn ask(&self, sql: &str) -> Answer {
@@ -50,26 +58,46 @@ impl Plain {
 
     /// A second opinion: the same without the rules that move conditions, which are wrong at times.
     pub(crate) async fn ask_carefully(&self, sql: &str) -> Answer {
-        let session = session(self.catalog.clone());
+        let session = session(TEMPLATE.clone(), self.catalog.clone());
         for rule in ["push_down_filter", "eliminate_outer_join"] {
             assert!(session.remove_optimizer_rule(rule), "the engine has no rule `{rule}` any more");
         }
         answer(&session, sql).await
     }
+
+    /// And one with the settings and rules that the governed engine has.
+    pub(crate) async fn ask_altered(&self, sql: &str, alteration: &Alteration) -> Answer {
+        answer(&session(alteration.of(TEMPLATE.clone()), self.catalog.clone()), sql).await
+    }
 }
 
-fn session(catalog: Arc<MemoryCatalogProvider>) -> SessionContext {
+/// Functions, rules and settings, with no table.
+pub(crate) static TEMPLATE: LazyLock<SessionState> = LazyLock::new(|| {
     let config = SessionConfig::new()
         .with_target_partitions(2)
         .with_default_catalog_and_schema("weir", "public")
         .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
         .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
-    let session = SessionContext::new_with_config(config);
-    session.register_catalog("weir", catalog);
-    session
+    let context = SessionContext::new_with_config(config);
+    setup_pg_catalog(&context, "weir", EmptyContextProvider).expect("functions of PostgreSQL");
+    context.state()
+});
+
+fn session(mut state: SessionState, catalog: Arc<dyn CatalogProvider>) -> SessionContext {
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog("weir".to_owned(), catalog);
+    state.register_catalog_list(Arc::new(catalogs));
+    SessionContext::new_with_state(state)
 }
 
-async fn answer(session: &SessionContext, sql: &str) -> Answer {
+pub(crate) async fn answer(session: &SessionContext, sql: &str) -> Answer {
+    match AssertUnwindSafe(asked(session, sql)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(panic) => panicked(panic.as_ref()),
+    }
+}
+
+async fn asked(session: &SessionContext, sql: &str) -> Answer {
     let frame = match session.sql(sql).await {
         Ok(frame) => frame,
         Err(e) => return failed(&e, Kind::Planning),
@@ -92,7 +120,9 @@ fn is_of_data(error: &DataFusionError) -> bool {
 
 fn failed(error: &DataFusionError, kind: Kind) -> Answer {
     let text = error.strip_backtrace();
-    let is_defect = matches!(error.find_root(), DataFusionError::Internal(_)) || text.starts_with("SanityCheckPlan");
+    let is_defect = matches!(error.find_root(), DataFusionError::Internal(_))
+        || text.starts_with("SanityCheckPlan")
+        || text.contains("panicked with message");
     refused(if is_defect { Kind::Other } else { kind }, &text, "")
 }
 
@@ -102,14 +132,24 @@ fn as_read(batch: &RecordBatch, location: &Location) -> RecordBatch {
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
         let is_view = *format == FileFormat::Parquet && partitions.iter().all(|p| p.name.as_str() != field.name());
-        match field.data_type() {
-            DataType::Utf8 if is_view => {
-                let views: ArrayRef = cast(column, &DataType::Utf8View).expect("views of text");
-                (Arc::new(Field::new(field.name(), DataType::Utf8View, true)), views)
-            }
-            _ => (Arc::clone(field), Arc::clone(column)),
+        if !is_view {
+            return (Arc::clone(field), Arc::clone(column));
         }
+        let field = viewed(field);
+        let views: ArrayRef = cast(column, field.data_type()).expect("views of text");
+        (field, views)
     });
     let (fields, columns): (Vec<_>, Vec<_>) = columns.unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the same batch")
+}
+
+/// With views in the place of text.
+fn viewed(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Utf8 => DataType::Utf8View,
+        DataType::List(item) => DataType::List(viewed(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(viewed).collect::<Fields>()),
+        other => other.clone(),
+    };
+    Arc::new(Field::new(field.name(), data_type, true))
 }

@@ -2,15 +2,23 @@
 //! limit has it over all its columns.
 
 mod expression;
+mod functions;
+mod kinds;
 mod relation;
+mod shapes;
+mod subquery;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{DataSource, DataType, SourceId};
+use weir_model::{DataSource, DataType, SourceId, TypeClass};
 
 use super::{CANARY, Sizes, World};
 use crate::cell::{Cell, Row};
 use crate::dice::Dice;
+
+pub use functions::{called, names_of_calls};
+pub use kinds::KINDS_OF_QUERIES;
 
 /// A query, and what may be expected of it.
 #[derive(Clone, Debug)]
@@ -20,6 +28,8 @@ pub struct Query {
     pub ordered: bool,
     /// It may fail on rows and values that the principal sees. Others fail only on what she does not see.
     pub may_fail: bool,
+    /// Its types may not fit, so that nobody can say when and as what it is refused, only that it is.
+    pub may_be_refused: bool,
 }
 
 /// Types that expressions treat alike.
@@ -40,7 +50,10 @@ const KINDS: [Kind; 7] =
 /// A column that a query can name.
 #[derive(Clone, Debug)]
 struct Column {
+    /// With [`HERE`] where the name of its table goes, until that is known.
     sql: String,
+    /// Its own name, where it is all of a column of a table.
+    name: Option<String>,
     kind: Kind,
     /// SQL literals of values that are seen in it; for comparisons that sometimes hold.
     literals: Vec<String>,
@@ -50,11 +63,22 @@ struct Column {
     digits: bool,
 }
 
+/// Where the name of a table goes.
+const HERE: char = '\u{1}';
+
+/// All of a column with values inside of its values.
+#[derive(Clone, Debug)]
+struct Whole {
+    sql: String,
+    data_type: DataType,
+}
+
 /// A data source as a principal sees it.
 #[derive(Clone, Debug)]
 pub struct Readable {
     name: String,
     columns: Vec<Column>,
+    nested: Vec<Whole>,
     /// More rows it cannot have.
     rows_max: usize,
 }
@@ -75,11 +99,17 @@ impl Readable {
             let digits =
                 kind == Kind::Text && seen().all(|cell| matches!(cell, Cell::Text(t) if t.parse::<i32>().is_ok()));
             let absent = if number { wanted.into_iter().rev().find(|n| !is_seen(*n)) } else { None };
-            Column { sql: place.sql, kind, literals, absent, digits }
+            let name = place.steps.is_empty().then(|| place.sql.replace(HERE, ""));
+            Column { sql: place.sql, name, kind, literals, absent, digits }
         };
         let places = source.columns.iter().enumerate().flat_map(|(i, c)| reach(i, c));
         let name = format!("{}.{}", quoted(source.name.schema()), quoted(source.name.table()));
-        Self { name, columns: places.map(column).collect(), rows_max: visible.len() }
+        let whole = |c: &weir_model::Column| Whole {
+            sql: format!("{HERE}{}", quoted(c.name.as_str())),
+            data_type: c.data_type.clone(),
+        };
+        let nested = source.columns.iter().filter(|c| c.data_type.class() == TypeClass::Nested).map(whole).collect();
+        Self { name, columns: places.map(column).collect(), nested, rows_max: visible.len() }
     }
 }
 
@@ -118,7 +148,7 @@ impl Reach {
 
 fn reach(column: usize, of: &weir_model::Column) -> Vec<Reach> {
     let mut found = Vec::new();
-    let mut open = vec![(quoted(of.name.as_str()), Vec::new(), &of.data_type)];
+    let mut open = vec![(format!("{HERE}{}", quoted(of.name.as_str())), Vec::new(), &of.data_type)];
     while let Some((sql, steps, data_type)) = open.pop() {
         let further = |step| [steps.as_slice(), &[step]].concat();
         match data_type {
@@ -140,11 +170,13 @@ fn reach(column: usize, of: &weir_model::Column) -> Vec<Reach> {
 }
 
 /// Queries over the sources in `visible`, which is what the principal sees of the world; none when that is nothing.
+/// `further` are calls as in `functions.txt`, whose types may not fit.
 pub fn queries(
     world: &World,
     visible: &BTreeMap<SourceId, Vec<Row>>,
     dice: &mut Dice,
     sizes: &Sizes,
+    further: &[String],
     count: usize,
 ) -> Vec<Query> {
     let readable: Vec<Readable> = world
@@ -156,43 +188,60 @@ pub fn queries(
     if readable.is_empty() {
         return Vec::new();
     }
-    (0..count).map(|_| Asker { dice, readable: &readable, sizes, names: 0, ctes: Vec::new() }.query()).collect()
+    let mut asker = || Asker { dice, readable: &readable, sizes, further, names: 0, ctes: Vec::new() }.query();
+    (0..count).map(|_| asker()).collect()
 }
 
 struct Asker<'a> {
     dice: &'a mut Dice,
     readable: &'a [Readable],
     sizes: &'a Sizes,
+    further: &'a [String],
     names: usize,
     ctes: Vec<Readable>,
 }
 
 impl Asker<'_> {
     fn query(mut self) -> Query {
-        if self.dice.chance(8) {
-            return self.failing();
+        let common = self.sizes.common_dialect;
+        match self.dice.below(100) {
+            0..6 => return self.failing(),
+            _ if common => {}
+            6..24 => return self.calls(),
+            24..28 if !self.further.is_empty() => return self.further_call(),
+            _ => {}
         }
         let mut with = Vec::new();
+        let recursive = self.dice.chance(4);
+        if recursive {
+            with.push(self.recursive());
+        }
         while self.dice.chance(20) && with.len() < 2 {
             let body = self.select(1, None);
             let name = self.name("w");
             with.push(format!("{name} AS ({})", body.sql));
-            self.ctes.push(Readable { name, columns: body.columns, rows_max: body.rows_max });
+            self.ctes.push(Readable { name, columns: body.columns, nested: Vec::new(), rows_max: body.rows_max });
         }
         let depth = self.sizes.query_depth_max;
-        let body = if self.dice.chance(15) { self.set_operation(depth) } else { self.select(depth, None) };
-        let mut sql = if with.is_empty() { body.sql } else { format!("WITH {} {}", with.join(", "), body.sql) };
+        let body = match self.dice.below(100) {
+            0..15 => self.set_operation(depth),
+            15..19 => self.distinct_on(),
+            19..23 if !common => self.unnested(),
+            _ => self.select(depth, None),
+        };
+        let word = if recursive { "WITH RECURSIVE" } else { "WITH" };
+        let mut sql = if with.is_empty() { body.sql } else { format!("{word} {} {}", with.join(", "), body.sql) };
         let ordered = self.dice.chance(35);
         if ordered {
             sql.push_str(&self.total_order(body.columns.len()));
         }
-        Query { sql, ordered, may_fail: false }
+        Query { sql, ordered, may_fail: false, may_be_refused: false }
     }
 
     /// An expression that fails on some visible values, perhaps, where every engine computes it for every row.
     fn failing(&mut self) -> Query {
         let table = self.dice.pick(self.readable).clone();
-        let column = self.dice.pick(&table.columns).clone();
+        let column = self.dice.pick(&table.columns).clone().of("t1");
         let expression = match column.kind {
             Kind::Text => format!("CAST({} AS INT)", column.sql),
             Kind::Int | Kind::Decimal => {
@@ -203,7 +252,8 @@ impl Asker<'_> {
         };
         let aggregate = self.dice.chance(30);
         let expression = if aggregate { format!("max({expression})") } else { expression };
-        Query { sql: format!("SELECT {expression} AS c0 FROM {}", table.name), ordered: false, may_fail: true }
+        let sql = format!("SELECT {expression} AS c0 FROM {} AS t1", table.name);
+        Query { sql, ordered: false, may_fail: true, may_be_refused: false }
     }
 
     fn name(&mut self, prefix: &str) -> String {

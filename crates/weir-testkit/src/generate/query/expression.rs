@@ -1,7 +1,6 @@
 //! Expressions and conditions. Those that can fail are made so that they fail on no visible row: an error then says
 //! that a hidden row or an original value was looked at.
 
-use super::relation::forget;
 use super::{Asker, Column, Kind};
 
 impl Asker<'_> {
@@ -21,7 +20,7 @@ impl Asker<'_> {
     }
 
     /// As [`Self::literal`], for sums: exact, which a number with a point is not by itself.
-    fn operand(&mut self, kind: Kind, columns: &[Column]) -> String {
+    pub(super) fn operand(&mut self, kind: Kind, columns: &[Column]) -> String {
         let literal = self.literal(kind, columns);
         if kind == Kind::Decimal { format!("CAST({literal} AS DECIMAL(10, 2))") } else { literal }
     }
@@ -33,7 +32,12 @@ impl Asker<'_> {
                 _ => self.operand(kind, columns),
             };
         }
-        match self.dice.below(8) {
+        match self.dice.below(9) {
+            // Functions that fail on nothing.
+            8 if !self.sizes.common_dialect => match self.everywhere(kind, columns) {
+                Some(call) => call,
+                None => self.operation(kind, columns, depth - 1),
+            },
             0 => {
                 let when = self.condition(columns, depth - 1);
                 let (then, other) =
@@ -61,7 +65,7 @@ impl Asker<'_> {
                 _ => format!("({own} + {})", self.expression(Kind::Int, columns, depth)),
             },
             Kind::Float => match self.dice.below(3) {
-                0 => format!("CAST({} AS DOUBLE)", self.expression(Kind::Int, columns, depth)),
+                0 => format!("CAST({} AS DOUBLE PRECISION)", self.expression(Kind::Int, columns, depth)),
                 1 => format!("({own} * 2.0)"),
                 _ => format!("({own} + {})", self.expression(Kind::Float, columns, depth)),
             },
@@ -135,32 +139,6 @@ impl Asker<'_> {
         }
     }
 
-    /// The condition of a WHERE: as any condition, or with a sub-query.
-    pub(super) fn filter(&mut self, columns: &mut [Column], depth: usize) -> String {
-        if depth == 0 || !self.dice.chance(25) {
-            return self.condition(columns, 2);
-        }
-        let alias = self.name("s");
-        let table = self.table();
-        let mut inner: Vec<Column> = table.columns.iter().cloned().map(|c| c.of(&alias)).collect();
-        let column = self.dice.pick(columns).clone();
-        let Some(other) = self.column_of(column.kind, &inner) else { return self.condition(columns, 2) };
-        forget(columns, &column.sql);
-        forget(&mut inner, &other.sql);
-        let from = format!("{} AS {alias}", table.name);
-        let more = self.condition(&inner, 1);
-        let not = if self.dice.chance(30) { "NOT " } else { "" };
-        let test = match self.dice.below(4) {
-            0 => format!("{} {not}IN (SELECT {} FROM {from} WHERE {more})", column.sql, other.sql),
-            1 => format!("{} {not}IN (SELECT {} FROM {from})", column.sql, other.sql),
-            2 if column.kind != Kind::Boolean => {
-                format!("{} >= (SELECT min({}) FROM {from} WHERE {more})", column.sql, other.sql)
-            }
-            _ => format!("{not}EXISTS (SELECT 1 FROM {from} WHERE {} = {} AND {more})", other.sql, column.sql),
-        };
-        if self.dice.chance(40) { format!("{test} AND {}", self.condition(columns, 2)) } else { test }
-    }
-
     /// A condition that fails on values which are not in the visible rows.
     pub(super) fn probe(&mut self, columns: &[Column]) -> Option<String> {
         if self.dice.chance(40) {
@@ -178,7 +156,7 @@ impl Asker<'_> {
     }
 
     /// A number whose making fails on values which are not in the visible rows.
-    fn probe_number(&mut self, columns: &[Column]) -> Option<String> {
+    pub(super) fn probe_number(&mut self, columns: &[Column]) -> Option<String> {
         let digits: Vec<&Column> = columns.iter().filter(|c| c.digits).collect();
         if !digits.is_empty() && self.dice.chance(60) {
             return Some(format!("CAST({} AS INT)", self.dice.pick(&digits).sql));
@@ -212,28 +190,5 @@ impl Asker<'_> {
             _ => format!("min({inner})"),
         };
         if self.dice.chance(20) { format!("{call} FILTER (WHERE {})", self.condition(columns, 1)) } else { call }
-    }
-
-    pub(super) fn having(&mut self, columns: &[Column]) -> String {
-        match self.probe_number(columns) {
-            Some(number) if self.dice.chance(40) => format!("min({number}) >= -100"),
-            _ => format!("count(*) > {}", self.dice.below(3)),
-        }
-    }
-
-    /// A whole number from a window that has one order only.
-    pub(super) fn window(&mut self, columns: &[Column]) -> String {
-        let all: Vec<&str> = columns.iter().map(|c| c.sql.as_str()).collect();
-        let (one, total) = (self.dice.pick(columns).sql.clone(), all.join(", "));
-        match self.dice.below(5) {
-            0 => format!("row_number() OVER (ORDER BY {total})"),
-            1 => format!("rank() OVER (ORDER BY {one})"),
-            2 => format!("count(*) OVER (PARTITION BY {one})"),
-            3 => {
-                let number = self.column_of(Kind::Int, columns).map_or_else(|| "1".to_owned(), |c| c.sql);
-                format!("sum({number}) OVER (PARTITION BY {one} ORDER BY {total})")
-            }
-            _ => format!("dense_rank() OVER (PARTITION BY {one} ORDER BY {total})"),
-        }
     }
 }

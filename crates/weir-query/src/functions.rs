@@ -21,5 +21,9 @@ pub(crate) fn register(state: &mut SessionState, principal: &PrincipalId) -> Res
         let udf = create_udf(function, vec![], DataType::Utf8, Volatility::Stable, Arc::new(answer));
         state.register_udf(Arc::new(udf))?;
     }
+    // They tell where files are, and how many rows there are before one.
+    for told in ["input_file_name", "file_row_index"] {
+        state.deregister_udf(told)?;
+    }
     Ok(())
 }

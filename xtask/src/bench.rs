@@ -6,7 +6,7 @@ use crate::run::cargo;
 
 pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<()> {
     let (scale, repetitions) = (scale.to_string(), repetitions.to_string());
-    let all = ["decision", "scale", "tpch", "grants"];
+    let all = ["decision", "scale", "tpch", "grants", "timing"];
     match only {
         Some(name) if !all.contains(&name) => bail!("there is no benchmark `{name}`: {}", all.join(", ")),
         Some(_) | None => {}
@@ -32,6 +32,10 @@ pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<
     if wanted("grants") {
         let args = ["grants", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/grants.md"];
         example("weir-server", "bench", &args)?;
+    }
+    if wanted("timing") {
+        // A difference of microseconds takes many repetitions to see.
+        example("weir-server", "bench", &["timing", "--repetitions", "400", "--report", "bench/timing.md"])?;
     }
     Ok(())
 }

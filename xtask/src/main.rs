@@ -42,7 +42,7 @@ enum Verb {
     },
     /// Measures and writes the reports of `bench/`.
     Bench {
-        /// Only this one: `decision`, `scale`, `tpch` or `grants`.
+        /// Only this one: `decision`, `scale`, `tpch`, `grants` or `timing`.
         only: Option<String>,
         /// TPC-H scale factor.
         #[arg(long, default_value_t = 1.0)]

@@ -54,7 +54,7 @@ pub(crate) fn tables(root: &Path, scale: f64) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Result<()> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(122_880))
@@ -67,9 +67,21 @@ fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Res
     Ok(())
 }
 
-/// An engine in which `restricted` is under `policies` and `clear` is excepted from all of them, as the owner.
+/// An engine over the TPC-H tables, in which `restricted` is under `policies` and `clear` is excepted from all of them,
+/// as the owner.
 pub(crate) async fn engine(
     folder: &Path,
+    policies: &str,
+    attributes: &[(&str, &[&str])],
+) -> anyhow::Result<(Engine, Caller, Caller)> {
+    let file = |table: &str| Ok((SourceName::new("tpch", table)?, folder.join(format!("{table}.parquet"))));
+    let files = TABLES.into_iter().map(file).collect::<anyhow::Result<Vec<_>>>()?;
+    engine_over(files, policies, attributes).await
+}
+
+/// The same over these files.
+pub(crate) async fn engine_over(
+    files: Vec<(SourceName, PathBuf)>,
     policies: &str,
     attributes: &[(&str, &[&str])],
 ) -> anyhow::Result<(Engine, Caller, Caller)> {
@@ -80,8 +92,8 @@ pub(crate) async fn engine(
         restricted.attributes.insert(AttributeKey::new(*key)?, values);
     }
     let mut sources = Vec::new();
-    for (id, table) in (1..).zip(TABLES) {
-        let found = weir_sources::infer(&folder.join(format!("{table}.parquet")), None).await?;
+    for (id, (name, path)) in (1..).zip(files) {
+        let found = weir_sources::infer(&path, None).await?;
         let columns = (1..).zip(found.columns).map(|(id, column)| Column {
             id: ColumnId(id),
             name: column.name,
@@ -92,7 +104,7 @@ pub(crate) async fn engine(
         });
         sources.push(DataSource {
             id: SourceId(id),
-            name: SourceName::new("tpch", table)?,
+            name,
             tags: BTreeSet::new(),
             owners: BTreeSet::from([clear.clone()]),
             columns: columns.collect(),

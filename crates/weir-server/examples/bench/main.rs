@@ -4,6 +4,7 @@
 mod data;
 mod grants;
 mod measure;
+mod timing;
 mod tpch;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ enum Bench {
     Tpch(Common),
     /// A row filter of 1 to 1,000 grants.
     Grants(Common),
+    /// How long point queries take, by how many rows are hidden from whoever asks.
+    Timing(Common),
 }
 
 #[derive(clap::Args)]
@@ -54,6 +57,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Grants(common) => {
             let report = grants::run(&common).await?;
+            (common, report)
+        }
+        Bench::Timing(common) => {
+            let report = timing::run(&common).await?;
             (common, report)
         }
     };

@@ -5,10 +5,13 @@ mod extended;
 mod stream;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
@@ -150,6 +153,8 @@ impl Session {
             biased;
             _ = self.stopped.wait_for(|stop| *stop) => Err(Interrupt::Shutdown.into()),
             input = self.connection.input(self.message_bytes_max) => input.map_err(|_| Interrupt::Gone.into()),
+            // They end at once. Whoever asks for more of them hears why.
+            never = withdrawn(&mut self.cursors, &mut self.portals) => match never {},
             () = idle => Err(end(if in_transaction {
                 Told::fatal(code::IDLE_IN_TRANSACTION, "terminating connection due to idle-in-transaction timeout")
             } else {
@@ -253,7 +258,7 @@ impl Session {
                     let stream = self.read(&mut running, &query, Vec::new()).await?;
                     self.put(PgWireBackendMessage::RowDescription(row_description(stream.columns(), &[])));
                     let (sent, _) = stream.send(&mut self.connection, &mut running, &[], None).await?;
-                    self.complete(format!("SELECT {sent}"));
+                    self.complete_read(&query, sent);
                 }
                 Statement::Session(statement) => self.control(text, &statement, &[], true).await?,
             }
@@ -334,6 +339,10 @@ impl Session {
         self.put(PgWireBackendMessage::CommandComplete(CommandComplete::new(tag.into())));
     }
 
+    fn complete_read(&mut self, query: &Query, sent: u64) {
+        self.complete(if query.is_explain() { "EXPLAIN".to_owned() } else { format!("SELECT {sent}") });
+    }
+
     async fn ready(&mut self) -> Done {
         self.put(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(self.transaction)));
         self.flush().await
@@ -346,6 +355,15 @@ impl Session {
             sent = self.connection.flush() => sent.map_err(|_| Interrupt::Gone.into()),
         }
     }
+}
+
+/// Ends those of the open reads that changes take away, for as long as it is waited for.
+async fn withdrawn(cursors: &mut HashMap<String, OpenCursor>, portals: &mut HashMap<String, Portal>) -> Infallible {
+    let open =
+        cursors.values_mut().filter_map(OpenCursor::stream).chain(portals.values_mut().filter_map(Portal::stream));
+    let mut withdrawn: FuturesUnordered<_> = open.map(ResultStream::withdrawn).collect();
+    while withdrawn.next().await.is_some() {}
+    std::future::pending().await
 }
 
 /// Does the work unless the statement is interrupted or the client goes away; then the work is dropped.

@@ -148,6 +148,7 @@ impl From<&Refusal> for Told {
             | Outside::TooMuch { .. }
             | Outside::Data { .. }
             | Outside::Cancelled
+            | Outside::Revoked
             | Outside::Unavailable
             | Outside::Internal => None,
         };
@@ -170,6 +171,7 @@ fn sqlstate(outside: &Outside) -> &'static str {
         Outside::TooMuch { .. } => code::LIMIT_EXCEEDED,
         Outside::Data { text } => data_sqlstate(text),
         Outside::Cancelled => code::QUERY_CANCELED,
+        Outside::Revoked => code::INSUFFICIENT_PRIVILEGE,
         Outside::Unavailable => code::CANNOT_CONNECT_NOW,
         Outside::Internal => code::INTERNAL,
     }
@@ -217,6 +219,7 @@ mod tests {
             (Outside::Data { text: "division by zero".to_owned() }, "22012"),
             (Outside::Data { text: "invalid input for `integer`".to_owned() }, "22P02"),
             (Outside::Cancelled, "57014"),
+            (Outside::Revoked, "42501"),
             (Outside::Unavailable, "57P03"),
             (Outside::Internal, "XX000"),
         ];

@@ -7,7 +7,7 @@ use weir_policy::Factor;
 use crate::refusal::Truth;
 
 /// Version of both records.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Through which protocol somebody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub struct Outcome {
     /// In-memory size of what was handed to the client.
     pub bytes: u64,
     pub elapsed_ms: u64,
-    /// For the auditor, when it failed.
+    /// For the auditor, when it failed or was revoked.
     pub detail: Option<String>,
 }
 
@@ -101,6 +101,8 @@ pub enum Ended {
     /// By a cancel request.
     Cancelled,
     Failed,
+    /// By a change after which the read would not have been let through as it was.
+    Revoked,
     /// The server stopped while the read ran; written when it starts again.
     Interrupted,
 }
@@ -112,6 +114,7 @@ impl Ended {
             Ended::Abandoned => "abandoned",
             Ended::Cancelled => "cancelled",
             Ended::Failed => "failed",
+            Ended::Revoked => "revoked",
             Ended::Interrupted => "interrupted",
         }
     }

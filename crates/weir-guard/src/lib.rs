@@ -3,6 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod audit;
+mod basis;
 pub mod ports;
 mod refusal;
 mod request;

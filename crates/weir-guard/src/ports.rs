@@ -27,6 +27,10 @@ impl PortError {
 pub trait SnapshotFeed: Send + Sync {
     /// The snapshot that holds now. Must not return one that it knows, or cannot rule out, to be superseded.
     async fn current(&self) -> Result<Arc<Snapshot>, PortError>;
+
+    /// Waits until another snapshot than `known` holds, and gives that one. Comes back well within a second of a change,
+    /// whoever made it. May be dropped while it waits.
+    async fn after(&self, known: &Arc<Snapshot>) -> Result<Arc<Snapshot>, PortError>;
 }
 
 /// The append-only audit log.

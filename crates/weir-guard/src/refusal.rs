@@ -44,6 +44,8 @@ pub enum Outside {
         text: String,
     },
     Cancelled,
+    /// What the statement may read was changed while it ran.
+    Revoked,
     /// The decision could not be made or recorded.
     Unavailable,
     /// A defect; the log has the cause.
@@ -62,6 +64,7 @@ impl Outside {
             | Outside::TooMuch { text }
             | Outside::Data { text } => text,
             Outside::Cancelled => "canceling statement due to user request",
+            Outside::Revoked => "access to what this statement reads was changed while it ran",
             Outside::Unavailable => "access cannot be decided or recorded at the moment",
             Outside::Internal => "internal error",
         }
@@ -92,6 +95,8 @@ pub enum Truth {
     Limit,
     /// Somebody cancelled it.
     Cancelled,
+    /// A change ended it.
+    Revoked,
     /// A port did not answer.
     Unavailable,
     /// The engine or the data failed.
@@ -110,6 +115,7 @@ impl Truth {
             Truth::Invalid => "invalid",
             Truth::Limit => "limit",
             Truth::Cancelled => "cancelled",
+            Truth::Revoked => "revoked",
             Truth::Unavailable => "unavailable",
             Truth::EngineFailed => "engine-failed",
             Truth::Bug => "bug",

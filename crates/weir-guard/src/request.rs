@@ -9,6 +9,7 @@ use weir_model::{Actor, Epoch, Principal, ProjectName, RequestId, SourceId, Surr
 use weir_policy::{Decision, Snapshot, SourceDecision};
 
 use crate::audit::{Attempt, Door, Ended, Outcome, RefusalRecord, SourceRecord, VERSION};
+use crate::basis::Basis;
 use crate::ports::{AuditSink, Clock, KeyRing, SnapshotFeed};
 use crate::refusal::{Outside, Refusal, Truth};
 
@@ -164,8 +165,15 @@ impl Request {
         match self.guard.audit.attempt(&self.record).await {
             Ok(()) => {
                 let started_at = self.record.at_unix_ms;
+                let basis = Arc::new(Basis {
+                    snapshot: self.snapshot,
+                    actor: self.record.actor,
+                    surroundings: self.surroundings,
+                    decided: decision.sources.clone(),
+                });
                 Ok(Admitted {
                     guard: self.guard,
+                    basis,
                     request: self.record.request,
                     started_at,
                     rows: AtomicU64::new(0),
@@ -223,6 +231,7 @@ impl fmt::Debug for Request {
 #[must_use = "an admitted read has to be run or ended"]
 pub struct Admitted {
     guard: Guard,
+    basis: Arc<Basis>,
     request: RequestId,
     started_at: u64,
     rows: AtomicU64,
@@ -233,6 +242,13 @@ pub struct Admitted {
 impl Admitted {
     pub fn request(&self) -> RequestId {
         self.request
+    }
+
+    /// Ends when the read is no longer let through as it was, with the refusal to tell. Changes that leave its decision
+    /// as it is are none of its business.
+    pub fn watch(&self) -> impl Future<Output = Refusal> + Send + use<> {
+        let (feed, basis, request) = (Arc::clone(&self.guard.feed), Arc::clone(&self.basis), self.request);
+        async move { basis.withdrawn(feed.as_ref()).await.of_request(request) }
     }
 
     /// Counts what is handed to the client.

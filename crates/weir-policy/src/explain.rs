@@ -15,7 +15,7 @@ pub(crate) use column::why_first;
 pub use column::{ColumnExplanation, ColumnPolicy, Effect as ColumnEffect, explain_column};
 pub(crate) use render::wrapped;
 pub(crate) use words::mask_text;
-pub use words::residual_text;
+pub use words::{obligations_text, residual_text};
 
 /// What a principal sees of a source and why. `Display` gives it as text for a terminal. For governors and owners: it
 /// names policies and their conditions.

@@ -29,7 +29,7 @@ pub use decision::{
     AppliedMask, Decision, DenyReason, Effect, Factor, Fingerprint, KeyScope, Mask, Obligations, SourceDecision,
 };
 pub use diagnostic::{Diagnostic, Severity, Span};
-pub use explain::Explanation;
+pub use explain::{Explanation, obligations_text};
 pub use expr::{Compare, Expr, Function, KeyedArm, Lookup, LookupKey, Nothing, Residual, UserTerm};
 pub use facts::{Facts, StoredPolicy};
 pub use rename::renamed;

@@ -4,10 +4,11 @@
 //! masks; above it the user's plan. What may pass it downwards is decided here and in [`crate::leakproof`]: nothing
 //! else does, because a node that does not take part in push-down is where push-down ends.
 
+mod opaque;
 mod parts;
 mod stream;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,8 +26,10 @@ use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use weir_model::{SourceId, SourceName};
 
+use crate::late::Late;
 use crate::leakproof::is_leakproof_physical;
 use crate::mask::CompiledMask;
+pub(crate) use opaque::OpaqueScan;
 pub(crate) use parts::{OutputPart, part_type};
 use stream::BarrierStream;
 
@@ -40,6 +43,8 @@ pub(crate) struct Output {
     pub(crate) masks: Vec<OutputMask>,
     /// What is inside of it and has masks of its own.
     pub(crate) parts: Vec<OutputPart>,
+    /// The mask of a value that leaves as it is, to be masked above.
+    pub(crate) late: Option<Arc<CompiledMask>>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,7 +106,8 @@ impl Output {
             Ok::<_, DataFusionError>(OutputPart { path: part.path.clone(), masks })
         };
         let parts = self.parts.iter().map(part).collect::<Result<_>>()?;
-        Ok(Self { field: self.field.clone(), column: self.column.map(place).transpose()?, masks, parts })
+        let column = self.column.map(place).transpose()?;
+        Ok(Self { field: self.field.clone(), column, masks, parts, late: self.late.clone() })
     }
 }
 
@@ -153,9 +159,42 @@ impl BarrierExec {
         self.source
     }
 
+    /// The outputs whose masks may wait: those with one mask for every row, which asks for nothing but the value.
+    pub(crate) fn can_wait(&self) -> BTreeMap<usize, Late> {
+        let one = |output: &Output| match output.masks.as_slice() {
+            [OutputMask { value: MaskValue::Kernel { mask, row_key }, when: None }]
+                if row_key.is_empty() && output.parts.is_empty() && mask.can_wait() =>
+            {
+                Some(Late { mask: Arc::clone(mask), source: self.name.clone() })
+            }
+            _ => None,
+        };
+        self.outputs.iter().enumerate().filter_map(|(place, output)| Some((place, one(output)?))).collect()
+    }
+
+    /// The same scan with the outputs `late` as they are.
+    pub(crate) fn leaving(&self, late: &BTreeMap<usize, Late>) -> Result<Self> {
+        let mut outputs = self.outputs.clone();
+        for (place, Late { mask, .. }) in late {
+            let Some(output) = outputs.get_mut(*place) else {
+                return internal_err!("a governed scan has no such output");
+            };
+            output.masks.clear();
+            output.late = Some(Arc::clone(mask));
+        }
+        let identity = (self.source, self.name.clone());
+        Self::new(identity, Arc::clone(&self.input), self.predicate.clone(), outputs, self.limit)
+    }
+
+    /// The outputs that leave as they are though they are to be masked.
+    pub(crate) fn raw(&self) -> BTreeMap<usize, Late> {
+        let late = |output: &Output| Some(Late { mask: Arc::clone(output.late.as_ref()?), source: self.name.clone() });
+        self.outputs.iter().enumerate().filter_map(|(place, output)| Some((place, late(output)?))).collect()
+    }
+
     /// Positions of the outputs whose values are the original ones.
     fn clear_outputs(&self) -> HashSet<usize> {
-        let clear = |output: &Output| output.masks.is_empty() && output.parts.is_empty();
+        let clear = |output: &Output| output.masks.is_empty() && output.parts.is_empty() && output.late.is_none();
         self.outputs.iter().enumerate().filter(|(_, output)| clear(output)).map(|(i, _)| i).collect()
     }
 }

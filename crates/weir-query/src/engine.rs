@@ -1,33 +1,43 @@
 //! The path of a read: names, decision, record, plan, verification, rows.
 
 mod bind;
+mod explain;
+mod lanes;
 mod rows;
+mod users;
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::execution::SessionState;
+use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
-use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Truth};
+use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Request, Truth};
+use weir_model::RequestId;
 use weir_policy::{Decision, DenyReason};
 use weir_sources::Sources;
 
+use crate::builtins;
 use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
 use crate::fault::{planning_refusal, refusal};
+use crate::functions;
+use crate::late;
 use crate::lookup::Lookups;
 use crate::statement::Query;
 use crate::verify;
 use bind::Bound;
+use lanes::{Lanes, Threads};
 pub use rows::Rows;
+pub use users::UserLimits;
+use users::{Seat, Users};
 
 /// Limits of the engine.
 #[derive(Clone, Debug)]
@@ -38,6 +48,7 @@ pub struct EngineSettings {
     pub partitions: usize,
     /// Longest statement, in bytes.
     pub statement_bytes_max: usize,
+    pub user: UserLimits,
 }
 
 /// Runs reads. One per process; cheap to clone.
@@ -54,6 +65,8 @@ struct Inner {
     sources: Arc<Sources>,
     lookups: Arc<Lookups>,
     pg_catalogs: PgCatalogs,
+    users: Users,
+    lanes: Lanes,
 }
 
 /// The shape of a read, for a prepared statement.
@@ -72,6 +85,8 @@ impl Engine {
         let sources = Arc::new(Sources::new());
         let inner = Inner {
             guard,
+            users: Users::new(settings.user.clone(), Arc::clone(template.runtime_env())),
+            lanes: Lanes::new(settings.partitions),
             settings,
             template: Arc::new(template),
             lookups: Arc::new(Lookups::new(Arc::clone(&sources))),
@@ -84,9 +99,17 @@ impl Engine {
     /// Parameter types and result shape of a read, as this caller would see it now. Recorded in the audit log only
     /// when refused. Names that are missing and names that are not to be seen give the same refusal.
     pub async fn describe(&self, caller: &Caller, query: &Query) -> Result<Described, Refusal> {
-        let Bound { plan, .. } = Box::pin(self.inner.bind(caller, query)).await?;
-        let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
-        Ok(Described { parameters, schema: Arc::clone(plan.schema().inner()) })
+        let request = self.inner.guard.begin(caller.clone(), &query.text).await?;
+        let (threads, request, seat) = self.inner.seated(request).await?;
+        let (inner, query) = (Arc::clone(&self.inner), query.clone());
+        let mut working = threads.spawn(async move {
+            let _seat = seat;
+            let Bound { plan, .. } = Box::pin(inner.bind(request, &query)).await?;
+            let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
+            let schema = if query.explain { explain::schema() } else { Arc::clone(plan.schema().inner()) };
+            Ok(Described { parameters, schema })
+        });
+        working.done().await?
     }
 
     /// Puts on record that a statement was refused before it came here, and gives the refusal to tell.
@@ -123,38 +146,83 @@ impl Engine {
     /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]
     /// gave or that can be cast to them.
     pub async fn run(&self, caller: &Caller, query: &Query, params: Vec<ArrayRef>) -> Result<Rows, Refusal> {
-        let Bound { request, decision, mut state, plan } = Box::pin(self.inner.bind(caller, query)).await?;
-        let plan = match fill(plan, &params) {
-            Ok(plan) => plan,
-            Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
-        };
-        let id = request.id();
-        let admitted = request.admit(&decision).await?;
-        state.mark_start_execution();
-        match Box::pin(self.start(&state, &plan, &decision, id)).await {
-            Ok(stream) => Ok(Rows::new(stream, admitted)),
-            Err(refusal) => Err(fail(admitted, refusal).await),
+        let request = self.inner.guard.begin(caller.clone(), &query.text).await?;
+        let (threads, request, seat) = self.inner.seated(request).await?;
+        let (inner, query) = (Arc::clone(&self.inner), query.clone());
+        let (output, input) = rows::pipe();
+        let working = threads.spawn(async move {
+            match Box::pin(inner.open(request, &seat, &query, &params)).await {
+                Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
+                Err(refusal) => output.refuse(refusal),
+            }
+        });
+        input.rows(working).await
+    }
+}
+
+impl Inner {
+    /// A place for one more statement of the user, and the threads that work on hers. The place is free when the work
+    /// that holds it ends.
+    async fn seated(&self, request: Request) -> Result<(Threads<'_>, Request, Seat), Refusal> {
+        let seat = self.users.seat(&request.actor().authenticated);
+        match seat.and_then(|seat| Ok((self.lanes.get(seat.lane)?, seat))) {
+            Ok((threads, seat)) => Ok((threads, request, seat)),
+            Err(refusal) => Err(request.refuse(refusal).await),
         }
     }
 
-    /// From a bound plan to a stream that has not been polled: verified before and after optimisation, and once more
-    /// as it will run.
-    async fn start(
+    /// From a request to rows that can be had, with the read on record.
+    async fn open(
         &self,
-        state: &SessionState,
-        plan: &LogicalPlan,
-        decision: &Decision,
-        id: weir_model::RequestId,
-    ) -> Result<datafusion::execution::SendableRecordBatchStream, Refusal> {
-        verify::logical(plan, id)?.are_covered_by(decision)?;
-        let optimised = state.optimize(plan).map_err(|e| refusal(&e))?;
-        let reads = verify::logical(&optimised, id)?;
-        reads.are_covered_by(decision)?;
-        let planner = state.query_planner();
-        let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| planning_refusal(&e))?;
-        verify::physical(&physical, &reads)?;
-        execute_stream(physical, state.task_ctx()).map_err(|e| refusal(&e))
+        request: Request,
+        seat: &Seat,
+        query: &Query,
+        params: &[ArrayRef],
+    ) -> Result<(Opened, Admitted), Refusal> {
+        let Bound { request, decision, mut state, plan } = self.bind(request, query).await?;
+        let plan = match fill(plan, params) {
+            Ok(plan) => plan,
+            Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
+        };
+        let (id, obligations) = (request.id(), query.explain.then(|| explain::obligations(&request, &decision)));
+        let admitted = request.admit(&decision).await?;
+        state.mark_start_execution();
+        let opened = if let Some(obligations) = obligations {
+            explain::plan(&state, &plan, &decision, id, obligations).await
+        } else {
+            let planned = physical_plan(&state, &plan, &decision, id).await;
+            planned.and_then(|plan| {
+                let context = TaskContext::from(&state).with_runtime(Arc::clone(&seat.runtime));
+                execute_stream(plan, Arc::new(context)).map_err(|e| refusal(&e))
+            })
+        };
+        match opened {
+            Ok(stream) => Ok((stream, admitted)),
+            Err(refusal) => Err(fail(admitted, refusal).await),
+        }
     }
+}
+
+/// What a read gives, not polled yet.
+type Opened = SendableRecordBatchStream;
+
+/// Verified before and after optimisation, and once more as it will run.
+async fn physical_plan(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    decision: &Decision,
+    id: RequestId,
+) -> Result<Arc<dyn ExecutionPlan>, Refusal> {
+    verify::logical(plan, id)?.are_covered_by(decision)?;
+    let optimised = state.optimize(plan).map_err(|e| refusal(&e))?;
+    let reads = verify::logical(&optimised, id)?;
+    reads.are_covered_by(decision)?;
+    let planner = state.query_planner();
+    let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| planning_refusal(&e))?;
+    let physical = late::masks(&physical).map_err(|e| planning_refusal(&e))?;
+    verify::physical(&physical, &reads)?;
+    late::verify(&physical)?;
+    Ok(physical)
 }
 
 /// Ends an admitted read that could not be carried through, on record.
@@ -162,14 +230,16 @@ async fn fail(admitted: Admitted, refusal: Refusal) -> Refusal {
     let request = admitted.request();
     let detail = refusal.inside().detail.clone();
     tracing::debug!(request.id = %request, error.kind = refusal.inside().truth.as_str(), "read failed");
-    match admitted.end(Ended::Failed, Some(detail)).await {
+    let ended = if refusal.inside().truth == Truth::Revoked { Ended::Revoked } else { Ended::Failed };
+    match admitted.end(ended, Some(detail)).await {
         Ok(()) => refusal.of_request(request),
         Err(unrecorded) => unrecorded,
     }
 }
 
 fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionState> {
-    let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_bytes_max), std::num::NonZeroUsize::MIN);
+    // Each user's share of it is another pool, before this one.
+    let pool = GreedyMemoryPool::new(settings.memory_bytes_max);
     // A list of files that is kept would hide files that were added since.
     let caches = CacheManagerConfig::default().with_list_files_cache_limit(0);
     let runtime: Arc<RuntimeEnv> =
@@ -187,7 +257,16 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
         .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
     let context = SessionContext::new_with_config_rt(config, runtime);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
-    Ok(context.state())
+    let mut state = context.state();
+    builtins::restrict(&mut state)?;
+    builtins::check(&state, &functions::NAMES).map_err(DataFusionError::Internal)?;
+    Ok(state)
+}
+
+#[cfg(test)]
+pub(crate) fn template_for_tests() -> SessionState {
+    let (partitions, user) = (2, UserLimits::default());
+    template(&EngineSettings { memory_bytes_max: 1 << 30, partitions, statement_bytes_max: 1 << 20, user }).unwrap()
 }
 
 /// Puts values in the place of `$n`.

@@ -77,11 +77,7 @@ pub(crate) fn refusal(error: &DataFusionError) -> Refusal {
             | ArrowError::RunEndIndexOverflowError
             | ArrowError::OffsetOverflowError(_) => unreadable(&text),
         },
-        DataFusionError::ResourcesExhausted(_) => Refusal::new(
-            Outside::TooMuch { text: "the statement needs more memory than it may use".to_owned() },
-            Truth::Limit,
-            text,
-        ),
+        DataFusionError::ResourcesExhausted(_) => too_big(&text),
         DataFusionError::External(cause) => match cause.downcast_ref::<SourceFault>() {
             Some(fault) => {
                 Refusal::new(Outside::Data { text: fault.to_string() }, Truth::EngineFailed, one_line(&fault.cause))
@@ -118,11 +114,21 @@ pub(crate) fn planning_refusal(error: &DataFusionError) -> Refusal {
         | Outside::Forbidden { .. }
         | Outside::Invalid { .. }
         | Outside::Cancelled
+        | Outside::Revoked
         | Outside::Internal => Refusal::bug(told.inside().detail.clone()),
     }
 }
 
+fn too_big(detail: &str) -> Refusal {
+    let text = "the statement needs more memory or disk than it may use".to_owned();
+    Refusal::new(Outside::TooMuch { text }, Truth::Limit, detail)
+}
+
 fn unreadable(detail: &str) -> Refusal {
+    // The engine has no kind of its own for a full share of the disk.
+    if detail.contains("used disk space during the spilling process has exceeded") {
+        return too_big(detail);
+    }
     Refusal::new(
         Outside::Data { text: "a data source of this statement cannot be read".to_owned() },
         Truth::EngineFailed,

@@ -21,7 +21,7 @@ use weir_model::{ColumnId, DataSource, RequestId, SourceId};
 use weir_policy::{AppliedMask, KeyScope, Mask, Obligations, Residual, Snapshot};
 use weir_sources::RawTable;
 
-use crate::barrier::{BarrierExec, MaskValue, Output, OutputMask, OutputPart, columns_of, part_type};
+use crate::barrier::{BarrierExec, MaskValue, OpaqueScan, Output, OutputMask, OutputPart, columns_of, part_type};
 use crate::fault::SourceFault;
 use crate::leakproof::is_leakproof;
 use crate::lookup::{Lookups, Own};
@@ -70,7 +70,28 @@ pub(crate) struct GovernedTable {
     /// Visible columns by name, with the place in the raw schema.
     schema: SchemaRef,
     places: Vec<usize>,
-    obliged: Option<Obliged>,
+    access: Access,
+}
+
+enum Access {
+    Clear,
+    Obliged(Box<Obliged>),
+    /// With obligations, to be planned and not to be read: which columns are masked.
+    Opaque(BTreeSet<ColumnId>),
+}
+
+impl Access {
+    /// Whether the column or something inside of it is masked.
+    fn masks(&self, column: ColumnId, source: &DataSource) -> bool {
+        let among = |mut masked: Box<dyn Iterator<Item = &ColumnId> + '_>| {
+            masked.any(|id| *id == column || source.part(*id).is_some_and(|part| part.within == column))
+        };
+        match self {
+            Access::Clear => false,
+            Access::Obliged(obliged) => among(Box::new(obliged.masks.keys())),
+            Access::Opaque(masked) => among(Box::new(masked.iter())),
+        }
+    }
 }
 
 struct Obliged {
@@ -79,14 +100,6 @@ struct Obliged {
     masks: BTreeMap<ColumnId, Vec<Prepared>>,
     keys: MaskKeys,
     resolver: Resolver,
-}
-
-impl Obliged {
-    /// Whether the column or something inside of it is masked.
-    fn masks_of(&self, column: ColumnId, source: &DataSource) -> bool {
-        let inside = |id: &ColumnId| source.part(*id).is_some_and(|part| part.within == column);
-        self.masks.keys().any(|id| *id == column || inside(id))
-    }
 }
 
 /// A mask as far as it can be prepared before the scan.
@@ -112,7 +125,17 @@ impl PreparedValue {
 impl GovernedTable {
     /// Every row and value as it is.
     pub(crate) fn clear(request: RequestId, source: DataSource, raw: RawTable) -> Result<Self> {
-        Self::new(request, source, raw, None)
+        Self::new(request, source, raw, Access::Clear)
+    }
+
+    /// Under obligations, to be planned only: its scan knows nothing but names and types, so that the plan tells no more.
+    pub(crate) fn opaque(
+        request: RequestId,
+        source: DataSource,
+        raw: RawTable,
+        obligations: &Obligations,
+    ) -> Result<Self> {
+        Self::new(request, source, raw, Access::Opaque(obligations.masks.keys().copied().collect()))
     }
 
     /// Under obligations. Compiles the masks; the key ring is asked only for keys that are needed.
@@ -157,11 +180,11 @@ impl GovernedTable {
             };
             masks.insert(*column, chain(applied).map(prepare).collect::<Result<_, _>>()?);
         }
-        let obliged = Obliged { obligations, masks, keys, resolver };
-        Self::new(request, source, raw, Some(obliged)).map_err(|e| Refusal::bug(e.to_string()))
+        let obliged = Box::new(Obliged { obligations, masks, keys, resolver });
+        Self::new(request, source, raw, Access::Obliged(obliged)).map_err(|e| Refusal::bug(e.to_string()))
     }
 
-    fn new(request: RequestId, source: DataSource, raw: RawTable, obliged: Option<Obliged>) -> Result<Self> {
+    fn new(request: RequestId, source: DataSource, raw: RawTable, access: Access) -> Result<Self> {
         let raw_schema = raw.provider.schema();
         let mut fields = Vec::with_capacity(raw.columns.len());
         let mut places = Vec::with_capacity(raw.columns.len());
@@ -170,7 +193,7 @@ impl GovernedTable {
                 raw_schema.fields().get(*place).ok_or_else(|| internal_datafusion_err!("a column without a place"))?;
             // Without metadata: what a file says of its columns may tell of values.
             let field = field.as_ref().clone().with_metadata(Default::default());
-            fields.push(if obliged.as_ref().is_some_and(|obliged| obliged.masks_of(*id, &source)) {
+            fields.push(if access.masks(*id, &source) {
                 let data_type = relaxed_type(field.data_type());
                 field.with_nullable(true).with_data_type(data_type)
             } else {
@@ -178,26 +201,25 @@ impl GovernedTable {
             });
             places.push(*place);
         }
-        Ok(Self { request, source: Arc::new(source), raw, schema: Arc::new(Schema::new(fields)), places, obliged })
+        Ok(Self { request, source: Arc::new(source), raw, schema: Arc::new(Schema::new(fields)), places, access })
     }
 
     pub(crate) fn request(&self) -> RequestId {
         self.request
     }
 
-    pub(crate) fn source(&self) -> SourceId {
-        self.source.id
+    pub(crate) fn source(&self) -> &Arc<DataSource> {
+        &self.source
     }
 
     /// Under which path the files of a clear table lie; nothing for one with obligations.
     pub(crate) fn clear_root(&self) -> Option<&std::path::Path> {
-        self.obliged.is_none().then_some(self.raw.root.as_path())
+        matches!(self.access, Access::Clear).then_some(self.raw.root.as_path())
     }
 
     fn is_clear(&self, column: &str) -> bool {
         let id = self.source.column(column).map(|c| c.id);
-        let masked = |id| self.obliged.as_ref().is_some_and(|obliged| obliged.masks_of(id, &self.source));
-        id.is_some_and(|id| !masked(id))
+        id.is_some_and(|id| !self.access.masks(id, &self.source))
     }
 
     async fn scan_obliged(
@@ -262,7 +284,8 @@ impl GovernedTable {
             }
             let reads = prepared.iter().any(|mask| mask.value.reads_values())
                 || prepared.last().is_none_or(|mask| mask.when.is_some());
-            outputs.push(Output { field: field.as_ref().clone(), column: reads.then_some(*place), masks, parts });
+            let column = reads.then_some(*place);
+            outputs.push(Output { field: field.as_ref().clone(), column, masks, parts, late: None });
         }
 
         // Only leakproof conditions of the statement come here: they cannot fail, so the usually more selective ones
@@ -306,7 +329,7 @@ impl TableProvider for GovernedTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        if self.obliged.is_none() {
+        if matches!(self.access, Access::Clear) {
             return self.raw.provider.supports_filters_pushdown(filters);
         }
         let answer = |filter: &&Expr| {
@@ -327,9 +350,14 @@ impl TableProvider for GovernedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let projection: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.places.len()).collect());
-        let scanned = match &self.obliged {
-            Some(obliged) => self.scan_obliged(obliged, &projection, filters, limit).await,
-            None => {
+        let scanned = match &self.access {
+            Access::Obliged(obliged) => self.scan_obliged(obliged, &projection, filters, limit).await,
+            Access::Opaque(_) => {
+                let schema = Arc::new(self.schema.project(&projection)?);
+                let partitions = state.config().target_partitions();
+                return Ok(Arc::new(OpaqueScan::new(&self.source, schema, filters, limit, partitions)));
+            }
+            Access::Clear => {
                 let places: Option<Vec<usize>> = projection.iter().map(|i| self.places.get(*i).copied()).collect();
                 let places = places.ok_or_else(|| internal_datafusion_err!("a projection beyond the schema"))?;
                 self.raw.provider.scan(state, Some(&places), filters, limit).await

@@ -1,5 +1,6 @@
 //! What of the user's conditions may run below the barrier: comparisons of clear columns with literals and with each
-//! other, and boolean combinations of those. They cannot fail, cannot block and cannot tell.
+//! other, functions of them that fail on nothing, and boolean combinations of those. They cannot fail, cannot block and
+//! cannot tell.
 //!
 //! Everything else stays above. Both lists are closed: an expression that is not named here is not leakproof.
 
@@ -7,25 +8,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{BinaryExpr as LogicalBinary, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr as LogicalBinary, Expr};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 
-fn is_leakproof_operator(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-            | Operator::And
-            | Operator::Or
-    )
-}
+use crate::builtins::{is_leakproof as is_leakproof_function, is_leakproof_operator};
 
 /// Whether a condition of a statement, over columns of which `is_clear` tells, is leakproof.
 pub(crate) fn is_leakproof(expr: &Expr, is_clear: &dyn Fn(&str) -> bool) -> bool {
@@ -37,6 +26,9 @@ pub(crate) fn is_leakproof(expr: &Expr, is_clear: &dyn Fn(&str) -> bool) -> bool
         Expr::BinaryExpr(LogicalBinary { left, op, right }) => is_leakproof_operator(*op) && all(&[left, right]),
         Expr::Between(between) => all(&[&between.expr, &between.low, &between.high]),
         Expr::InList(list) => all(&[&list.expr]) && list.list.iter().all(|item| matches!(item, Expr::Literal(..))),
+        Expr::ScalarFunction(call) => {
+            is_leakproof_function(call.name()) && call.args.iter().all(|arg| is_leakproof(arg, is_clear))
+        }
         Expr::IsNull(part) | Expr::IsNotNull(part) | Expr::Not(part) => all(&[part]),
         _ => false,
     }

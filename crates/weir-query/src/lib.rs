@@ -2,6 +2,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod barrier;
+mod builtins;
 mod catalogue;
 mod engine;
 mod fault;
@@ -9,6 +10,7 @@ mod functions;
 mod govern;
 mod keyed;
 mod keyset;
+mod late;
 mod leakproof;
 mod lookup;
 mod lower;
@@ -17,5 +19,5 @@ mod row_key;
 mod statement;
 mod verify;
 
-pub use engine::{Described, Engine, EngineSettings, Rows};
+pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits};
 pub use statement::{Cursor, FetchCount, Query, SessionStatement, Statement, parse};

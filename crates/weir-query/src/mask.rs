@@ -143,6 +143,32 @@ impl CompiledMask {
         Self::new(&Mask::Round(to.clone()), ColumnId(0), data_type, &MaskKeys::default())
     }
 
+    /// Whether the value alone decides what it becomes, so that the mask may wait.
+    pub(crate) fn can_wait(&self) -> bool {
+        match self.kind {
+            Kind::Hash(_) | Kind::Reversible(_) | Kind::FormatPreserving(_) | Kind::Regex { .. } => true,
+            // Nothing is read for the first two, and rounding costs less than what waiting could save.
+            Kind::Null | Kind::Constant(_) | Kind::RoundNumber(_) | Kind::RoundCalendar(_) => false,
+            Kind::Randomized(_) | Kind::Elements(_) => false,
+        }
+    }
+
+    /// Whether different originals always give different texts, but for the negligible chance of two equal hashes.
+    pub(crate) fn is_injective(&self) -> bool {
+        match self.kind {
+            Kind::Hash(_) | Kind::Reversible(_) => true,
+            // What cannot be encrypted in its format becomes NULL.
+            Kind::FormatPreserving(_) => false,
+            Kind::Null
+            | Kind::Constant(_)
+            | Kind::RoundNumber(_)
+            | Kind::RoundCalendar(_)
+            | Kind::Regex { .. }
+            | Kind::Randomized(_)
+            | Kind::Elements(_) => false,
+        }
+    }
+
     /// Whether the original values are needed at all.
     pub(crate) fn reads_values(&self) -> bool {
         !matches!(self.kind, Kind::Null | Kind::Constant(_))

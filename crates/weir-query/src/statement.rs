@@ -7,7 +7,7 @@ mod session;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql, visit_relations, visit_statements};
+use datafusion::sql::sqlparser::ast::{DescribeAlias, ObjectName, Statement as Sql, visit_relations, visit_statements};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -28,6 +28,15 @@ pub struct Query {
     /// As sent.
     pub text: String,
     pub(crate) parsed: Box<datafusion::sql::sqlparser::ast::Query>,
+    /// Only the plan is asked for.
+    pub(crate) explain: bool,
+}
+
+impl Query {
+    /// Whether it is an `EXPLAIN`, which gives the plan of a query and none of its rows.
+    pub fn is_explain(&self) -> bool {
+        self.explain
+    }
 }
 
 /// How deep expressions and subqueries may nest.
@@ -86,11 +95,34 @@ fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
     match sql {
-        Sql::Query(parsed) => match written_inside(&parsed) {
-            Some(inner) => Err(unsupported(&inner)),
-            None => Ok(Statement::Query(Query { text, parsed })),
-        },
+        Sql::Query(parsed) => read(text, parsed, false),
+        Sql::Explain { describe_alias: DescribeAlias::Explain, analyze, statement, format, options, .. } => {
+            let asks = |name: &str| options.iter().flatten().any(|option| option.name.value.eq_ignore_ascii_case(name));
+            if analyze || asks("analyze") {
+                return Err(Refusal::unsupported(
+                    "EXPLAIN ANALYZE is not supported: what a plan went through tells of more than its answer",
+                ));
+            }
+            if format.is_some() || asks("format") {
+                return Err(Refusal::unsupported("EXPLAIN is supported in the format TEXT only"));
+            }
+            match *statement {
+                Sql::Query(parsed) => read(text, parsed, true),
+                other => Err(unsupported(&other.to_string())),
+            }
+        }
         _ => Err(unsupported(&text)),
+    }
+}
+
+fn read(
+    text: String,
+    parsed: Box<datafusion::sql::sqlparser::ast::Query>,
+    explain: bool,
+) -> Result<Statement, Refusal> {
+    match written_inside(&parsed) {
+        Some(inner) => Err(unsupported(&inner)),
+        None => Ok(Statement::Query(Query { text, parsed, explain })),
     }
 }
 

@@ -17,7 +17,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::ExecutionPlan;
 use weir_guard::Refusal;
-use weir_model::{RequestId, SourceId};
+use weir_model::{RequestId, SourceId, SourceName};
 use weir_policy::{Decision, SourceDecision};
 
 use crate::barrier::BarrierExec;
@@ -28,11 +28,17 @@ use crate::govern::GovernedTable;
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     sources: HashSet<SourceId>,
-    /// Paths of tables that are clear for the request.
-    clear_roots: Vec<PathBuf>,
+    /// Tables that are clear for the request, by path.
+    clear_roots: Vec<(PathBuf, SourceName)>,
 }
 
 impl Reads {
+    /// The source that is clear for the request and has the file.
+    pub(crate) fn clear_source(&self, file: &datafusion::object_store::path::Path) -> Option<&SourceName> {
+        let path = percent_decoded(&PathBuf::from(format!("/{file}")));
+        self.clear_roots.iter().find(|(root, _)| path.starts_with(root)).map(|(_, name)| name)
+    }
+
     /// Whether the decision lets the request read all of this.
     pub(crate) fn are_covered_by(&self, decision: &Decision) -> Result<(), Refusal> {
         let permitted = |id: &SourceId| {
@@ -96,8 +102,9 @@ fn scan_is_governed(scan: &TableScan, request: RequestId, reads: &mut Reads) -> 
         if table.request() != request {
             return Err(Refusal::bug("a scan was governed for another request"));
         }
-        reads.sources.insert(table.source());
-        reads.clear_roots.extend(table.clear_root().map(|root| root.to_owned()));
+        let source = table.source();
+        reads.sources.insert(source.id);
+        reads.clear_roots.extend(table.clear_root().map(|root| (root.to_owned(), source.name.clone())));
         return Ok(());
     }
     if matches!(scan.table_name.schema(), Some(PG_CATALOG | INFORMATION_SCHEMA))
@@ -150,13 +157,8 @@ fn data_source_is_clear(scan: &DataSourceExec, reads: &Reads) -> Result<(), Refu
     let Some(files) = source.downcast_ref::<FileScanConfig>() else {
         return Err(Refusal::bug("a data source of an unknown kind"));
     };
-    let is_clear = |file: &datafusion::datasource::listing::PartitionedFile| {
-        let path = PathBuf::from(format!("/{}", file.object_meta.location));
-        let path = percent_decoded(&path);
-        reads.clear_roots.iter().any(|root| path.starts_with(root))
-    };
     let mut scanned = files.file_groups.iter().flat_map(|group| group.files());
-    if scanned.all(is_clear) {
+    if scanned.all(|file| reads.clear_source(&file.object_meta.location).is_some()) {
         Ok(())
     } else {
         Err(Refusal::bug("a file of a governed source is scanned without a barrier"))

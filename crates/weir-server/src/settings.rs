@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use weir_query::UserLimits;
+
 mod definition;
 mod merged;
 mod reference;
@@ -126,6 +128,7 @@ pub(crate) struct QuerySettings {
     /// At least 1.
     pub(crate) partitions: usize,
     pub(crate) statement_bytes_max: usize,
+    pub(crate) user: UserLimits,
 }
 
 /// Reads, merges and resolves. All problems are reported together.
@@ -181,6 +184,14 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
             memory_bytes_max: merged.number("query.memory_bytes_max")?,
             partitions,
             statement_bytes_max: merged.number("query.statement_bytes_max")?,
+            user: UserLimits {
+                statements_max: merged.number("query.user.statements_max")?,
+                memory_bytes_max: merged.number("query.user.memory_bytes_max")?,
+                spill_bytes_max: u64::try_from(merged.number("query.user.spill_bytes_max")?).ok()?,
+                statement_time_max: Duration::from_secs(
+                    u64::try_from(merged.number("query.user.statement_seconds_max")?).ok()?,
+                ),
+            },
         },
     })
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sqlx::query_as;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use weir_guard::Clock;
 use weir_model::{Epoch, SourceId};
 use weir_policy::{Facts, Snapshot};
@@ -16,9 +18,26 @@ use crate::facts::{self, Understood};
 /// The schema version comes along so that a newer Weir which takes over the directory stops this one.
 const NOW: &str = "SELECT (SELECT coalesce(max(number), 0) FROM epoch), (SELECT max(version) FROM _sqlx_migrations)";
 
+/// How often the database is asked whether the epoch moved, while somebody waits for that: other processes make changes
+/// too, and do not tell.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+
 pub(crate) struct Feed {
     /// Held while the epoch is asked and while a snapshot is made, so that many readers wait for one compilation.
     newest: Mutex<Option<Newest>>,
+    /// For those who wait for another one.
+    heard: watch::Sender<Heard>,
+    /// Whether somebody looks for them.
+    looking: AtomicBool,
+}
+
+/// What was last heard of snapshots.
+#[derive(Clone)]
+enum Heard {
+    Nothing,
+    Made(Arc<Snapshot>),
+    /// It cannot be found out which one holds.
+    Lost(String),
 }
 
 struct Newest {
@@ -38,7 +57,56 @@ impl Newest {
 
 impl Feed {
     pub(crate) fn new() -> Self {
-        Self { newest: Mutex::new(None) }
+        Self { newest: Mutex::new(None), heard: watch::Sender::new(Heard::Nothing), looking: AtomicBool::new(false) }
+    }
+
+    /// The next snapshot that is not `known`, as long as [`Self::look`] runs, or why nobody knows it. From the call on, not
+    /// from its first poll, somebody waits.
+    pub(crate) fn after(&self, known: &Arc<Snapshot>) -> impl Future<Output = Result<Arc<Snapshot>, String>> {
+        let mut heard = self.heard.subscribe();
+        async move {
+            let is_other = |heard: &Heard| match heard {
+                Heard::Nothing => false,
+                Heard::Made(made) => !Arc::ptr_eq(made, known),
+                Heard::Lost(_) => true,
+            };
+            match heard.wait_for(is_other).await.map(|heard| heard.clone()) {
+                Ok(Heard::Made(snapshot)) => Ok(snapshot),
+                Ok(Heard::Lost(why)) => Err(why),
+                Ok(Heard::Nothing) | Err(_) => Err("the store is closed".to_owned()),
+            }
+        }
+    }
+
+    /// Whether the caller is the one who has to [`Self::look`] now.
+    pub(crate) fn takes_looking(&self) -> bool {
+        !self.looking.swap(true, Ordering::SeqCst)
+    }
+
+    /// Looks for newer snapshots until nobody waits for them.
+    pub(crate) async fn look(&self, state: &Slot, clock: &dyn Clock) {
+        loop {
+            tokio::time::sleep(LOOKS_EVERY).await;
+            if self.heard.receiver_count() == 0 {
+                self.looking.store(false, Ordering::SeqCst);
+                // Somebody may have come just before that, and thinks that there is somebody who looks.
+                if self.heard.receiver_count() == 0 || !self.takes_looking() {
+                    return;
+                }
+            }
+            match self.current(state, clock).await {
+                Ok(current) => self.tell(current),
+                Err(e) => drop(self.heard.send_replace(Heard::Lost(e.with_causes()))),
+            }
+        }
+    }
+
+    fn tell(&self, current: Arc<Snapshot>) {
+        self.heard.send_if_modified(|heard| {
+            let is_news = !matches!(heard, Heard::Made(made) if Arc::ptr_eq(made, &current));
+            *heard = Heard::Made(current);
+            is_news
+        });
     }
 
     /// Asks the database for the epoch every time: other processes make changes too. When the epoch moved, only what
@@ -87,6 +155,7 @@ impl Feed {
             }
         };
         let snapshot = Arc::clone(&made.snapshot);
+        self.tell(Arc::clone(&snapshot));
         let before = newest.replace(made);
         // There may be much in it that nobody else has.
         drop(tokio::task::spawn_blocking(move || drop(before)));

@@ -284,6 +284,15 @@ impl SnapshotFeed for Store {
     async fn current(&self) -> Result<Arc<Snapshot>, PortError> {
         self.0.feed.current(&self.0.reader, self.0.clock.as_ref()).await.map_err(|e| unavailable("snapshot feed", &e))
     }
+
+    async fn after(&self, known: &Arc<Snapshot>) -> Result<Arc<Snapshot>, PortError> {
+        let waits = self.0.feed.after(known);
+        if self.0.feed.takes_looking() {
+            let Self(inner) = self.clone();
+            tokio::spawn(async move { inner.feed.look(&inner.reader, inner.clock.as_ref()).await });
+        }
+        waits.await.map_err(|why| PortError::new("snapshot feed", why))
+    }
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use weir_guard::{Attempt, AuditSink, Clock, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed};
 use weir_model::Secret;
 use weir_policy::{KeyScope, Snapshot};
@@ -12,27 +13,34 @@ use crate::oracle::{KEY_ID, Keys};
 
 /// A snapshot that holds until it is swapped for another one or taken away.
 #[derive(Debug, Default)]
-pub struct FixedFeed(Mutex<Option<Arc<Snapshot>>>);
+pub struct FixedFeed(watch::Sender<Option<Arc<Snapshot>>>);
 
 impl FixedFeed {
     pub fn new(snapshot: Snapshot) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(Arc::new(snapshot)))))
+        Arc::new(Self(watch::Sender::new(Some(Arc::new(snapshot)))))
     }
 
     pub fn swap(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap() = Some(Arc::new(snapshot));
+        self.0.send_replace(Some(Arc::new(snapshot)));
     }
 
     /// From now on no snapshot can be had.
     pub fn lose(&self) {
-        *self.0.lock().unwrap() = None;
+        self.0.send_replace(None);
     }
 }
 
 #[async_trait]
 impl SnapshotFeed for FixedFeed {
     async fn current(&self) -> Result<Arc<Snapshot>, PortError> {
-        self.0.lock().unwrap().clone().ok_or_else(|| PortError::new("snapshot feed", "lost"))
+        self.0.borrow().clone().ok_or_else(|| PortError::new("snapshot feed", "lost"))
+    }
+
+    async fn after(&self, known: &Arc<Snapshot>) -> Result<Arc<Snapshot>, PortError> {
+        let mut swapped = self.0.subscribe();
+        let is_other = |now: &Option<Arc<Snapshot>>| now.as_ref().is_none_or(|now| !Arc::ptr_eq(now, known));
+        swapped.wait_for(is_other).await.map_err(|e| PortError::new("snapshot feed", e))?;
+        self.current().await
     }
 }
 

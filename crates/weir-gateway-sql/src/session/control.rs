@@ -30,6 +30,11 @@ pub(super) struct OpenCursor {
 }
 
 impl OpenCursor {
+    /// What is left to fetch.
+    pub(super) fn stream(&mut self) -> Option<&mut ResultStream> {
+        self.stream.as_mut()
+    }
+
     pub(super) fn is_kept(&self) -> bool {
         self.kept
     }

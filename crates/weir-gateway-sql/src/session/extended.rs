@@ -54,6 +54,16 @@ pub(super) struct Portal {
     state: State,
 }
 
+impl Portal {
+    /// What is left of a read that was sent in part.
+    pub(super) fn stream(&mut self) -> Option<&mut ResultStream> {
+        match &mut self.state {
+            State::Suspended(stream) => Some(stream),
+            State::Ready | State::Ended => None,
+        }
+    }
+}
+
 enum State {
     Ready,
     /// Sent in part.
@@ -228,7 +238,7 @@ impl Session {
                 }
                 self.put(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()));
             }
-            None => self.complete(format!("SELECT {sent}")),
+            None => self.complete_read(query, sent),
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A result on its way: a batch at a time from the engine, as fast as the client takes it.
 
 use arrow::array::timezone::Tz;
+use futures::FutureExt;
 use weir_guard::Refusal;
 use weir_query::Rows;
 
@@ -30,6 +31,13 @@ impl ResultStream {
         &self.columns
     }
 
+    /// Ends when a change takes the read away. What is left of it is not sent.
+    pub(super) async fn withdrawn(&mut self) -> Refusal {
+        let refusal = self.rows.withdrawn().await;
+        self.current = None;
+        refusal
+    }
+
     /// Sends up to `rows_max` rows; `None` for all. Gives the number sent, and itself when it was stopped by the
     /// maximum, even if no row is left.
     pub(super) async fn send(
@@ -41,6 +49,9 @@ impl ResultStream {
     ) -> Done<(u64, Option<Self>)> {
         let mut sent = 0;
         loop {
+            if let Some(refusal) = self.withdrawn().now_or_never() {
+                return Err(refusal.into());
+            }
             if let Some((batch, next)) = &mut self.current {
                 while *next < batch.rows() && rows_max.is_none_or(|max| sent < max) && !connection.is_full() {
                     let out = connection.outbox();
@@ -60,6 +71,7 @@ impl ResultStream {
                 let flushed = tokio::select! {
                     biased;
                     interrupt = running.interrupted() => Err(interrupt),
+                    refusal = self.rows.withdrawn() => return Err(refusal.into()),
                     flushed = connection.flush() => flushed.map_err(|_| Interrupt::Gone),
                 };
                 if let Err(interrupt) = flushed {

@@ -16,7 +16,7 @@ use weir_guard::{
 };
 use weir_model::{Epoch, Principal, PrincipalId, Secret};
 use weir_policy::{Facts, KeyScope, Snapshot};
-use weir_query::{Engine, EngineSettings};
+use weir_query::{Engine, EngineSettings, UserLimits};
 
 /// Everything that the engine and the door ask of the outside.
 #[derive(Default)]
@@ -33,6 +33,11 @@ impl SnapshotFeed for Ports {
         let tara = Principal::bare(PrincipalId::builtin("tara").unwrap());
         let facts = Facts { epoch: Some(Epoch(7)), principals: vec![tara], ..Facts::default() };
         Ok(Arc::new(Snapshot::compile(facts)))
+    }
+
+    /// Nothing ever changes.
+    async fn after(&self, _: &Arc<Snapshot>) -> Result<Arc<Snapshot>, PortError> {
+        std::future::pending().await
     }
 }
 
@@ -92,7 +97,12 @@ impl World {
     pub(crate) async fn with(settings: SqlSettings) -> Self {
         let ports = Arc::new(Ports::default());
         let guard = Guard::new(ports.clone(), ports.clone(), ports.clone(), Arc::new(SystemClock));
-        let limits = EngineSettings { memory_bytes_max: 256 << 20, partitions: 2, statement_bytes_max: 1 << 20 };
+        let limits = EngineSettings {
+            memory_bytes_max: 256 << 20,
+            partitions: 2,
+            statement_bytes_max: 1 << 20,
+            user: UserLimits::default(),
+        };
         let engine = Engine::new(guard, limits).unwrap();
         let gateway = SqlGateway::new(engine, ports.clone(), settings).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

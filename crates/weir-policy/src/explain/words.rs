@@ -3,7 +3,7 @@
 use weir_model::{ColumnId, DataSource, Value};
 
 use crate::ast::{Condition, Randomized, RoundTo, Scope, Test};
-use crate::decision::{AppliedMask, Mask};
+use crate::decision::{AppliedMask, Mask, Obligations};
 use crate::expr::{Expr, KeyedArm, Lookup, Nothing, Residual};
 use crate::snapshot::Snapshot;
 
@@ -13,6 +13,17 @@ const LISTED_MAX: usize = 7;
 /// The residual as SQL writes it, over the columns of `source`; long lists are cut.
 pub fn residual_text(residual: &Residual, source: &DataSource, snapshot: &Snapshot) -> String {
     Writer { source, snapshot }.text(residual, Around::Nothing)
+}
+
+/// What must be done to the rows of the source, a line each: the row filter first, then the masks by column.
+pub fn obligations_text(obligations: &Obligations, source: &DataSource, snapshot: &Snapshot) -> Vec<String> {
+    let rows =
+        obligations.row_filter.iter().map(|rows| format!("row filter: {}", residual_text(rows, source, snapshot)));
+    let writer = Writer { source, snapshot };
+    let masks = obligations.masks.iter();
+    let masks =
+        masks.map(|(id, applied)| format!("column {}: {}", writer.column(*id), mask_text(applied, source, snapshot)));
+    rows.chain(masks).collect()
 }
 
 /// What an expression stands in, for parentheses.

@@ -12,19 +12,17 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
-use weir_guard::{Caller, Outside, Refusal, Request, Truth};
+use weir_guard::{Outside, Refusal, Request, Truth};
 use weir_model::{SourceId, SourceName};
 use weir_policy::{Decision, SourceDecision};
 
 use super::Inner;
+use crate::builtins;
 use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, Visible};
 use crate::fault::{self, refusal};
 use crate::functions;
 use crate::govern::{GovernedTable, Resolver};
 use crate::statement::Query;
-
-/// Functions that stand in the place of a table.
-const TABLE_FUNCTIONS: [&str; 3] = ["generate_series", "pg_get_keywords", "range"];
 
 /// A read whose names are bound and whose decision is made; not yet on record.
 pub(super) struct Bound {
@@ -47,8 +45,7 @@ struct Names {
 
 impl Inner {
     /// Everything up to the record. What is refused is on record when this returns.
-    pub(super) async fn bind(&self, caller: &Caller, query: &Query) -> Result<Bound, Refusal> {
-        let request = self.guard.begin(caller.clone(), &query.text).await?;
+    pub(super) async fn bind(&self, request: Request, query: &Query) -> Result<Bound, Refusal> {
         if query.text.len() > self.settings.statement_bytes_max {
             let text = format!("the statement is longer than {} bytes", self.settings.statement_bytes_max);
             let too_long = Refusal::new(Outside::TooMuch { text: text.clone() }, Truth::Limit, text);
@@ -64,7 +61,7 @@ impl Inner {
         if let Some(refusal) = not_there(&decision, &names) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
-        match self.plan(&request, &decision, &names, statement).await {
+        match self.plan(&request, &decision, &names, statement, query.explain).await {
             Ok((state, plan)) => Ok(Bound { request, decision, state, plan }),
             Err(refusal) => Err(request.refuse_decided(&decision, refusal).await),
         }
@@ -76,8 +73,9 @@ impl Inner {
         decision: &Decision,
         names: &Names,
         statement: EngineStatement,
+        explain: bool,
     ) -> Result<(SessionState, LogicalPlan), Refusal> {
-        let bound = self.govern(request, decision).await?;
+        let bound = self.govern(request, decision, explain).await?;
         let system = names.pg_catalog || names.information_schema;
         let visible = system.then(|| Visible::new(request));
         let pg_catalog = match &visible {
@@ -91,11 +89,13 @@ impl Inner {
         Ok((state, plan))
     }
 
-    /// The tables of the statement, each as its decision obliges.
+    /// The tables of the statement, each as its decision obliges; for a plan only, nothing is known of rows that are
+    /// not all seen.
     async fn govern(
         &self,
         request: &Request,
         decision: &Decision,
+        explain: bool,
     ) -> Result<HashMap<SourceName, Arc<dyn TableProvider>>, Refusal> {
         let mut bound: HashMap<SourceName, Arc<dyn TableProvider>> = HashMap::new();
         for (id, decided) in &decision.sources {
@@ -105,6 +105,9 @@ impl Inner {
                 refusal(&cause.into())
             })?;
             let table = match decided {
+                SourceDecision::Obliged(obligations, _) if explain => {
+                    GovernedTable::opaque(request.id(), source.clone(), raw, obligations).map_err(|e| refusal(&e))?
+                }
                 SourceDecision::Deny(..) => return Err(Refusal::bug("a denied source reached governing")),
                 SourceDecision::Clear(_) => {
                     GovernedTable::clear(request.id(), source.clone(), raw).map_err(|e| refusal(&e))?
@@ -133,7 +136,7 @@ fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusa
     for table in tables {
         let (schema, name) = match &table {
             // What makes a table of its arguments has no rows to govern.
-            TableReference::Bare { table } if TABLE_FUNCTIONS.contains(&table.as_ref()) => continue,
+            TableReference::Bare { table } if builtins::is_table_function(table) => continue,
             TableReference::Bare { table } => (DEFAULT_SCHEMA, table.as_ref()),
             TableReference::Partial { schema, table } => (schema.as_ref(), table.as_ref()),
             TableReference::Full { catalog, schema, table } if catalog.as_ref() == CATALOG => {

@@ -10,7 +10,9 @@ fn statements_that_are_no_reads_are_refused_by_name() {
         ("INSERT INTO t VALUES (1)", "INSERT is not supported: only reads are"),
         ("create table t as select 1", "CREATE TABLE is not supported: only reads are"),
         ("COPY t TO STDOUT", "COPY is not supported: only reads are"),
-        ("EXPLAIN SELECT 1", "EXPLAIN is not supported: only reads are"),
+        ("EXPLAIN DELETE FROM t", "DELETE is not supported: only reads are"),
+        ("EXPLAIN (FORMAT JSON) SELECT 1", "EXPLAIN is supported in the format TEXT only"),
+        ("DESCRIBE t", "DESCRIBE is not supported: only reads are"),
         ("UPDATE t SET a = 1", "UPDATE is not supported: only reads are"),
         ("SELECT 1; DROP TABLE t", "DROP TABLE is not supported: only reads are"),
     ] {
@@ -18,6 +20,9 @@ fn statements_that_are_no_reads_are_refused_by_name() {
     }
     assert!(refused("SET ROLE bob").contains("keeps its identity"));
     assert!(refused("SET SESSION AUTHORIZATION bob").contains("keeps its identity"));
+    for text in ["EXPLAIN ANALYZE SELECT 1", "EXPLAIN (ANALYZE) SELECT 1", "EXPLAIN (ANALYZE OFF) SELECT 1"] {
+        assert!(refused(text).starts_with("EXPLAIN ANALYZE is not supported"), "{text}");
+    }
     assert!(refused("SELEC 1").starts_with("syntax error"));
 }
 

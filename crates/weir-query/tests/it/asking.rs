@@ -7,7 +7,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use weir_guard::{Caller, Door, Outside, Refusal};
 use weir_policy::Snapshot;
-use weir_query::{Engine, EngineSettings, Query, Statement, parse};
+use weir_query::{Engine, EngineSettings, Query, Rows, Statement, UserLimits, parse};
 use weir_testkit::cell::printed;
 use weir_testkit::generate::{AT_UNIX_MS, Speaker, World};
 use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, guard_at};
@@ -102,10 +102,15 @@ pub(crate) struct Asking {
 impl Asking {
     /// Over a world whose rows are in files.
     pub(crate) fn new(world: &World) -> Self {
+        Self::within(world, UserLimits::default())
+    }
+
+    /// Where nobody may take up more than that.
+    pub(crate) fn within(world: &World, user: UserLimits) -> Self {
         let feed = FixedFeed::new(Snapshot::compile(world.facts.clone()));
         let keys = FixedKeys::new(world.keys.clone());
         let audit = MemoryAudit::new();
-        let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
+        let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
         let clock = FixedClock::new(AT_UNIX_MS);
         let guard = guard_at(feed.clone(), audit.clone(), keys.clone(), clock.clone());
         let engine = Engine::new(guard, settings).expect("an engine");
@@ -115,8 +120,13 @@ impl Asking {
     /// The same engine over another world, or over another state of the same one.
     pub(crate) fn turn_to(&self, world: &World) {
         self.keys.swap(world.keys.clone());
-        self.feed.swap(Snapshot::compile(world.facts.clone()));
+        self.change(world);
         self.audit.clear();
+    }
+
+    /// The facts are those of the world from now on.
+    pub(crate) fn change(&self, world: &World) {
+        self.feed.swap(Snapshot::compile(world.facts.clone()));
     }
 
     /// From now on nobody knows which policies hold.
@@ -139,6 +149,7 @@ impl Asking {
                     | Outside::Forbidden { .. }
                     | Outside::TooMuch { .. }
                     | Outside::Cancelled
+                    | Outside::Revoked
                     | Outside::Unavailable
                     | Outside::Internal => Kind::Other,
                 };
@@ -160,6 +171,17 @@ impl Asking {
             };
         }
         Ok(last)
+    }
+
+    /// A read whose rows are not taken yet.
+    pub(crate) async fn open(&self, speaker: &Speaker, sql: &str) -> Result<Rows, Refusal> {
+        self.clock.set(speaker.at_unix_ms);
+        let caller =
+            Caller { actor: speaker.actor(), project: speaker.project.clone(), door: Door::Local, client_hint: None };
+        match parse(sql)?.pop() {
+            Some(Statement::Query(query)) => self.engine.run(&caller, &query, Vec::new()).await,
+            Some(Statement::Session(_)) | None => panic!("no query: {sql}"),
+        }
     }
 
     async fn read(&self, caller: &Caller, query: &Query) -> Result<Answer, Refusal> {

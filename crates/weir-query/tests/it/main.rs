@@ -9,4 +9,5 @@ mod leaks;
 mod oracle;
 mod plain;
 mod recorded;
+mod running;
 mod slt;

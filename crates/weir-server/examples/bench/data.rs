@@ -21,7 +21,7 @@ use weir_model::{
     Actor, AttributeKey, Column, ColumnId, DataSource, Epoch, PolicyId, Principal, PrincipalId, SourceId, SourceName,
 };
 use weir_policy::{Facts, Snapshot, StoredPolicy, language};
-use weir_query::{Engine, EngineSettings};
+use weir_query::{Engine, EngineSettings, UserLimits};
 use weir_testkit::oracle::Keys;
 use weir_testkit::ports;
 
@@ -132,7 +132,12 @@ pub(crate) async fn engine_over(
         ports::MemoryAudit::new(),
         ports::FixedKeys::new(keys),
     );
-    let settings = EngineSettings { memory_bytes_max: 8 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
+    let settings = EngineSettings {
+        memory_bytes_max: 8 << 30,
+        partitions: 2,
+        statement_bytes_max: 1 << 20,
+        user: UserLimits::default(),
+    };
     let engine = Engine::new(guard, settings).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     let caller = |id| Caller { actor: Actor::itself(id), project: None, door: Door::Local, client_hint: None };
     Ok((engine, caller(restricted.id), caller(clear)))

@@ -108,6 +108,7 @@ pub(super) fn engine_settings(settings: &Settings) -> EngineSettings {
         memory_bytes_max: settings.query.memory_bytes_max,
         partitions: settings.query.partitions,
         statement_bytes_max: settings.query.statement_bytes_max,
+        user: settings.query.user.clone(),
     }
 }
 

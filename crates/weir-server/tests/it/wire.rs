@@ -122,6 +122,67 @@ async fn a_change_holds_for_the_next_statement_of_an_open_connection() {
     assert_eq!(refused(&tara, "select 1").await.0, "42501");
 }
 
+/// A read of a governed source that never comes to its end.
+const LONG: &str = "select c.ssn, g.value from retail.customer_purchases c, generate_series(1, 100000000) g";
+
+#[tokio::test]
+async fn a_change_ends_a_statement_that_runs() {
+    let (weir, server) = demo();
+    let tara = connect(&server, "tara").await;
+    let parameters: [&str; 0] = [];
+    let mut rows = std::pin::pin!(tara.query_raw(LONG, parameters).await.unwrap());
+    assert!(rows.next().await.unwrap().is_ok());
+    weir.ok(&["user", "group", "remove", "tara", "Toys"]);
+    let error = loop {
+        match rows.next().await.expect("the statement is complete") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    let error = error.as_db_error().unwrap();
+    let told = (error.code().code(), error.message());
+    assert_eq!(told, ("42501", "access to what this statement reads was changed while it ran"));
+    let audit = weir.ok(&["audit", "--user", "tara"]);
+    assert!(audit.contains("revoked"), "{audit}");
+    assert_eq!(departments(&tara).await, ["Home Goods"], "the connection goes on");
+}
+
+#[tokio::test]
+async fn a_change_ends_open_cursors_and_portals_that_nobody_reads() {
+    let (weir, server) = demo();
+    let mut tara = connect(&server, "tara").await;
+    let transaction = tara.transaction().await.unwrap();
+    transaction.batch_execute(&format!("declare c cursor for {LONG}")).await.unwrap();
+    assert_eq!(transaction.query("fetch 10 from c", &[]).await.unwrap().len(), 10);
+    let portal = transaction.bind(LONG, &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 10).await.unwrap().len(), 10);
+    weir.ok(&["user", "group", "remove", "tara", "Toys"]);
+    // Both are ended without anybody asking for more of them.
+    while weir.ok(&["audit", "--user", "tara", "--json"]).matches("\"revoked\"").count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let error = transaction.query("fetch 10 from c", &[]).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42501");
+    transaction.rollback().await.unwrap();
+    assert_eq!(departments(&tara).await, ["Home Goods"]);
+}
+
+#[tokio::test]
+async fn a_plan_is_told_without_what_is_not_seen() {
+    let (_weir, server) = demo();
+    let sql = "explain select department, count(*) from retail.customer_purchases where id > 10 group by 1";
+    let plan = psql(&server, "tara", "", &["-c", sql]);
+    assert!(plan.out.contains("GovernedScan: retail.customer_purchases"), "{plan:?}");
+    for hidden in ["Toys", "parquet", "hash"] {
+        assert!(!plan.out.contains(hidden), "{plan:?}");
+    }
+    let tara = connect(&server, "tara").await;
+    let rows = tara.query(sql, &[]).await.unwrap();
+    assert_eq!(rows[0].columns()[0].name(), "QUERY PLAN");
+    assert_eq!(refused(&tara, "explain analyze select 1").await.0, "0A000");
+    assert_eq!(refused(&tara, "explain select * from tpch.nation").await.0, "42P01");
+}
+
 #[tokio::test]
 async fn without_a_record_there_is_no_read() {
     let (weir, server) = demo();

@@ -93,6 +93,10 @@ impl SnapshotFeed for Fixed {
     async fn current(&self) -> Result<Arc<Snapshot>, PortError> {
         Ok(Arc::clone(&self.0))
     }
+
+    async fn after(&self, _: &Arc<Snapshot>) -> Result<Arc<Snapshot>, PortError> {
+        std::future::pending().await
+    }
 }
 
 /// One moment, so that both states are seen at the same.

@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tokio::runtime::Runtime;
 use weir_guard::{Caller, Door, Guard, Outside, Refusal, SystemClock};
 use weir_model::{Actor, PrincipalId};
-use weir_query::{Engine, EngineSettings, Query, Statement};
+use weir_query::{Engine, EngineSettings, Query, Statement, UserLimits};
 use weir_store::Store;
 
 use super::wire::Answer;
@@ -26,7 +26,12 @@ impl Local {
         let store = runtime.block_on(Store::open(dir, Arc::new(SystemClock))).unwrap();
         let store = Arc::new(store);
         let guard = Guard::new(store.clone(), store.clone(), store, Arc::new(SystemClock));
-        let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20 };
+        let settings = EngineSettings {
+            memory_bytes_max: 1 << 30,
+            partitions: 2,
+            statement_bytes_max: 1 << 20,
+            user: UserLimits::default(),
+        };
         Self { engine: Engine::new(guard, settings).unwrap(), runtime }
     }
 

@@ -1,0 +1,88 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::physical_expr::expressions::{Column, IsNullExpr};
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::union::UnionExec;
+use weir_model::{ColumnId, Secret, SourceId};
+use weir_policy::Mask;
+
+use super::*;
+use crate::barrier::{MaskValue, Output, OutputMask};
+use crate::mask::MaskKeys;
+
+/// `id` clear and `ssn` hashed.
+fn barrier() -> BarrierExec {
+    let fields = [Field::new("id", DataType::Int64, true), Field::new("ssn", DataType::Utf8View, true)];
+    let input = Arc::new(EmptyExec::new(Arc::new(Schema::new(fields.to_vec()))));
+    let keys = MaskKeys { hash: Some(Secret::new("a key")), own: None };
+    let hash = CompiledMask::new(&Mask::Hash, ColumnId(2), &DataType::Utf8View, &keys).unwrap();
+    let hash = OutputMask { value: MaskValue::Kernel { mask: Arc::new(hash), row_key: vec![] }, when: None };
+    let outputs = fields.into_iter().enumerate().map(|(place, field)| Output {
+        masks: if field.name() == "ssn" { vec![hash.clone()] } else { vec![] },
+        field,
+        column: Some(place),
+        parts: vec![],
+        late: None,
+    });
+    BarrierExec::new((SourceId(1), "hr.emp".parse().unwrap()), input, None, outputs.collect(), None).unwrap()
+}
+
+fn column(name: &str, place: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Column::new(name, place))
+}
+
+fn first(by: Arc<dyn PhysicalExpr>, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let order = LexOrdering::new([PhysicalSortExpr::new_default(by)]).unwrap();
+    Arc::new(SortExec::new(order, input).with_fetch(Some(10)))
+}
+
+fn shown(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let shown = displayable(plan.as_ref()).indent(false).to_string();
+    shown.lines().map(|line| line.trim().split(':').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_mask_waits_for_the_first_few_rows() {
+    let plan = masks(&first(column("id", 0), Arc::new(barrier()))).unwrap();
+    assert_eq!(shown(&plan)[0], "GovernedMask");
+    assert!(verify(&plan).is_ok());
+}
+
+#[test]
+fn a_mask_does_not_wait_where_its_column_is_looked_at() {
+    let plan = masks(&first(column("ssn", 1), Arc::new(barrier()))).unwrap();
+    assert!(!shown(&plan).contains(&"GovernedMask".to_owned()), "{:?}", shown(&plan));
+    assert!(verify(&plan).is_ok());
+    // Nor where nothing is gained.
+    let alone: Arc<dyn ExecutionPlan> = Arc::new(barrier());
+    assert_eq!(shown(&masks(&alone).unwrap()), ["GovernedScan", "EmptyExec"]);
+}
+
+#[test]
+fn originals_that_nobody_masks_and_nodes_that_look_are_refused() {
+    let raw = || {
+        let barrier = barrier();
+        Arc::new(barrier.leaving(&barrier.can_wait()).unwrap()) as Arc<dyn ExecutionPlan>
+    };
+    let late = barrier().can_wait();
+    let masked = |input| Arc::new(LateMaskExec::new(input, raw_of(&raw()).unwrap())) as Arc<dyn ExecutionPlan>;
+    let refused = |plan: &Arc<dyn ExecutionPlan>| verify(plan).unwrap_err().inside().detail.clone();
+    assert!(refused(&raw()).contains("leaves the plan unmasked"));
+    assert!(refused(&first(column("id", 0), raw())).contains("leaves the plan unmasked"));
+    assert!(refused(&masked(first(column("ssn", 1), raw()))).contains("looks at them"));
+    let is_null: Arc<dyn PhysicalExpr> = Arc::new(IsNullExpr::new(column("ssn", 1)));
+    assert!(refused(&masked(Arc::new(FilterExec::try_new(is_null, raw()).unwrap()))).contains("looks at them"));
+    let both = UnionExec::try_new(vec![raw(), raw()]).unwrap();
+    assert!(refused(&both).contains("looks at them"));
+    // A mask of another column, or with another key.
+    let elsewhere: BTreeMap<usize, Late> = late.into_values().map(|late| (0, late)).collect();
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(LateMaskExec::new(raw(), elsewhere));
+    assert!(refused(&plan).contains("not for"));
+}

@@ -56,7 +56,7 @@ enum Verb {
     },
     /// Measures and writes the reports of `bench/`.
     Bench {
-        /// Only this one: `decision`, `scale`, `tpch`, `grants` or `neighbours`.
+        /// Only this one: `decision`, `scale`, `tpch`, `grants`, `neighbours` or `timing`.
         only: Option<String>,
         /// TPC-H scale factor.
         #[arg(long, default_value_t = 1.0)]

@@ -73,15 +73,19 @@ impl Guard {
         };
         let Actor { authenticated, effective } = &record.actor;
         let impersonated = authenticated != effective;
+        // Whether there is somebody of that name is not told to who may not act as them.
+        if impersonated
+            && snapshot.principal(authenticated).is_some()
+            && !snapshot.may_impersonate(authenticated, effective)
+        {
+            let refusal = forbidden("permission to impersonate this user is missing", "no grant covers the pair");
+            return Err(self.record_refusal(record, refusal).await);
+        }
         let known = snapshot.principal(authenticated).and_then(|_| snapshot.principal(effective)).cloned();
         let Some(principal) = known else {
             let refusal = forbidden("this account is not active", "the principal is not known under this snapshot");
             return Err(self.record_refusal(record, refusal).await);
         };
-        if impersonated && !snapshot.may_impersonate(authenticated, effective) {
-            let refusal = forbidden("permission to impersonate this user is missing", "no grant covers the pair");
-            return Err(self.record_refusal(record, refusal).await);
-        }
         let surroundings = Surroundings { project: record.project.clone(), impersonated, at_unix_ms: now };
         record.purposes = snapshot.purposes(&principal.id, &surroundings);
         Ok(Request { guard: self.clone(), snapshot, principal, surroundings, record })

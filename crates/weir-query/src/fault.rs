@@ -152,6 +152,8 @@ fn schema_refusal(error: &SchemaError) -> Refusal {
 /// DataFusion has no kind of its own for a missing table.
 fn plan_refusal(message: &str) -> Refusal {
     let text = lower_first(&one_line(message));
+    // Of several names that are as near, the engine finds another one each time.
+    let text = text.split_once(". Did you mean ").map_or(text.as_str(), |(said, _)| said).to_owned();
     match text.strip_prefix("table '").and_then(|rest| rest.split_once("' not found")) {
         Some((name, _)) => not_found(name.strip_prefix("weir.").unwrap_or(name)),
         None => Refusal::invalid(text),

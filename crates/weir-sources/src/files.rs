@@ -67,7 +67,7 @@ impl Sources {
         {
             return Ok(table.clone());
         }
-        let table = open(state, source, version).await?;
+        let table = open(state, source, &files, version).await?;
         self.lock().insert(source.id, (source.clone(), table.clone()));
         Ok(table)
     }
@@ -180,7 +180,12 @@ mod url {
     }
 }
 
-async fn open(state: &dyn Session, source: &DataSource, version: u64) -> Result<RawTable, SourceError> {
+async fn open(
+    state: &dyn Session,
+    source: &DataSource,
+    files: &[SeenFile],
+    version: u64,
+) -> Result<RawTable, SourceError> {
     let Location::Files { format, path, partitions } = &source.location;
     let table_url = url(path)?;
     let partition_types: Vec<(String, Arrow)> =
@@ -193,10 +198,9 @@ async fn open(state: &dyn Session, source: &DataSource, version: u64) -> Result<
     };
     let schema = match format {
         FileFormat::Parquet => options.infer_schema(state, &table_url).await.map_err(malformed)?,
-        // What was registered counts, not what the first rows look like today.
-        FileFormat::Csv { .. } => {
-            registered_schema(source, &options.infer_schema(state, &table_url).await.map_err(malformed)?)
-        }
+        // What was registered counts, not what rows look like today: what is in one file, where somebody may see
+        // nothing, must not decide whether the others can be read.
+        FileFormat::Csv { .. } => registered_schema(source, &names_in(state, format, files).await?),
         // Objects are read by name, so that nothing has to be known of what is left out.
         FileFormat::Json => {
             let in_files = |c: &&weir_model::Column| !partitions.iter().any(|partition| partition.name == c.name);
@@ -215,12 +219,31 @@ async fn open(state: &dyn Session, source: &DataSource, version: u64) -> Result<
 }
 
 /// Columns that were left out are read as text, so that no value of theirs can fail.
-fn registered_schema(source: &DataSource, found: &SchemaRef) -> SchemaRef {
-    let fields = found.fields().iter().map(|field| {
-        let data_type = source.column(field.name()).map_or(Arrow::Utf8, |c| arrow_type(&c.data_type));
-        Field::new(field.name(), data_type, true)
+fn registered_schema(source: &DataSource, names: &[String]) -> SchemaRef {
+    let fields = names.iter().map(|name| {
+        let data_type = source.column(name).map_or(Arrow::Utf8, |c| arrow_type(&c.data_type));
+        Field::new(name, data_type, true)
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The columns of all the files, in the order in which they come up.
+async fn names_in(state: &dyn Session, format: &FileFormat, files: &[SeenFile]) -> Result<Vec<String>, SourceError> {
+    let mut names: Vec<String> = Vec::new();
+    for file in files {
+        let malformed = |e: datafusion::error::DataFusionError| SourceError::Malformed {
+            path: file.path.clone(),
+            format: format.as_str(),
+            why: e.to_string(),
+        };
+        let found = options(format, true).infer_schema(state, &url(&file.path)?).await.map_err(malformed)?;
+        for field in found.fields() {
+            if !names.contains(field.name()) {
+                names.push(field.name().clone());
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn locate_columns(source: &DataSource, path: &Path, schema: &Schema) -> Result<Arc<[(ColumnId, usize)]>, SourceError> {

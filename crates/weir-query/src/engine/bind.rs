@@ -36,6 +36,8 @@ pub(super) struct Bound {
 #[derive(Default)]
 struct Names {
     sources: BTreeMap<SourceName, SourceId>,
+    /// Whatever has to be a source, as it is written, and which one that is.
+    wanted: Vec<(String, Option<SourceId>)>,
     /// Whether it reads `pg_catalog` or `information_schema`.
     pg_catalog: bool,
     information_schema: bool,
@@ -56,7 +58,7 @@ impl Inner {
         };
         let ids: Vec<SourceId> = names.sources.values().copied().collect();
         let decision = request.decide(&ids);
-        if let Some(refusal) = denied(&decision, &names) {
+        if let Some(refusal) = not_there(&decision, &names) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
         match self.plan(&request, &decision, &names, statement, query.explain).await {
@@ -127,13 +129,11 @@ impl Inner {
     }
 }
 
-/// Sorts the names of a statement into sources and system tables. A name that is nothing is refused like one that the
-/// principal may not see.
+/// Sorts the names of a statement into sources and system tables.
 fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusal> {
     let (tables, _) = resolve_table_references(statement, true).map_err(|e| refusal(&e))?;
     let mut names = Names::default();
     for table in tables {
-        let missing = || fault::not_found(&table.to_string());
         let (schema, name) = match &table {
             // What makes a table of its arguments has no rows to govern.
             TableReference::Bare { table } if builtins::is_table_function(table) => continue,
@@ -142,30 +142,37 @@ fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusa
             TableReference::Full { catalog, schema, table } if catalog.as_ref() == CATALOG => {
                 (schema.as_ref(), table.as_ref())
             }
-            TableReference::Full { .. } => return Err(missing()),
+            TableReference::Full { .. } => {
+                names.wanted.push((table.to_string(), None));
+                continue;
+            }
         };
         match schema {
             PG_CATALOG => names.pg_catalog = true,
             INFORMATION_SCHEMA => names.information_schema = true,
             schema => {
-                let name = SourceName::new(schema, name).map_err(|_| missing())?;
-                let source = request.snapshot().source_by_name(&name).ok_or_else(missing)?;
-                names.sources.insert(name, source.id);
+                let name = SourceName::new(schema, name).ok();
+                let source = name.as_ref().and_then(|name| request.snapshot().source_by_name(name));
+                names.wanted.push((table.to_string(), source.map(|source| source.id)));
+                names.sources.extend(name.zip(source.map(|source| source.id)));
             }
         }
     }
     Ok(names)
 }
 
-/// The refusal when one of the sources is denied: that there is no such table.
-fn denied(decision: &Decision, names: &Names) -> Option<Refusal> {
-    let (id, why) = decision.sources.iter().find_map(|(id, decided)| match decided {
-        SourceDecision::Deny(why, _) => Some((id, why)),
-        SourceDecision::Clear(_) | SourceDecision::Obliged(..) => None,
-    })?;
-    let name = names.sources.iter().find(|(_, source)| *source == id).map(|(name, _)| name.to_string());
-    let told = fault::not_found(&name.unwrap_or_default());
-    Some(Refusal::new(told.outside().clone(), Truth::Unseen, why.to_string()))
+/// The refusal for the first name that is of no source, or of one that is denied: the same words for both, those of the
+/// statement, so that neither a spelling nor another missing name beside it tells which it is.
+fn not_there(decision: &Decision, names: &Names) -> Option<Refusal> {
+    names.wanted.iter().find_map(|(written, id)| {
+        let told = fault::not_found(written);
+        let Some(id) = id else { return Some(told) };
+        let why = decision.sources.iter().find_map(|(decided, decision)| match decision {
+            SourceDecision::Deny(why, _) if decided == id => Some(why),
+            SourceDecision::Deny(..) | SourceDecision::Clear(_) | SourceDecision::Obliged(..) => None,
+        })?;
+        Some(Refusal::new(told.outside().clone(), Truth::Unseen, why.to_string()))
+    })
 }
 
 /// The type of each `$n`, in order: what it is compared with or cast to; text where nothing tells it.

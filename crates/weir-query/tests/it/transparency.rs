@@ -279,6 +279,7 @@ async fn source(id: SourceId, table: &str, path: &Path) -> Result<DataSource, &'
         parts: Vec::new(),
         row_key: Vec::new(),
         event_time: None,
+        lineage: None,
         location: inferred.location,
     })
 }

@@ -55,7 +55,7 @@ pub(crate) fn tables(root: &Path, scale: f64) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, batches: Box<dyn RecordBatchReader + Send>) -> anyhow::Result<()> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(122_880))
@@ -76,19 +76,26 @@ pub(crate) fn parsed(policies: &str) -> anyhow::Result<Vec<Policy>> {
     }
 }
 
-/// An engine in which `restricted` is under `policies` and `clear` is excepted from all of them, as the owner.
+/// An engine over the TPC-H tables, in which `restricted` is under `policies` and `clear` is excepted from all of them,
+/// as the owner.
 pub(crate) async fn engine(
     folder: &Path,
     policies: Vec<Policy>,
     attributes: &[(&str, &[&str])],
 ) -> anyhow::Result<(Engine, Caller, Caller)> {
-    engine_within(folder, policies, attributes, UserLimits::default()).await
+    engine_over(tpch(folder)?, policies, attributes, UserLimits::default()).await
 }
 
-/// In which nobody takes up more than that.
-pub(crate) async fn engine_within(
-    folder: &Path,
-    policies: &str,
+/// The files of the TPC-H tables.
+pub(crate) fn tpch(folder: &Path) -> anyhow::Result<Vec<(SourceName, PathBuf)>> {
+    let file = |table: &str| Ok((SourceName::new("tpch", table)?, folder.join(format!("{table}.parquet"))));
+    TABLES.into_iter().map(file).collect()
+}
+
+/// The same over these files, where nobody takes up more than that.
+pub(crate) async fn engine_over(
+    files: Vec<(SourceName, PathBuf)>,
+    policies: Vec<Policy>,
     attributes: &[(&str, &[&str])],
     user: UserLimits,
 ) -> anyhow::Result<(Engine, Caller, Caller)> {
@@ -99,8 +106,8 @@ pub(crate) async fn engine_within(
         restricted.attributes.insert(AttributeKey::new(*key)?, values);
     }
     let mut sources = Vec::new();
-    for (id, table) in (1..).zip(TABLES) {
-        let found = weir_sources::infer(&folder.join(format!("{table}.parquet")), None).await?;
+    for (id, (name, path)) in (1..).zip(files) {
+        let found = weir_sources::infer(&path, None).await?;
         let columns = (1..).zip(found.columns).map(|(id, column)| Column {
             id: ColumnId(id),
             name: column.name,
@@ -111,7 +118,7 @@ pub(crate) async fn engine_within(
         });
         sources.push(DataSource {
             id: SourceId(id),
-            name: SourceName::new("tpch", table)?,
+            name,
             tags: BTreeSet::new(),
             owners: BTreeSet::from([clear.clone()]),
             columns: columns.collect(),

@@ -6,6 +6,7 @@ mod data;
 mod grants;
 mod measure;
 mod neighbours;
+mod timing;
 mod tpch;
 
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ enum Bench {
     Grants(Common),
     /// Point lookups of one user beside greedy statements of another.
     Neighbours(Common),
+    /// How long point queries take, by how many rows are hidden from whoever asks.
+    Timing(Common),
 }
 
 #[derive(clap::Args)]
@@ -62,6 +65,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Neighbours(common) => {
             let report = neighbours::run(&common).await?;
+            (common, report)
+        }
+        Bench::Timing(common) => {
+            let report = timing::run(&common).await?;
             (common, report)
         }
     };

@@ -33,7 +33,8 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<String> {
         statement_time_max: Duration::from_secs(SECONDS),
         ..UserLimits::default()
     };
-    let (engine, restricted, greedy) = data::engine_within(&folder, POLICIES, &[], limits).await?;
+    let (engine, restricted, greedy) =
+        data::engine_over(data::tpch(&folder)?, data::parsed(POLICIES)?, &[], limits).await?;
     let alone = lookups(&engine, &restricted, || false).await?;
     let mut report = format!(
         "# Neighbours\n\n`cargo xtask bench neighbours --scale {}`\n\n\

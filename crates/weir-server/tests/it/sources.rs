@@ -47,6 +47,32 @@ fn csv_in_hive_folders() {
     assert_eq!(server.sql(&weir, "ann", "select count(*) from hr.emp").out, "count(*)\n3\n");
 }
 
+/// What a file that somebody may see nothing of looks like today is no matter of whether she can read the others.
+#[test]
+fn values_of_one_csv_file_decide_nothing_about_the_others() {
+    let weir = people();
+    for (dept, name) in [("A", "Ada"), ("B", "Bob")] {
+        std::fs::create_dir_all(weir.path().join(format!("emp/dept={dept}"))).unwrap();
+        weir.file(&format!("emp/dept={dept}/part.csv"), format!("id,name\n1,{name}\n"));
+    }
+    weir.ok(&["source", "add", "hr.emp", "emp"]);
+    weir.ok(&[
+        "policy",
+        "add",
+        "--key",
+        "depts",
+        "--text",
+        "Only show rows where dept = 'A' for everyone on data source hr.emp",
+    ]);
+    let server = open_to_all(&weir);
+    let read = || server.sql(&weir, "ann", "select name from hr.emp").out;
+    assert_eq!(read(), "name\nAda\n");
+    weir.file("emp/dept=B/part.csv", "id,name\n1,77\n");
+    assert_eq!(read(), "name\nAda\n");
+    weir.file("emp/dept=B/part.csv", "id,name\n1.5,77\n");
+    assert_eq!(read(), "name\nAda\n");
+}
+
 #[test]
 fn json_lines() {
     let weir = people();

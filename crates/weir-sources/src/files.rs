@@ -236,7 +236,7 @@ async fn names_in(state: &dyn Session, format: &FileFormat, files: &[SeenFile]) 
             format: format.as_str(),
             why: e.to_string(),
         };
-        let found = options(format, true).infer_schema(state, &url(&file.path)?).await.map_err(malformed)?;
+        let found = options(state, format, true).infer_schema(state, &url(&file.path)?).await.map_err(malformed)?;
         for field in found.fields() {
             if !names.contains(field.name()) {
                 names.push(field.name().clone());

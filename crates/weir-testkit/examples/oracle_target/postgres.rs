@@ -60,7 +60,8 @@ pub(crate) fn governed(world: &World, source: &DataSource, decision: &SourceDeci
     let scope = |alias| Scope { sources: &world.facts.sources, source, alias };
     let looks_elsewhere =
         |residual: &Residual| residual.any(&|part| matches!(part, Expr::InLookup(_) | Expr::Frequent { .. }));
-    let filter = obligations.row_filter.as_ref();
+    let filter = obligations.row_filter();
+    let filter = filter.as_ref();
     if obligations.masks.is_empty() && !filter.is_some_and(looks_elsewhere) {
         let table_name = identifier(source.name.table());
         let condition = filter.map_or(Some("TRUE".to_owned()), |filter| scope(&table_name).expression(filter))?;

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use datafusion::common::{Result, internal_err};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::repartition::RepartitionExec;
 use weir_guard::Refusal;
 use weir_model::SourceName;
 
@@ -39,7 +41,7 @@ pub(crate) fn masks(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPl
     let mut early = BTreeSet::new();
     loop {
         let mut delaying = Delaying { early: &early, barriers: 0, pointless: BTreeSet::new() };
-        let (late, raw) = delaying.delay(plan)?;
+        let (late, raw) = delaying.delay(plan, false)?;
         let late = delaying.settle(late, raw, |_, _| true)?.0;
         if delaying.pointless.is_empty() {
             return Ok(late);
@@ -86,13 +88,15 @@ struct Delaying<'a> {
 type Delayed = (Arc<dyn ExecutionPlan>, BTreeMap<usize, Waiting>);
 
 impl Delaying<'_> {
-    fn delay(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Delayed> {
+    /// `aligned`: a node above relies on rows of several inputs being shared out alike.
+    fn delay(&mut self, plan: &Arc<dyn ExecutionPlan>, aligned: bool) -> Result<Delayed> {
         if let Some(barrier) = plan.downcast_ref::<BarrierExec>() {
             return self.leave_raw(plan, barrier);
         }
         let mut inputs = Vec::new();
+        let below = aligns(plan, aligned);
         for child in plan.children() {
-            inputs.push(self.delay(child)?);
+            inputs.push(self.delay(child, below)?);
         }
         if inputs.iter().all(|(_, waiting)| waiting.is_empty()) {
             return Ok((with_inputs(plan, inputs.into_iter().map(|(input, _)| input).collect())?, BTreeMap::new()));
@@ -101,7 +105,8 @@ impl Delaying<'_> {
             waiting.iter().map(|(column, waiting)| (*column, waiting.late.clone())).collect()
         };
         let raws: Vec<Raw> = inputs.iter().map(raw).collect();
-        let plan = &pseudonym::hashing(plan, &raws)?;
+        // The other input may be shared out by tokens: equal values of the two would not meet.
+        let plan = &if aligned { Arc::clone(plan) } else { pseudonym::hashing(plan, &raws)? };
         if let Some(flow) = flow(plan, &raws) {
             return self.carry(plan, inputs, &flow);
         }
@@ -173,6 +178,16 @@ impl Delaying<'_> {
             if masked.is_empty() { input } else { Arc::new(LateMaskExec::new(input, masked)) };
         Ok((input, left))
     }
+}
+
+/// Whether the inputs of a node have to be shared out like others, when it has to be so itself.
+fn aligns(plan: &Arc<dyn ExecutionPlan>, aligned: bool) -> bool {
+    if plan.is::<RepartitionExec>() {
+        return false;
+    }
+    let collects =
+        plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
+    aligned || (plan.children().len() > 1 && !collects)
 }
 
 fn with_inputs(plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -108,6 +108,10 @@ impl Delaying<'_> {
             inputs.push(self.delay(child)?);
         }
         let order: BTreeSet<Origin> = inputs.iter().flat_map(|input| &input.order).copied().collect();
+        if inputs.len() > 1 {
+            // Nodes with several inputs rely on these being shared out alike, which by pseudonyms and by tokens they are not.
+            self.pointless.extend(&order);
+        }
         let raw = |input: &Delayed| -> Raw {
             input.waiting.iter().map(|(column, waiting)| (*column, waiting.late.clone())).collect()
         };
@@ -231,6 +235,9 @@ fn seen(plan: &Arc<dyn ExecutionPlan>) -> Result<Seen> {
         let seen = seen(input)?;
         inputs.push(seen.raw);
         order_tells |= seen.order_tells;
+    }
+    if order_tells && inputs.len() > 1 {
+        return internal_err!("groups of originals reach {}, which has several inputs", plan.name());
     }
     if let (Some(masking), [raw]) = (plan.downcast_ref::<LateMaskExec>(), inputs.as_mut_slice()) {
         for (column, late) in masking.masked() {

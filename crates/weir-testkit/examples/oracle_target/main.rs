@@ -171,7 +171,8 @@ impl Run {
             let mut visible = world.visible(&speaker);
             // Without columns that policies speak of, some are denied for which the naive oracle sees nothing wrong as
             // long as there are no rows.
-            let is_open = |source| expressed.get(source).is_some_and(|d| !matches!(d, SourceDecision::Deny(..)));
+            let is_open =
+                |source: &SourceId| expressed.get(source).is_some_and(|d| !matches!(d, SourceDecision::Deny(..)));
             visible.retain(|source, _| is_open(source));
             if !visible.is_empty() {
                 self.speaker(&world, &speaker, &expressed, &visible, count).await?;

@@ -35,7 +35,10 @@ use crate::plain::{self, TEMPLATE};
 /// Of so many files one is asked in every run of the tests.
 const ONE_FILE_IN: usize = 3;
 /// So many questions must have been answered with rows, and the same ones.
-const SAME_MIN: usize = 1_500;
+const SAME_MIN: usize = 4_000;
+
+/// Of so many questions the engine may refuse its own plan at one.
+const ENGINE_FAILED_ONE_IN: usize = 500;
 
 /// What became of the questions.
 #[derive(Debug, Default)]
@@ -43,6 +46,8 @@ struct Counts {
     same: usize,
     /// By both.
     refused: usize,
+    /// The engine refused a plan of its own on one of the sides.
+    engine_failed: usize,
     left_out: BTreeMap<&'static str, usize>,
 }
 
@@ -70,6 +75,7 @@ async fn the_engines_own_tests_hold_through_weir() {
     eprintln!("{counts:?}");
     assert!(wrong.is_empty(), "{} answers are not the engine's\n\n{}", wrong.len(), wrong.join("\n\n"));
     assert!(only.is_some() || counts.same >= SAME_MIN, "{counts:?}");
+    assert!(counts.engine_failed * ENGINE_FAILED_ONE_IN <= counts.same, "{counts:?}");
 }
 
 /// Where cargo keeps the files of the engine's tests.
@@ -326,7 +332,14 @@ fn quoted(name: &str) -> String {
 async fn ask(sql: &str, tables: &mut Made<'_>, counts: &mut Counts, wrong: &mut Vec<String>) {
     let text = sql.to_lowercase();
     let calls = called(&text);
-    if LEFT_OUT.iter().any(|(name, _)| calls.contains(name))
+    if calls.contains("arrow_field") {
+        *counts.left_out.entry("what a constant is called").or_default() += 1;
+        return;
+    }
+    // As in PostgreSQL, `user` without quotes is who asks.
+    let asks_who = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '"').any(|word| word == "user");
+    if asks_who
+        || LEFT_OUT.iter().any(|(name, _)| calls.contains(name))
         || text.contains("current_")
         || text.contains("tablesample")
     {
@@ -349,9 +362,15 @@ async fn ask(sql: &str, tables: &mut Made<'_>, counts: &mut Counts, wrong: &mut 
             | (Answer::Refused { kind: Kind::Other, .. }, Answer::Refused { kind: Kind::Other, .. }) => {
                 counts.refused += 1;
             }
+            // It does so for sorts that the way to the rows spares, which is another one through the barrier.
+            _ if answer.is_engine_failure() || is_refused_plan(&expected) => counts.engine_failed += 1,
             _ => wrong.push(format!("{person}: {}\ninstead of {}", shown(&answer), shown(&expected))),
         }
     }
+}
+
+fn is_refused_plan(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused { kind: Kind::Other, text, .. } if text.starts_with("SanityCheckPlan"))
 }
 
 fn shown(answer: &Answer) -> String {

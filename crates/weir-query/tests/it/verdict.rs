@@ -27,6 +27,8 @@ pub(crate) enum Outcome {
     /// The plain engine finds its own plan wrong, or contradicts itself on the visible copy: without some of its rules,
     /// or with the copy in files, it answers like the governed one.
     PlainWrong,
+    /// The plain engine with the settings and rules of the governed one is wrong in the same way.
+    AlteredWrong,
 }
 
 /// Whether the error of a cast quotes a text that is in the visible rows.

@@ -49,7 +49,7 @@ pub(crate) fn governed(world: &World, source: &DataSource, decision: &SourceDeci
     let grant = format!("GRANT SELECT ON {name} TO {READER}");
     let obligations = match decision {
         // Without a grant there is nothing to do.
-        SourceDecision::Deny(..) => return Some(table(&name, source, world.tables.get(&source.id)?)?),
+        SourceDecision::Deny(..) => return table(&name, source, world.tables.get(&source.id)?),
         SourceDecision::Clear(_) => {
             let mut statements = table(&name, source, world.tables.get(&source.id)?)?;
             statements.push(grant);

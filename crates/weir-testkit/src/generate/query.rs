@@ -208,7 +208,9 @@ impl Asker<'_> {
             0..6 => return self.failing(),
             _ if common => {}
             6..24 => return self.calls(),
-            24..28 if !self.further.is_empty() => return self.further_call(),
+            24..28 if !self.further.is_empty() && self.readable.iter().any(|t| t.rows_max > 0) => {
+                return self.further_call();
+            }
             _ => {}
         }
         let mut with = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use weir_model::DataType;
 
 use super::relation::Relation;
-use super::{Asker, Column, Kind, Query, Whole};
+use super::{Asker, Column, Kind, Query, Readable, Whole};
 
 /// One line of the lists.
 struct Call {
@@ -35,8 +35,8 @@ fn calls(text: &'static str) -> Vec<Call> {
 fn call(line: &'static str) -> Call {
     let (kind, call) = line.split_once(' ').expect("a kind and a call");
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '/';
-    let end = call.find(|c| !is_name(c)).unwrap_or(call.len());
-    let (names, rest) = if call[end..].starts_with('(') { call.split_at(end) } else { ("", call) };
+    let (names, rest) = call.split_at(call.find(|c| !is_name(c)).unwrap_or(call.len()));
+    let (names, rest) = if rest.starts_with('(') { (names, rest) } else { ("", call) };
     Call {
         kind: match kind.trim_start_matches(['+', '?']) {
             "bool" => Some(Kind::Boolean),
@@ -70,14 +70,12 @@ pub fn called(sql: &str) -> BTreeSet<&str> {
         if i % 2 == 1 {
             continue;
         }
-        for (at, _) in part.match_indices('(') {
-            let before = &part[..at];
-            let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            let name = &before[before.rfind(|c| !is_name(c)).map_or(0, |end| end + 1)..];
-            if !name.is_empty() {
-                found.insert(name);
-            }
-        }
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let mut before: Vec<&str> = part.split('(').collect();
+        // Nothing is called behind the last parenthesis.
+        before.pop();
+        let names = before.into_iter().filter_map(|before| before.rsplit(|c| !is_name(c)).next());
+        found.extend(names.filter(|name| !name.is_empty()));
     }
     found
 }
@@ -106,11 +104,11 @@ impl Asker<'_> {
                 } else {
                     String::new()
                 };
-                let list: Vec<String> = (0..self.dice.between(2, 4)).map(|_| self.sure_call(&from)).collect();
+                let list: Vec<String> = (0..self.dice.between(4, 7)).map(|_| self.sure_call(&from)).collect();
                 let distinct = if self.dice.chance(10) { "DISTINCT " } else { "" };
                 query(format!("SELECT {distinct}{} FROM {}{filter}", numbered(&list), from.sql), false)
             }
-            5 | 6 => {
+            5 | 6 if self.readable.iter().any(|table| table.rows_max > 0) => {
                 let from = self.whole_table();
                 let unsure: Vec<&Call> = FUNCTIONS.iter().filter(|call| !call.sure).collect();
                 let call = *self.dice.pick(&unsure);
@@ -130,8 +128,14 @@ impl Asker<'_> {
         Query { sql, ordered: false, may_fail: true, may_be_refused: true }
     }
 
+    /// One with rows, if there is one: whether a call without columns fails where there are none hangs on whether the
+    /// engine computes it before it looks.
     fn whole_table(&mut self) -> Relation {
-        let table = self.dice.pick(self.readable).clone();
+        let with_rows: Vec<&Readable> = self.readable.iter().filter(|table| table.rows_max > 0).collect();
+        let table = match with_rows.as_slice() {
+            [] => self.dice.pick(self.readable).clone(),
+            some => (*self.dice.pick(some)).clone(),
+        };
         let alias = self.name("t");
         Relation {
             sql: format!("{} AS {alias}", table.name),

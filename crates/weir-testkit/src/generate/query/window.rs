@@ -65,11 +65,12 @@ impl Asker<'_> {
     }
 
     /// A frame that may stand with an order over several columns, whatever its unit.
-    fn wide_frame(&mut self) -> &'static str {
-        *self.dice.pick(&[
+    fn wide_frame(&mut self) -> String {
+        let frames = [
             "BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
             "BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
             "BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
-        ])
+        ];
+        (*self.dice.pick(&frames)).to_owned()
     }
 }

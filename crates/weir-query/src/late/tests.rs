@@ -95,7 +95,7 @@ fn what_is_only_counted_is_not_masked_at_all() {
 #[test]
 fn nothing_waits_where_the_order_of_groups_shows() {
     let distinct = || grouped(&[("ssn", 1)], None, Arc::new(barrier()));
-    let by_id = grouped(&[("id", 0)], Some("ssn"), grouped(&[("ssn", 1), ("id", 0)], None, Arc::new(barrier())));
+    let by_id = grouped(&[("id", 1)], Some("ssn"), grouped(&[("ssn", 1), ("id", 0)], None, Arc::new(barrier())));
     // Equal values of two inputs meet only when both are shared out alike.
     let joined = grouped(&[], Some("ssn"), UnionExec::try_new(vec![distinct(), distinct()]).unwrap());
     for plan in [distinct(), first(column("ssn", 0), distinct()), by_id, joined] {

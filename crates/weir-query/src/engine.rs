@@ -8,7 +8,7 @@ mod users;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, new_null_array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
@@ -115,9 +115,9 @@ impl Engine {
         let (inner, query) = (Arc::clone(&self.inner), query.clone());
         let mut working = threads.spawn(async move {
             let _seat = seat;
-            let Bound { plan, .. } = Box::pin(inner.bind(request, &query)).await?;
+            let Bound { state, plan, .. } = Box::pin(inner.bind(request, &query)).await?;
             let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
-            let schema = if query.explain { explain::schema() } else { Arc::clone(plan.schema().inner()) };
+            let schema = if query.explain { explain::schema() } else { result_schema(&state, plan, &parameters)? };
             Ok(Described { parameters, schema })
         });
         working.done().await?
@@ -278,6 +278,15 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
 pub(crate) fn template_for_tests() -> SessionState {
     let (partitions, user) = (2, UserLimits::default());
     template(&EngineSettings { memory_bytes_max: 1 << 30, partitions, statement_bytes_max: 1 << 20, user }).unwrap()
+}
+
+/// The columns of a read as it will run, with whatever stands for `$n`: types that have to meet are made equal after
+/// names are bound.
+fn result_schema(state: &SessionState, plan: LogicalPlan, parameters: &[DataType]) -> Result<SchemaRef, Refusal> {
+    let nulls: Vec<ArrayRef> = parameters.iter().map(|data_type| new_null_array(data_type, 1)).collect();
+    let plan = fill(plan, &nulls)?;
+    let analysed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+    Ok(Arc::clone(analysed.map_err(|e| refusal(&e))?.schema().inner()))
 }
 
 /// Puts values in the place of `$n`.

@@ -168,6 +168,18 @@ async fn a_change_ends_open_cursors_and_portals_that_nobody_reads() {
 }
 
 #[tokio::test]
+async fn a_prepared_statement_is_described_with_the_types_that_it_gives() {
+    let (_weir, server) = demo();
+    let tara = connect(&server, "tara").await;
+    let sql = "select case when id > $1 then cast(age as int) else 1 end as c from retail.customer_purchases limit 1";
+    let rows = tara.query(sql, &[&0_i64]).await.unwrap();
+    assert_eq!(rows[0].columns()[0].type_(), &tokio_postgres::types::Type::INT8);
+    let both = "select cast(1 as int) as c union all select cast(2 as bigint) order by 1";
+    let values: Vec<i64> = tara.query(both, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(values, [1, 2]);
+}
+
+#[tokio::test]
 async fn a_plan_is_told_without_what_is_not_seen() {
     let (_weir, server) = demo();
     let sql = "explain select department, count(*) from retail.customer_purchases where id > 10 group by 1";

@@ -105,6 +105,7 @@ async fn policies_from_before_versions_were_kept_are_there() {
         "DROP TABLE touched",
         "DROP TABLE certification",
         "ALTER TABLE source_column DROP COLUMN profile",
+        "ALTER TABLE source DROP COLUMN lineage",
         "DROP TRIGGER policy_added",
         "DROP TRIGGER policy_replaced",
         "DROP TRIGGER policy_removed",

@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
 
 use super::entry::{Entry, Expect, How, Says, Step, What};
 use super::wire::{Answer, Format, Row, Wire};
 use super::world::{PASSWORD, Side, World};
 use crate::weir::Ran;
+
+/// How a message names the record of its statement.
+static REQUEST: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("request [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap());
 
 /// A way to say a statement. Other doors will be more of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -238,6 +245,8 @@ impl Run<'_> {
         if self.world.canaries.is_match(spoken.as_bytes()) && !expect.same && expect.error.is_none() {
             return Err("who says something hidden must be answered like on the copy, or with an error".to_owned());
         }
+        // By chance the number of a request may have digits in it that are hidden.
+        let told = &*REQUEST.replace_all(told, &b"request"[..]);
         for found in self.world.canaries.find_iter(told) {
             let word = String::from_utf8_lossy(found.as_bytes()).to_lowercase();
             if !spoken.contains(&word) {

@@ -71,7 +71,8 @@ impl Generator {
                 .iter()
                 .map(|name| NewColumn {
                     name: name.clone(),
-                    data_type: self.data_type(2),
+                    // Often the same, so that there is what can be copied from one to another.
+                    data_type: if self.0.random() { DataType::Text } else { self.data_type(2) },
                     nullable: self.0.random(),
                     tags: self.some(Self::tag),
                 })

@@ -15,7 +15,11 @@ use std::sync::Arc;
 
 use datafusion::common::{Result, internal_err};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use weir_guard::Refusal;
 use weir_model::SourceName;
 
@@ -39,7 +43,7 @@ pub(crate) fn masks(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPl
     let mut early = BTreeSet::new();
     loop {
         let mut delaying = Delaying { early: &early, barriers: 0, pointless: BTreeSet::new() };
-        let late = delaying.delay(plan)?;
+        let late = delaying.delay(plan, false)?;
         // The order in which rows come would tell something, so nothing of this may wait.
         delaying.pointless.extend(&late.order);
         let late = delaying.settle(late, |_, _| true)?.plan;
@@ -99,13 +103,15 @@ impl Delayed {
 }
 
 impl Delaying<'_> {
-    fn delay(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Delayed> {
+    /// `aligned`: a node above relies on rows of several inputs being shared out alike.
+    fn delay(&mut self, plan: &Arc<dyn ExecutionPlan>, aligned: bool) -> Result<Delayed> {
         if let Some(barrier) = plan.downcast_ref::<BarrierExec>() {
             return self.leave_raw(plan, barrier);
         }
         let mut inputs = Vec::new();
+        let below = aligns(plan, aligned);
         for child in plan.children() {
-            inputs.push(self.delay(child)?);
+            inputs.push(self.delay(child, below)?);
         }
         let order: BTreeSet<Origin> = inputs.iter().flat_map(|input| &input.order).copied().collect();
         if inputs.len() > 1 {
@@ -120,7 +126,8 @@ impl Delaying<'_> {
             let plan = with_inputs(plan, inputs.into_iter().map(|input| input.plan).collect())?;
             return Ok(Delayed::settled(plan, order));
         }
-        let plan = &pseudonym::hashing(plan, &raws)?;
+        // The other input may be shared out by tokens: equal values of the two would not meet.
+        let plan = &if aligned { Arc::clone(plan) } else { pseudonym::hashing(plan, &raws)? };
         if let Some(flow) = flow(plan, &raws) {
             return self.carry(plan, inputs, &flow, order);
         }
@@ -200,6 +207,21 @@ impl Delaying<'_> {
     }
 }
 
+/// Whether the inputs of a node have to be shared out like others, when it has to be so itself.
+fn aligns(plan: &Arc<dyn ExecutionPlan>, aligned: bool) -> bool {
+    !shares_out(plan) && (aligned || (plan.children().len() > 1 && !collects(plan)))
+}
+
+/// Whether the node decides itself which stream a row goes to.
+fn shares_out(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<RepartitionExec>() || plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>()
+}
+
+/// Whether the node is a join that has all of its first input for every stream of the second.
+fn collects(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
+}
+
 fn with_inputs(plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
     let same = plan.children().len() == inputs.len()
         && plan.children().into_iter().zip(&inputs).all(|(before, now)| Arc::ptr_eq(before, now));
@@ -213,7 +235,7 @@ fn with_inputs(plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Arc<dyn ExecutionPlan>
 /// tells of none.
 pub(crate) fn verify(plan: &Arc<dyn ExecutionPlan>) -> Result<(), Refusal> {
     match seen(plan) {
-        Ok(Seen { raw, order_tells: false }) if raw.is_empty() => Ok(()),
+        Ok(Seen { raw, order_tells: false, .. }) if raw.is_empty() => Ok(()),
         Ok(Seen { order_tells: true, .. }) => Err(Refusal::bug("the order of the rows tells of originals")),
         Ok(_) => Err(Refusal::bug("an original leaves the plan unmasked")),
         Err(e) => Err(Refusal::bug(e.to_string())),
@@ -224,31 +246,37 @@ pub(crate) fn verify(plan: &Arc<dyn ExecutionPlan>) -> Result<(), Refusal> {
 struct Seen {
     raw: Raw,
     order_tells: bool,
+    /// Rows are shared out by pseudonyms.
+    pseudonymous: bool,
 }
 
 fn seen(plan: &Arc<dyn ExecutionPlan>) -> Result<Seen> {
     if let Some(barrier) = plan.downcast_ref::<BarrierExec>() {
-        return Ok(Seen { raw: barrier.raw(), order_tells: false });
+        return Ok(Seen { raw: barrier.raw(), order_tells: false, pseudonymous: false });
     }
-    let (mut inputs, mut order_tells) = (Vec::new(), false);
+    let (mut inputs, mut order_tells, mut shared_out) = (Vec::new(), false, Vec::new());
     for input in plan.children() {
         let seen = seen(input)?;
         inputs.push(seen.raw);
         order_tells |= seen.order_tells;
+        shared_out.push(seen.pseudonymous);
     }
-    if order_tells && inputs.len() > 1 {
-        return internal_err!("groups of originals reach {}, which has several inputs", plan.name());
+    let several = inputs.len() > 1;
+    if several && (order_tells || (!collects(plan) && shared_out.contains(&true))) {
+        return internal_err!("{} relies on how its inputs are shared out", plan.name());
     }
+    let pseudonymous =
+        if shares_out(plan) { pseudonym::is_used(plan) } else { shared_out.last().copied().unwrap_or(false) };
     if let (Some(masking), [raw]) = (plan.downcast_ref::<LateMaskExec>(), inputs.as_mut_slice()) {
         for (column, late) in masking.masked() {
             if !raw.remove(column).is_some_and(|owed| Arc::ptr_eq(&owed.mask, &late.mask)) {
                 return internal_err!("a late mask on what it is not for");
             }
         }
-        return Ok(Seen { raw: std::mem::take(raw), order_tells });
+        return Ok(Seen { raw: std::mem::take(raw), order_tells, pseudonymous });
     }
     if inputs.iter().all(BTreeMap::is_empty) && !order_tells {
-        return Ok(Seen { raw: Raw::new(), order_tells });
+        return Ok(Seen { raw: Raw::new(), order_tells, pseudonymous });
     }
     match flow(plan, &inputs) {
         Some(flow) if flow.looked.iter().all(BTreeSet::is_empty) => {
@@ -259,9 +287,9 @@ fn seen(plan: &Arc<dyn ExecutionPlan>) -> Result<Seen> {
                 Order::Tells => true,
                 Order::Forgets => false,
             };
-            Ok(Seen { raw: raw.collect(), order_tells })
+            Ok(Seen { raw: raw.collect(), order_tells, pseudonymous })
         }
-        None if inputs.iter().all(BTreeMap::is_empty) => Ok(Seen { raw: Raw::new(), order_tells }),
+        None if inputs.iter().all(BTreeMap::is_empty) => Ok(Seen { raw: Raw::new(), order_tells, pseudonymous }),
         Some(_) | None => internal_err!("originals reach {}, which looks at them", plan.name()),
     }
 }

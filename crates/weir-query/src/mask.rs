@@ -153,13 +153,27 @@ impl CompiledMask {
         }
     }
 
+    /// Whether exactly the NULLs are NULL afterwards.
+    pub(crate) fn keeps_nulls(&self) -> bool {
+        match self.kind {
+            Kind::Hash(_) | Kind::Reversible(_) | Kind::Regex { .. } => true,
+            // What cannot be encrypted in its format becomes NULL.
+            Kind::FormatPreserving(_) => false,
+            Kind::Null
+            | Kind::Constant(_)
+            | Kind::RoundNumber(_)
+            | Kind::RoundCalendar(_)
+            | Kind::Randomized(_)
+            | Kind::Elements(_) => false,
+        }
+    }
+
     /// Whether different originals always give different texts, but for the negligible chance of two equal hashes.
     pub(crate) fn is_injective(&self) -> bool {
         match self.kind {
             Kind::Hash(_) | Kind::Reversible(_) => true,
-            // What cannot be encrypted in its format becomes NULL.
-            Kind::FormatPreserving(_) => false,
-            Kind::Null
+            Kind::FormatPreserving(_)
+            | Kind::Null
             | Kind::Constant(_)
             | Kind::RoundNumber(_)
             | Kind::RoundCalendar(_)

@@ -201,7 +201,11 @@ fn aggregated(aggregate: &AggregateExec, raw: &Raw) -> Option<Flow> {
                 let parts = function.all_expressions();
                 let counts =
                     function.fun().name() == "count" && !function.is_distinct() && parts.order_by_exprs.is_empty();
-                let seen = parts.args.iter().filter(|arg| !(counts && arg.is::<Column>()));
+                let is_counted = |arg: &Arc<dyn PhysicalExpr>| {
+                    let late = arg.downcast_ref::<Column>().and_then(|column| raw.get(&column.index()));
+                    counts && late.is_some_and(|late| late.mask.keeps_nulls())
+                };
+                let seen = parts.args.iter().filter(|arg| !is_counted(arg));
                 let seen: Vec<_> = seen.chain(&parts.order_by_exprs).cloned().collect();
                 looked.extend(looks(&seen, raw)?);
             }

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::StreamExt;
@@ -29,9 +29,10 @@ impl LateMaskExec {
     }
 
     fn over(input: Arc<dyn ExecutionPlan>, masks: Arc<BTreeMap<usize, Late>>) -> Self {
-        // Of the originals' order and equalities nothing holds for the masked values.
+        // Nothing below says anything of the order or equality of originals: saying it takes looking at them. What is
+        // said of other columns still holds, and nodes above rely on it.
         let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
+            input.equivalence_properties().clone(),
             input.output_partitioning().clone(),
             input.pipeline_behavior(),
             input.boundedness(),

@@ -42,6 +42,12 @@ pub(super) fn hashing(plan: &Arc<dyn ExecutionPlan>, inputs: &[Raw]) -> Result<A
     Ok(Arc::new(RepartitionExec::try_new(Arc::clone(repartition.input()), partitioning)?))
 }
 
+/// Whether the node shares out rows by pseudonyms.
+pub(super) fn is_used(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let partitioning = plan.downcast_ref::<RepartitionExec>().map(RepartitionExec::partitioning);
+    matches!(partitioning, Some(Partitioning::Hash(exprs, _)) if exprs.iter().any(|expr| expr.is::<Pseudonym>()))
+}
+
 /// A keyed hash of a text; NULL for NULL.
 #[derive(Debug)]
 pub(super) struct Pseudonym(Arc<dyn PhysicalExpr>);

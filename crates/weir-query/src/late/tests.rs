@@ -2,17 +2,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::{JoinType, NullEquality};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{Column, IsNullExpr};
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+use weir_mask::Keys;
 use weir_model::{ColumnId, Secret, SourceId};
 use weir_policy::Mask;
 
@@ -22,10 +24,15 @@ use crate::mask::MaskKeys;
 
 /// `id` clear and `ssn` hashed.
 fn barrier() -> BarrierExec {
+    masked_by(&Mask::Hash)
+}
+
+fn masked_by(mask: &Mask) -> BarrierExec {
     let fields = [Field::new("id", DataType::Int64, true), Field::new("ssn", DataType::Utf8View, true)];
     let input = Arc::new(EmptyExec::new(Arc::new(Schema::new(fields.to_vec()))));
-    let keys = MaskKeys { hash: Some(Secret::new("a key")), own: None };
-    let hash = CompiledMask::new(&Mask::Hash, ColumnId(2), &DataType::Utf8View, &keys).unwrap();
+    let own = Keys::new(1, Secret::new([7; 32].to_vec())).unwrap();
+    let keys = MaskKeys { hash: Some(Secret::new("a key")), own: Some(Arc::new(own)) };
+    let hash = CompiledMask::new(mask, ColumnId(2), &DataType::Utf8View, &keys).unwrap();
     let hash = OutputMask { value: MaskValue::Kernel { mask: Arc::new(hash), row_key: vec![] }, when: None };
     let outputs = fields.into_iter().enumerate().map(|(place, field)| Output {
         masks: if field.name() == "ssn" { vec![hash.clone()] } else { vec![] },
@@ -89,6 +96,55 @@ fn what_is_only_counted_is_not_masked_at_all() {
     assert_eq!(shown(&plan), ["AggregateExec", "AggregateExec", "GovernedScan", "EmptyExec"]);
     assert!(plan.children()[0].children()[0].downcast_ref::<BarrierExec>().unwrap().raw().contains_key(&1));
     assert!(verify(&plan).is_ok());
+}
+
+/// Encryption in the same format makes some values NULL.
+#[test]
+fn what_may_become_null_is_masked_before_it_is_counted() {
+    let masked = Arc::new(masked_by(&Mask::FormatPreserving)) as Arc<dyn ExecutionPlan>;
+    let plan = masks(&grouped(&[], Some("ssn"), masked)).unwrap();
+    assert!(plan.children()[0].downcast_ref::<BarrierExec>().unwrap().raw().is_empty());
+    let raw = masked_by(&Mask::FormatPreserving);
+    let raw = Arc::new(raw.leaving(&raw.can_wait()).unwrap());
+    assert!(verify(&grouped(&[], Some("ssn"), raw)).unwrap_err().inside().detail.contains("looks at them"));
+}
+
+/// Both inputs of a join have to be shared out by the same.
+#[test]
+fn rows_are_shared_out_by_pseudonyms_only_where_nothing_relies_on_it() {
+    let shared_out = |input: Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
+        let by = Partitioning::Hash(vec![column("ssn", 1)], 4);
+        Arc::new(RepartitionExec::try_new(input, by).unwrap())
+    };
+    let few = || -> Arc<dyn ExecutionPlan> {
+        let is_null: Arc<dyn PhysicalExpr> = Arc::new(IsNullExpr::new(column("id", 0)));
+        Arc::new(FilterExec::try_new(is_null, Arc::new(barrier())).unwrap())
+    };
+    let join = |left, right| -> Arc<dyn ExecutionPlan> {
+        let on = vec![(column("ssn", 1), column("ssn", 1))];
+        let (mode, nulls) = (PartitionMode::Partitioned, NullEquality::NullEqualsNothing);
+        Arc::new(HashJoinExec::try_new(left, right, on, None, &JoinType::Inner, None, mode, nulls, false).unwrap())
+    };
+    let plan = masks(&join(shared_out(few()), shared_out(Arc::new(barrier())))).unwrap();
+    assert!(verify(&plan).is_ok());
+    for input in plan.children() {
+        assert!(!pseudonym::is_used(input), "{:?}", shown(&plan));
+    }
+
+    let raw = barrier().leaving(&barrier().can_wait()).unwrap();
+    let late = seen(&(Arc::new(raw.clone()) as Arc<dyn ExecutionPlan>)).unwrap().raw;
+    let raw: Arc<dyn ExecutionPlan> = Arc::new(raw);
+    let pseudonymous = pseudonym::hashing(&shared_out(raw), &[late.clone()]).unwrap();
+    let masked = Arc::new(LateMaskExec::new(pseudonymous, late));
+    let plan = join(masked, shared_out(Arc::new(barrier())));
+    assert!(verify(&plan).unwrap_err().inside().detail.contains("shared out"));
+}
+
+#[test]
+fn a_late_mask_keeps_what_is_known_of_other_columns() {
+    let plan = masks(&first(column("id", 0), Arc::new(barrier()))).unwrap();
+    assert_eq!(shown(&plan)[0], "GovernedMask");
+    assert!(plan.output_ordering().is_some());
 }
 
 /// Groups that are spilled come sorted by what they are grouped by.

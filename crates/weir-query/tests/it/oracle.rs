@@ -440,8 +440,7 @@ impl Worker<'_> {
             let plan = self.asking().ask(speaker, &explain).await.told();
             // A clear scan is planned by its files, which are written anew; whoever sees it all may know that.
             let is_seen_whole = plan.replace("GovernedScan: ", "").contains("Scan: ");
-            let plan = if is_seen_whole { String::new() } else { plan.replace("Utf8View", "Utf8") };
-            told.push((explain, plan));
+            told.push((explain, if is_seen_whole { String::new() } else { in_any_order(&plan) }));
         }
         for listing in LISTINGS {
             let sql = format!("SELECT * FROM {listing}");
@@ -467,6 +466,18 @@ impl Worker<'_> {
         }
         Ok(())
     }
+}
+
+/// A plan with the words of each line sorted, and without places of columns: the engine puts some columns that it adds
+/// in another order each time.
+fn in_any_order(plan: &str) -> String {
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.split(|c: char| !(c.is_alphanumeric() || "@_.'".contains(c))).collect();
+        words.iter_mut().for_each(|word| *word = word.split('@').next().unwrap_or_default());
+        words.sort_unstable();
+        words.join(" ")
+    };
+    plan.replace("Utf8View", "Utf8").split("Some(").map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Tables that list what there is. A number that is given anew with each state of the policies is none of these.

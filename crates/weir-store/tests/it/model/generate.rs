@@ -71,8 +71,8 @@ impl Generator {
                 .iter()
                 .map(|name| NewColumn {
                     name: name.clone(),
-                    // Often the same, so that there is what can be copied from one to another.
-                    data_type: if self.0.random() { DataType::Text } else { self.data_type(2) },
+                    // One is the same everywhere, so that there is what can be copied from one to another.
+                    data_type: if *name == names[0] { DataType::Text } else { self.data_type(2) },
                     nullable: self.0.random(),
                     tags: self.some(Self::tag),
                 })
@@ -207,7 +207,7 @@ impl Generator {
         {
             return Some(Change::PutPolicy(Policy { key, ..self.policy() }));
         }
-        if self.0.random_ratio(1, 3) {
+        if self.0.random_ratio(1, 6) {
             return self.lineage(model);
         }
         if self.0.random_ratio(1, 3) {

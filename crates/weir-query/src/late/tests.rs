@@ -134,7 +134,7 @@ fn rows_are_shared_out_by_pseudonyms_only_where_nothing_relies_on_it() {
     let raw = barrier().leaving(&barrier().can_wait()).unwrap();
     let late = seen(&(Arc::new(raw.clone()) as Arc<dyn ExecutionPlan>)).unwrap().raw;
     let raw: Arc<dyn ExecutionPlan> = Arc::new(raw);
-    let pseudonymous = pseudonym::hashing(&shared_out(raw), &[late.clone()]).unwrap();
+    let pseudonymous = pseudonym::hashing(&shared_out(raw), std::slice::from_ref(&late)).unwrap();
     let masked = Arc::new(LateMaskExec::new(pseudonymous, late));
     let plan = join(masked, shared_out(Arc::new(barrier())));
     assert!(verify(&plan).unwrap_err().inside().detail.contains("shared out"));

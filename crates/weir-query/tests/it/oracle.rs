@@ -37,6 +37,8 @@ const TRIPLES_MIN: u64 = 20_000;
 const DISTURBED_ONE_IN: u64 = 4;
 /// Of each kind of disagreement that is not Weir's, at most one triple in so many.
 const EXCUSED_ONE_IN: u64 = 500;
+/// What these need is in no world: values of union types, and keywords.
+const NEVER_WITH_ROWS: [&str; 3] = ["pg_get_keywords()", "union_extract()", "union_tag()"];
 /// Failures that are shown.
 const FAILURES_MAX: usize = 3;
 
@@ -100,7 +102,8 @@ fn governed_results_are_those_of_the_visible_copy() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
     if fixed {
-        let missing = tally.coverage.missing();
+        let mut missing = tally.coverage.missing();
+        missing.retain(|kind| !NEVER_WITH_ROWS.contains(&kind.as_str()));
         assert!(missing.is_empty(), "never in a query that gave rows: {}", missing.join(", "));
         let triples = tally.triples.into_inner();
         assert!(triples >= TRIPLES_MIN, "{triples} triples");

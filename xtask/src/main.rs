@@ -41,6 +41,9 @@ enum Verb {
     Oracle {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
+        /// Until so many worlds with policies, persons and queries were tried, however long it takes.
+        #[arg(long, conflicts_with_all = ["minutes", "target"])]
+        triples: Option<u64>,
         /// Where what was asked how often is written, as Markdown.
         #[arg(long)]
         report: Option<String>,
@@ -75,11 +78,11 @@ fn main() -> Result<()> {
         Verb::Layers { print: true } => layers::print(),
         Verb::Layers { print: false } => layers::check(),
         Verb::Golden => run::tests(None, &[("WEIR_ACCEPT", "1")]),
-        Verb::Oracle { target: Some(target), adapter, seeds, report, minutes: _ } => {
+        Verb::Oracle { target: Some(target), adapter, seeds, report, minutes: _, triples: _ } => {
             oracle::elsewhere(&target, &adapter, &seeds, report.as_deref())
         }
-        Verb::Oracle { target: None, minutes, report, adapter: _, seeds: _ } => {
-            oracle::here(minutes, report.as_deref())
+        Verb::Oracle { target: None, minutes, triples, report, adapter: _, seeds: _ } => {
+            oracle::here(minutes, triples, report.as_deref())
         }
         Verb::Bench { only, scale, repetitions } => bench::run(only.as_deref(), scale, repetitions),
     }

@@ -4,10 +4,17 @@ use anyhow::Result;
 
 use crate::run::{cargo, root, tests};
 
-/// The test, for so long.
-pub(crate) fn here(minutes: u64, report: Option<&str>) -> Result<()> {
-    let minutes = minutes.to_string();
-    let mut environment = vec![("WEIR_ORACLE_MINUTES", minutes.as_str()), ("WEIR_ORACLE_SAVE", "1")];
+/// More queries of each world than in the gate: making worlds takes its time too.
+const TIMES: &str = "4";
+
+/// The test, for so long or for so many triples.
+pub(crate) fn here(minutes: u64, triples: Option<u64>, report: Option<&str>) -> Result<()> {
+    let (minutes, triples) = (minutes.to_string(), triples.map(|triples| triples.to_string()));
+    let until = match &triples {
+        Some(triples) => ("WEIR_ORACLE_TRIPLES", triples.as_str()),
+        None => ("WEIR_ORACLE_MINUTES", minutes.as_str()),
+    };
+    let mut environment = vec![until, ("WEIR_ORACLE_TIMES", TIMES), ("WEIR_ORACLE_SAVE", "1")];
     // Tests run in the folders of their crates.
     let report = report.map(|path| root().join(path).display().to_string());
     environment.extend(report.as_deref().map(|path| ("WEIR_ORACLE_REPORT", path)));

@@ -44,19 +44,19 @@ impl Basis {
         let ids: Vec<SourceId> = self.decided.iter().map(|(id, _)| *id).collect();
         let now = newer.decide(effective, &self.surroundings, &ids);
         self.decided.iter().zip(&now.sources).find_map(|((id, then), (_, now))| {
-            let (before, after) = (self.snapshot.source(*id)?, newer.source(*id));
-            let name = &before.name;
-            let same = match (then, now) {
+            let (before, after) = (self.snapshot.source(*id), newer.source(*id));
+            let name = before.map_or_else(|| id.to_string(), |before| before.name.to_string());
+            let decided_alike = match (then, now) {
                 (_, SourceDecision::Deny(why, _)) => return Some(format!("`{name}` is denied: {why}")),
-                // Columns and files of a clear source are in no fingerprint.
-                (SourceDecision::Clear(_), SourceDecision::Clear(_)) => {
-                    after.is_some_and(|after| is_read_alike(before, after))
-                }
+                (SourceDecision::Clear(_), SourceDecision::Clear(_)) => true,
                 (SourceDecision::Obliged(then, _), SourceDecision::Obliged(now, _)) => {
                     then.fingerprint == now.fingerprint
                 }
                 (SourceDecision::Deny(..) | SourceDecision::Clear(_) | SourceDecision::Obliged(..), _) => false,
             };
+            // Where the files are is in no fingerprint, nor are the columns of a clear source.
+            let read_alike = before.zip(after).is_some_and(|(before, after)| is_read_alike(before, after));
+            let same = decided_alike && read_alike;
             (!same).then(|| format!("`{name}` is decided otherwise"))
         })
     }

@@ -32,7 +32,7 @@ use crate::functions;
 use crate::late;
 use crate::lookup::Lookups;
 use crate::statement::Query;
-use crate::verify;
+use crate::verify::{self, Reads};
 use bind::Bound;
 use lanes::{Lanes, Threads};
 pub use rows::Rows;
@@ -201,7 +201,7 @@ impl Inner {
         let opened = if let Some(obligations) = obligations {
             explain::plan(&state, &plan, &decision, id, obligations).await
         } else {
-            let planned = physical_plan(&state, &plan, &decision, id).await;
+            let planned = runnable_plan(&state, &plan, &decision, id).await;
             planned.and_then(|plan| {
                 let context = TaskContext::from(&state).with_runtime(Arc::clone(&seat.runtime));
                 execute_stream(plan, Arc::new(context)).map_err(|e| refusal(&e))
@@ -217,23 +217,34 @@ impl Inner {
 /// What a read gives, not polled yet.
 type Opened = SendableRecordBatchStream;
 
-/// Verified before and after optimisation, and once more as it will run.
-async fn physical_plan(
+/// Verified once more as it will run.
+async fn runnable_plan(
     state: &SessionState,
     plan: &LogicalPlan,
     decision: &Decision,
     id: RequestId,
 ) -> Result<Arc<dyn ExecutionPlan>, Refusal> {
+    let (physical, reads) = physical_plan(state, plan, decision, id).await?;
+    let physical = late::masks(&physical).map_err(|e| planning_refusal(&e))?;
+    verify::physical(&physical, &reads)?;
+    late::verify(&physical)?;
+    Ok(physical)
+}
+
+/// Made from a plan that was verified before and after optimisation.
+async fn physical_plan(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    decision: &Decision,
+    id: RequestId,
+) -> Result<(Arc<dyn ExecutionPlan>, Reads), Refusal> {
     verify::logical(plan, id)?.are_covered_by(decision)?;
     let optimised = state.optimize(plan).map_err(|e| refusal(&e))?;
     let reads = verify::logical(&optimised, id)?;
     reads.are_covered_by(decision)?;
     let planner = state.query_planner();
     let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| planning_refusal(&e))?;
-    let physical = late::masks(&physical).map_err(|e| planning_refusal(&e))?;
-    verify::physical(&physical, &reads)?;
-    late::verify(&physical)?;
-    Ok(physical)
+    Ok((physical, reads))
 }
 
 /// Ends an admitted read that could not be carried through, on record.

@@ -19,9 +19,8 @@ use weir_guard::{Refusal, Request};
 use weir_model::{Permission, RequestId};
 use weir_policy::{Decision, SourceDecision, obligations_text};
 
-use super::Opened;
-use crate::fault::{planning_refusal, refusal};
-use crate::verify::{self, Reads};
+use super::{Opened, physical_plan};
+use crate::verify::Reads;
 
 /// One line of the plan a row, under PostgreSQL's name for it.
 pub(super) fn schema() -> SchemaRef {
@@ -54,12 +53,7 @@ pub(super) async fn plan(
     id: RequestId,
     obligations: Vec<String>,
 ) -> Result<Opened, Refusal> {
-    verify::logical(plan, id)?.are_covered_by(decision)?;
-    let optimised = state.optimize(plan).map_err(|e| refusal(&e))?;
-    let reads = verify::logical(&optimised, id)?;
-    reads.are_covered_by(decision)?;
-    let planner = state.query_planner();
-    let physical = planner.create_physical_plan(&optimised, state).await.map_err(|e| planning_refusal(&e))?;
+    let (physical, reads) = physical_plan(state, plan, decision, id).await?;
     let mut lines = Vec::new();
     write(&physical, &reads, 0, &mut lines);
     lines.extend(obligations);

@@ -166,8 +166,7 @@ fn projected(projection: &ProjectionExec, raw: &Raw) -> Option<Flow> {
     for (output, projected) in projection.expr().iter().enumerate() {
         match projected.expr.downcast_ref::<Column>() {
             Some(column) => carried.push((output, column.index())),
-            None => looked
-                .extend(looks(&[Arc::clone(&projected.expr)], raw).unwrap_or_else(|| raw.keys().copied().collect())),
+            None => looked.extend(looks(&[Arc::clone(&projected.expr)], raw)?),
         }
     }
     Some(Flow::of_one(looked, carried))

@@ -16,3 +16,7 @@ mod running;
 mod slt;
 mod transparency;
 mod verdict;
+
+/// As in the program; the oracle allocates a lot.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -2,7 +2,8 @@
 //!
 //! Each world is asked of an engine that is set by chance, see `altered`.
 //!
-//! `WEIR_ORACLE_SEEDS=from..to` chooses the worlds, `WEIR_ORACLE_MINUTES=120` goes on from there for so long, and
+//! `WEIR_ORACLE_SEEDS=from..to` chooses the worlds, `WEIR_ORACLE_MINUTES=120` or `WEIR_ORACLE_TRIPLES=1000000` goes on
+//! from there for so long or so many triples, `WEIR_ORACLE_TIMES=4` asks so many times as many queries in each world, and
 //! `WEIR_ORACLE_SAVE=1` keeps what failed below `tests/cases/found/`; `WEIR_ORACLE_LOUD=1` tells of each query first;
 //! `WEIR_ORACLE_ALL=1` goes on after failures and does not make them smaller; `WEIR_ORACLE_REPORT=path` writes what was
 //! asked how often.
@@ -39,6 +40,8 @@ const DISTURBED_ONE_IN: u64 = 4;
 const EXCUSED_ONE_IN: u64 = 500;
 /// What these need is in no world: values of union types, and keywords.
 const NEVER_WITH_ROWS: [&str; 3] = ["pg_get_keywords()", "union_extract()", "union_tag()"];
+/// A line on the terminal for so many triples of a long run.
+const TOLD_EVERY: u64 = 10_000;
 /// Failures that are shown.
 const FAILURES_MAX: usize = 3;
 
@@ -89,17 +92,19 @@ fn add(counter: &AtomicU64) {
 #[test]
 fn governed_results_are_those_of_the_visible_copy() {
     let seeds = std::env::var("WEIR_ORACLE_SEEDS").ok().map(|text| range(&text));
-    let minutes =
-        std::env::var("WEIR_ORACLE_MINUTES").ok().map(|text| text.parse::<u64>().expect("minutes as a number"));
-    let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-    let fixed = seeds.is_none() && until.is_none();
-    let seeds = seeds.unwrap_or(0..if until.is_some() { u64::MAX } else { WORLDS });
+    let minutes = number("WEIR_ORACLE_MINUTES");
+    let plan = Plan {
+        until: minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)),
+        triples: number("WEIR_ORACLE_TRIPLES"),
+        times: number("WEIR_ORACLE_TIMES").map_or(1, |times| times as usize),
+    };
+    let long = plan.until.is_some() || plan.triples.is_some();
+    let fixed = seeds.is_none() && !long && plan.times == 1;
+    let seeds = seeds.unwrap_or(0..if long { u64::MAX } else { WORLDS });
 
-    let (tally, failures) = run(seeds, until);
+    let (tally, failures) = run(seeds, plan);
     eprintln!("{tally:?}");
-    if let Some(path) = std::env::var_os("WEIR_ORACLE_REPORT") {
-        std::fs::write(path, report_of(&tally, failures.len())).expect("a report");
-    }
+    write_report(&tally, failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
     if fixed {
         let mut missing = tally.coverage.missing();
@@ -119,6 +124,12 @@ fn governed_results_are_those_of_the_visible_copy() {
             let count = count.into_inner();
             assert!(count * EXCUSED_ONE_IN <= triples, "{count} {what}");
         }
+    }
+}
+
+fn write_report(tally: &Tally, failures: usize) {
+    if let Some(path) = std::env::var_os("WEIR_ORACLE_REPORT") {
+        std::fs::write(path, report_of(tally, failures)).expect("a report");
     }
 }
 
@@ -149,9 +160,31 @@ fn range(text: &str) -> Range<u64> {
     from.parse().expect("the first seed")..to.parse().expect("the seed after the last")
 }
 
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is not a number")))
+}
+
+/// How long, and how much of each world.
+#[derive(Clone, Copy)]
+struct Plan {
+    until: Option<Instant>,
+    triples: Option<u64>,
+    /// So many times as many queries.
+    times: usize,
+}
+
+impl Plan {
+    fn is_done(&self, tally: &Tally) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+            || self.triples.is_some_and(|triples| tally.triples.load(Ordering::Relaxed) >= triples)
+    }
+}
+
 /// On two threads, each with engines of its own that live through all worlds that are asked of them.
-fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
+fn run(seeds: Range<u64>, plan: Plan) -> (Tally, Vec<String>) {
     let tally = Tally::default();
+    let started = Instant::now();
+    let told = AtomicU64::new(0);
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
     let failures = Mutex::new(Vec::new());
@@ -160,8 +193,9 @@ fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let loud = std::env::var_os("WEIR_ORACLE_LOUD").is_some();
-                let mut worker = Worker { tally: &tally, engines: HashMap::new(), engine: 0, epoch: 0, loud };
-                while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+                let mut worker =
+                    Worker { tally: &tally, engines: HashMap::new(), engine: 0, epoch: 0, times: plan.times, loud };
+                while !stop.load(Ordering::Relaxed) && !plan.is_done(&tally) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         break;
@@ -171,6 +205,13 @@ fn run(seeds: Range<u64>, until: Option<Instant>) -> (Tally, Vec<String>) {
                         save(seed, &failure);
                         failures.push(failure);
                         stop.store(failures.len() >= FAILURES_MAX && !goes_on(), Ordering::Relaxed);
+                    }
+                    let triples = tally.triples.load(Ordering::Relaxed);
+                    let rounds = triples / TOLD_EVERY;
+                    if told.fetch_max(rounds, Ordering::Relaxed) < rounds {
+                        let seconds = started.elapsed().as_secs();
+                        tell(&format!("{triples} triples in {seconds} s, world {seed}"));
+                        write_report(&tally, failures.lock().unwrap().len());
                     }
                 }
             });
@@ -199,6 +240,8 @@ struct Worker<'a> {
     /// The one that is asked.
     engine: u64,
     epoch: u64,
+    /// See [`Plan`].
+    times: usize,
     /// Tells of each query before it is asked.
     loud: bool,
 }
@@ -216,7 +259,7 @@ impl Worker<'_> {
         agrees_on_who_may_read(&world)?;
         for (i, speaker) in world.speakers.clone().into_iter().enumerate() {
             let visible = world.visible(&speaker);
-            let count = if i == 0 { FIRST_QUERIES } else { OTHER_QUERIES };
+            let count = self.times * if i == 0 { FIRST_QUERIES } else { OTHER_QUERIES };
             let asked = queries(&world, &visible, &mut dice, &sizes, &FROM_SIGNATURES, count);
             let plain = Plain::new(&world, &visible);
             let canaries = world.canaries(&visible);

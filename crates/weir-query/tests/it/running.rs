@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_guard::audit::Ended;
 use weir_guard::{Outside, Refusal};
-use weir_model::{Epoch, GroupName, PrincipalId};
+use weir_model::{DataSource, Epoch, GroupName, Location, PrincipalId};
 use weir_query::{Rows, UserLimits};
 use weir_testkit::generate::{Speaker, World};
 use weir_testkit::retail;
@@ -32,6 +32,11 @@ fn leave_group(world: &mut World, name: &str, group: &str) {
     assert!(person.groups.remove(&GroupName::new(group).unwrap()));
 }
 
+fn move_files(source: &mut DataSource) {
+    let Location::Files { path, .. } = &mut source.location;
+    *path = "/elsewhere".into();
+}
+
 async fn some(rows: &mut Rows) {
     assert!(rows.next().await.unwrap().is_some());
 }
@@ -50,11 +55,13 @@ async fn broken(rows: &mut Rows) -> Refusal {
 #[tokio::test]
 async fn a_change_of_the_decision_ends_a_read_that_runs() {
     type Change = fn(&mut World);
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 6] = [
         ("tara", |world| leave_group(world, "tara", "Toys")),
         ("tara", |world| world.facts.policies.retain(|stored| stored.policy.key.as_str() != "policy-1")),
         ("tara", |world| world.facts.principals.retain(|person| person.id.name() != "tara")),
         ("oona", |world| drop(world.facts.sources[0].columns.pop())),
+        ("oona", |world| move_files(&mut world.facts.sources[0])),
+        ("tara", |world| move_files(&mut world.facts.sources[0])),
     ];
     for (name, how) in changes {
         let folder = tempfile::tempdir().unwrap();
@@ -132,10 +139,11 @@ async fn one_user_takes_up_no_more_than_she_may() {
     let told = limited(little.clone(), needs_memory).await.unwrap_err();
     assert_eq!(told, "the statement needs more memory or disk than it may use");
 
-    // A sort may use the disk, as far as it may.
-    let sort = "SELECT value, 'x' || value FROM generate_series(1, 1000000) ORDER BY 2 DESC";
-    assert_eq!(limited(UserLimits { memory_bytes_max: 24 << 20, ..none() }, sort).await, Ok(1_000_000));
-    let told = limited(UserLimits { memory_bytes_max: 24 << 20, spill_bytes_max: 1 << 20, ..none() }, sort).await;
+    // A sort may use the disk, as far as it may. To merge what it put there, each of its streams keeps 10 MiB.
+    let sort = "SELECT value, 'x' || value FROM generate_series(1, 3000000) ORDER BY 2 DESC";
+    let some = UserLimits { memory_bytes_max: 64 << 20, ..none() };
+    assert_eq!(limited(some.clone(), sort).await, Ok(3_000_000));
+    let told = limited(UserLimits { spill_bytes_max: 1 << 20, ..some }, sort).await;
     assert_eq!(told.unwrap_err(), "the statement needs more memory or disk than it may use");
 
     let endless = "SELECT count(*) FROM generate_series(1, 1000000000000) a";

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, internal_datafusion_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, internal_datafusion_err};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use weir_guard::{KeyRing, Refusal};
 use weir_mask::Keys;
 use weir_model::{ColumnId, DataSource, RequestId, SourceId};
@@ -23,6 +25,7 @@ use weir_sources::RawTable;
 
 use crate::barrier::{BarrierExec, MaskValue, OpaqueScan, Output, OutputMask, OutputPart, columns_of, part_type};
 use crate::fault::SourceFault;
+use crate::implied::{Shown, implied};
 use crate::leakproof::is_leakproof;
 use crate::lookup::{Lookups, Own};
 use crate::lower::{Lowering, Unlowerable, coerced};
@@ -218,8 +221,32 @@ impl GovernedTable {
     }
 
     fn is_clear(&self, column: &str) -> bool {
-        let id = self.source.column(column).map(|c| c.id);
-        id.is_some_and(|id| !self.access.masks(id, &self.source))
+        matches!(self.shown(column), Shown::Clear)
+    }
+
+    fn shown(&self, column: &str) -> Shown<'_> {
+        let Some(id) = self.source.column(column).map(|column| column.id) else { return Shown::Otherwise };
+        if !self.access.masks(id, &self.source) {
+            return Shown::Clear;
+        }
+        let Access::Obliged(obliged) = &self.access else { return Shown::Otherwise };
+        match obliged.masks.get(&id).map(Vec::as_slice) {
+            Some([Prepared { value: PreparedValue::Kernel { mask, row_key }, when: None }])
+                if row_key.is_empty() && self.source.parts.iter().all(|part| part.within != id) =>
+            {
+                Shown::Masked(mask)
+            }
+            Some(_) | None => Shown::Otherwise,
+        }
+    }
+
+    /// What a condition of the statement lets the scan leave out: all that it does when it is leakproof, else what it
+    /// implies.
+    fn below(&self, filter: &Expr) -> Option<Expr> {
+        if is_leakproof(filter, &|column| self.is_clear(column)) {
+            return Some(filter.clone());
+        }
+        implied(filter, &|column| self.shown(column))
     }
 
     async fn scan_obliged(
@@ -288,10 +315,18 @@ impl GovernedTable {
             outputs.push(Output { field: field.as_ref().clone(), column, masks, parts, late: None });
         }
 
-        // Only leakproof conditions of the statement come here: they cannot fail, so the usually more selective ones
-        // go first.
-        let conjuncts: Vec<Expr> =
-            filters.iter().cloned().chain(row_filter).flat_map(split_conjunction_owned).collect();
+        // They cannot fail, so the usually more selective ones of the statement go first.
+        let mut conjuncts = Vec::new();
+        for filter in filters {
+            let below =
+                self.below(filter).ok_or_else(|| internal_datafusion_err!("a condition that was not pushed down"))?;
+            conjuncts.extend(split_conjunction_owned(below));
+        }
+        let mut is_empty = false;
+        for conjunct in &conjuncts {
+            is_empty |= is_never_true(&state.create_physical_expr(conjunct.clone(), &named)?)?;
+        }
+        conjuncts.extend(row_filter.into_iter().flat_map(split_conjunction_owned));
         let predicate = conjuncts.iter().cloned().reduce(Expr::and);
         let predicate = predicate.map(|p| state.create_physical_expr(p, &named)).transpose()?;
 
@@ -303,13 +338,30 @@ impl GovernedTable {
             needed.append(&mut output.needs()?);
         }
         let needed: Vec<usize> = needed.into_iter().collect();
-        let raw = self.raw.provider.scan(state.as_ref(), Some(&needed), &conjuncts, None).await?;
+        let raw = if is_empty {
+            Arc::new(EmptyExec::new(Arc::new(raw_schema.project(&needed)?)))
+        } else {
+            self.raw.provider.scan(state.as_ref(), Some(&needed), &conjuncts, None).await?
+        };
         let scanned = raw.schema();
         let narrow = |expr: Arc<dyn PhysicalExpr>| reassign_expr_columns(expr, &scanned);
         let predicate = predicate.map(narrow).transpose()?;
         let outputs = outputs.iter().map(|output| output.over(&raw_schema, &scanned)).collect::<Result<_>>()?;
         Ok(Arc::new(BarrierExec::new((self.source.id, self.source.name.clone()), raw, predicate, outputs, limit)?))
     }
+}
+
+/// Whether the condition depends on no row and is not true.
+fn is_never_true(condition: &Arc<dyn PhysicalExpr>) -> Result<bool> {
+    let mut columns = BTreeSet::new();
+    columns_of(condition, &mut columns)?;
+    if !columns.is_empty() {
+        return Ok(false);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    let holds = ScalarValue::try_from_array(&condition.evaluate(&row)?.into_array(1)?, 0)?;
+    Ok(matches!(holds, ScalarValue::Boolean(Some(false) | None)))
 }
 
 impl fmt::Debug for GovernedTable {
@@ -335,6 +387,8 @@ impl TableProvider for GovernedTable {
         let answer = |filter: &&Expr| {
             if is_leakproof(filter, &|column| self.is_clear(column)) {
                 TableProviderFilterPushDown::Exact
+            } else if self.below(filter).is_some() {
+                TableProviderFilterPushDown::Inexact
             } else {
                 TableProviderFilterPushDown::Unsupported
             }

@@ -8,6 +8,7 @@ mod engine;
 mod fault;
 mod functions;
 mod govern;
+mod implied;
 mod keyed;
 mod keyset;
 mod late;

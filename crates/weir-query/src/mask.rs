@@ -1,6 +1,7 @@
 //! Column masks over Arrow arrays. NULL stays NULL under all but the constant; the array's type never changes.
 #![expect(clippy::wildcard_enum_match_arm, reason = "closed lists of types: every other one is refused")]
 
+mod bucket;
 mod calendar;
 mod elements;
 mod hash;
@@ -29,6 +30,7 @@ use weir_policy::ast::RoundTo;
 
 use crate::lower::scalar;
 use crate::row_key::RowKeys;
+pub(crate) use bucket::Bucket;
 pub(crate) use elements::{Elements, relaxed, relaxed_type};
 use hash::Hasher;
 use randomized::RandomizedMask;

@@ -13,7 +13,9 @@ mod oracle;
 mod plain;
 mod recorded;
 mod running;
+mod skipping;
 mod slt;
+
 mod transparency;
 mod verdict;
 

@@ -15,8 +15,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use weir_model::Epoch;
-use weir_policy::{Snapshot, SourceDecision};
+use weir_model::{DataSource, Epoch, PolicyId, PolicyKey, TypeClass};
+use weir_policy::{Snapshot, SourceDecision, StoredPolicy, language};
 use weir_query::UserLimits;
 use weir_testkit::Dice;
 use weir_testkit::generate::{CANARY, Query, Sizes, Speaker, World, queries};
@@ -322,16 +322,19 @@ impl Worker<'_> {
         if agrees(&plain.ask_altered(&query.sql, &Alteration::new(self.engine)).await) {
             return Ok(Outcome::AlteredWrong);
         }
-        // What Weir itself fails with is no excuse.
-        if matches!(governed, Answer::Refused { kind: Kind::Other, .. }) {
-            return Err((why, expected));
-        }
         let others = self.over_files(world, speaker, query).await;
         self.turn_to(world);
-        if others.iter().any(agrees) { Ok(Outcome::PlainWrong) } else { Err((why, expected)) }
+        let agrees = match governed {
+            // It fails on what is visible alone, and tells nothing.
+            Answer::Refused { kind: Kind::Other, .. } => others.contains(governed),
+            Answer::Refused { .. } | Answer::Rows { .. } => others.iter().any(agrees),
+        };
+        if agrees { Ok(Outcome::PlainWrong) } else { Err((why, expected)) }
     }
 
-    /// The answers of an owner without any policy over the visible copy, in one file for each table and otherwise.
+    /// The answers of an owner over the visible copy without any policy, in one file for each table and otherwise, and
+    /// with row filters that every row passes, without and with masks that leave every value as it is: the engine knows
+    /// as little of the rows then as with any policy.
     async fn over_files(&mut self, world: &World, speaker: &Speaker, query: &Query) -> Vec<Answer> {
         let mut copy = world.clone();
         copy.tables = world.visible(speaker);
@@ -349,7 +352,13 @@ impl Worker<'_> {
         let folder = tempfile::tempdir().unwrap();
         files::write(&mut copy, folder.path(), &mut Dice::new(world.seed));
         self.turn_to(&mut copy);
-        vec![plainly, self.asking().ask(&speaker.principal, &query.sql).await]
+        let by_chance = self.asking().ask(&speaker.principal, &query.sql).await;
+        copy.facts.policies = everything(&copy.facts.sources, false);
+        self.turn_to(&mut copy);
+        let through_filters = self.asking().ask(&speaker.principal, &query.sql).await;
+        copy.facts.policies = everything(&copy.facts.sources, true);
+        self.turn_to(&mut copy);
+        vec![plainly, by_chance, through_filters, self.asking().ask(&speaker.principal, &query.sql).await]
     }
 
     fn asking(&self) -> &Asking {
@@ -558,6 +567,32 @@ pub(crate) fn engine_of(seed: u64) -> u64 {
 #[expect(clippy::print_stderr, reason = "asked for by WEIR_ORACLE_LOUD")]
 fn tell(what: &str) {
     eprintln!("{what}");
+}
+
+/// Policies that hide nothing: a row filter for each source, and a mask for each column.
+fn everything(sources: &[DataSource], masks: bool) -> Vec<StoredPolicy> {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let mut texts = Vec::new();
+    for source in sources {
+        let plain = source.columns.iter().filter(|column| column.data_type.class() != TypeClass::Nested);
+        let columns: Vec<String> = plain.map(|column| quoted(column.name.as_str())).collect();
+        let on = format!("on data source {}.{}", quoted(source.name.schema()), quoted(source.name.table()));
+        let rows =
+            columns.first().map(|c| format!("Only show rows where {c} IS NULL OR {c} IS NOT NULL for everyone {on}"));
+        texts.extend(rows);
+        let mask = |c: &String| {
+            format!("Mask using the custom function coalesce(@column, @column) the column {c} for everyone {on}")
+        };
+        texts.extend(columns.iter().filter(|_| masks).map(mask));
+    }
+    let policy = |(text, number): (&String, u32)| {
+        let parsed = language::parse(text);
+        let [policy] = parsed.policies.as_slice() else { panic!("{text}: {:?}", parsed.diagnostics) };
+        let mut policy = policy.clone();
+        policy.key = PolicyKey::new(format!("all-{number}")).expect("a key");
+        StoredPolicy { id: PolicyId(number), policy }
+    };
+    texts.iter().zip(1..).map(policy).collect()
 }
 
 /// The decision denies exactly the sources that do not exist for a person.

@@ -21,7 +21,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Request, Truth};
-use weir_model::RequestId;
+use weir_model::{ProjectName, RequestId};
 use weir_policy::{Decision, DenyReason};
 use weir_sources::Sources;
 
@@ -152,6 +152,20 @@ impl Engine {
         }
         let nothing = request.decide(&[]);
         request.admit(&nothing).await?.end(Ended::Complete, None).await
+    }
+
+    /// The projects in which the caller may act, by name, and why one of them is closed at present. On record.
+    pub async fn projects(
+        &self,
+        caller: &Caller,
+        statement: &str,
+    ) -> Result<Vec<(ProjectName, Option<String>)>, Refusal> {
+        let request = self.inner.guard.begin(caller.clone(), statement).await?;
+        let mine = request.snapshot().projects(&request.principal().id);
+        let told = mine.into_iter().map(|(name, why)| (name.clone(), why.map(|why| why.to_string()))).collect();
+        let nothing = request.decide(&[]);
+        request.admit(&nothing).await?.end(Ended::Complete, None).await?;
+        Ok(told)
     }
 
     /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]

@@ -120,6 +120,11 @@ fn read(
     parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     explain: bool,
 ) -> Result<Statement, Refusal> {
+    if let Some(function) = session::project_function_inside(&parsed) {
+        let text =
+            format!("`{function}` stands alone: `SELECT {function}(…)`, with a name in single quotes or nothing");
+        return Err(Refusal::unsupported(text));
+    }
     match written_inside(&parsed) {
         Some(inner) => Err(unsupported(&inner)),
         None => Ok(Statement::Query(Query { text, parsed, explain })),

@@ -55,6 +55,11 @@ pub(super) struct Portal {
 }
 
 impl Portal {
+    /// Whether all of it was sent.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
     /// What is left of a read that was sent in part.
     pub(super) fn stream(&mut self) -> Option<&mut ResultStream> {
         match &mut self.state {
@@ -192,6 +197,10 @@ impl Session {
                 self.check_transaction(&Statement::Query(query.clone()))?;
                 self.declare(cursor, query, params).await?;
             }
+            // Its rows were sent; it is not done again.
+            Kind::Session(
+                SessionStatement::SetProject { .. } | SessionStatement::CurrentProject | SessionStatement::ListProjects,
+            ) if matches!(state, State::Ended) => self.complete("SELECT 0"),
             Kind::Session(statement) => {
                 self.check_transaction(&Statement::Session(statement.clone()))?;
                 self.control(&prepared.text, statement, &formats, false).await?;

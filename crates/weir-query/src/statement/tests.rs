@@ -37,6 +37,44 @@ fn several_statements_are_taken_one_by_one() {
 }
 
 #[test]
+fn functions_about_projects_are_statements_of_their_own() {
+    let session = |text: &str| match parse(text).unwrap().remove(0) {
+        Statement::Session(statement) => statement,
+        Statement::Query(query) => panic!("{query:?}"),
+    };
+    let set = |name: Option<&str>| SessionStatement::SetProject { name: name.map(str::to_owned) };
+    assert_eq!(session("select weir.set_current_project('study')"), set(Some("study")));
+    assert_eq!(session("SELECT weir.Set_Current_Project( 'o''clock' );"), set(Some("o'clock")));
+    assert_eq!(session("select weir.set_current_project()"), set(None));
+    assert_eq!(session("select weir.current_project()"), SessionStatement::CurrentProject);
+    for text in ["select * from weir.list_projects()", "select weir.list_projects()"] {
+        assert_eq!(session(text), SessionStatement::ListProjects);
+    }
+    for argument in
+        ["name", "1", "'a' || 'b'", "'a', 'b'", "NULL", "$1", "(SELECT 'a')", "'a'), weir.set_current_project('b'"]
+    {
+        let text = format!("SELECT weir.set_current_project({argument})");
+        assert!(refused(&text).starts_with("`weir.set_current_project` stands alone"), "{text}");
+    }
+    for text in [
+        "SELECT weir.set_current_project('a'), 1",
+        "SELECT weir.set_current_project('a') FROM t",
+        "SELECT weir.set_current_project('a') AS p",
+        "EXPLAIN SELECT weir.set_current_project('a')",
+        "SELECT a FROM t WHERE weir.set_current_project('a') = 'a'",
+        "SELECT a FROM t WHERE a IN (SELECT weir.set_current_project('a'))",
+        "WITH x AS (SELECT weir.set_current_project('a')) SELECT * FROM t, x",
+        "SELECT weir.set_current_project('a') UNION SELECT weir.set_current_project('b')",
+        "VALUES (weir.set_current_project('a'))",
+    ] {
+        assert!(refused(text).starts_with("`weir.set_current_project` stands alone"), "{text}");
+    }
+    assert!(refused("SELECT name FROM weir.list_projects()").starts_with("`weir.list_projects` stands alone"));
+    assert!(refused("SELECT * FROM weir.list_projects() p, t").starts_with("`weir.list_projects` stands alone"));
+    assert!(parse("SELECT 'weir.current_project()'").is_ok());
+}
+
+#[test]
 fn depth_and_length_are_limited() {
     assert!(refused(&format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500))).contains("nests deeper"));
     assert!(refused(&format!("SELECT 1{}", " + 1".repeat(6_000))).contains("operators"));

@@ -165,6 +165,7 @@ fn data_policy(turn: u32, n: u32, tag: u32) -> Result<Policy, InvalidName> {
                     Method::Constant(Value::Text("hidden".to_owned()))
                 }
                 .into(),
+                or_else: Vec::new(),
                 when: None,
             }),
             scope: Scope::EveryoneExcept(group(n)?),

@@ -25,7 +25,7 @@ use crate::cell::{Cell, Row, Tables};
 use crate::nested;
 use derived::Line;
 pub use derived::above;
-use mask::Masking;
+use mask::{Masking, method_for};
 use people::Me;
 use predicate::Scope;
 
@@ -201,13 +201,14 @@ impl<'a> View<'a> {
         };
         let masks = |column: &Column| {
             for mask in self.masks_of(column) {
-                if matches!(mask.method.node, Method::Randomized(_)) && !keyed {
+                let method = method_for(mask, column);
+                if matches!(method, Method::Randomized(_)) && !keyed {
                     return false;
                 }
-                if mask.method.node == Method::RoundByProfile && bucket::by_profile(column).is_none() {
+                if *method == Method::RoundByProfile && bucket::by_profile(column).is_none() {
                     return false;
                 }
-                if mask.when.is_none() && !matches!(mask.method.node, Method::KAnonymous(_)) {
+                if mask.when.is_none() && !matches!(method, Method::KAnonymous(_)) {
                     break;
                 }
             }

@@ -233,7 +233,12 @@ fn name(column: &str) -> ColumnName {
 }
 
 fn mask(column: &str, method: Method) -> MaskAction {
-    MaskAction { columns: Columns::Named(vec![name(column).into()]), method: method.into(), when: None }
+    MaskAction {
+        columns: Columns::Named(vec![name(column).into()]),
+        method: method.into(),
+        or_else: Vec::new(),
+        when: None,
+    }
 }
 
 fn column(column: &str) -> Box<Predicate> {

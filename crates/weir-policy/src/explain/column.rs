@@ -159,8 +159,8 @@ impl Teller<'_> {
         };
         Some(ColumnPolicy {
             policy: rules.policy.name.clone(),
-            mask: match shown.mask() {
-                Ok(mask) => words::mask(mask, self.governed.source(), self.snapshot),
+            mask: match &shown.applied {
+                Ok(applied) => words::fitted(applied, self.governed.source(), self.snapshot),
                 Err(problem) => format!("a mask that cannot be applied: {problem}"),
             },
             picks: picks(self.snapshot, self.governed, shown),

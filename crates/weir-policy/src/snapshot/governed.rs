@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use weir_model::{ColumnId, DataSource, PolicyId, PolicyKey, PrincipalId};
+use weir_model::{ColumnId, ColumnName, DataSource, PolicyId, PolicyKey, PrincipalId};
 
 use super::Snapshot;
 use super::fingerprint::{Digest, Notes};
@@ -183,7 +183,7 @@ pub(crate) type MaskBody = Option<String>;
 #[derive(Debug)]
 pub(crate) struct MaskedColumn {
     pub(crate) column: ColumnId,
-    pub(crate) effect: Effect,
+    pub(crate) name: ColumnName,
     pub(crate) candidates: Vec<Candidate>,
 }
 

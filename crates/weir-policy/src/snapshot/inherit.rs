@@ -62,7 +62,8 @@ impl Deciding<'_> {
             for mask in there.masks_through(&ancestor.lens, governed, &self.reader)? {
                 let named = there.bound.masks.get(mask.policy).map(|rules| &rules.policy);
                 if let (Some(named), Some(column)) = (named, governed.source().place_by_id(mask.column)) {
-                    let effect = Effect::Mask { column: column.name.clone() };
+                    let fallback = mask.applied.instead_of.is_some();
+                    let effect = Effect::Mask { column: column.name.clone(), fallback };
                     self.factors.push(inherited(ancestor, named.factor(effect)));
                 }
                 let met = match masks.remove(&mask.column) {
@@ -168,7 +169,7 @@ impl Governed<'_> {
 
     fn applied(self, candidate: &Candidate, mask: Mask) -> Option<AppliedMask> {
         let policy = self.bound.masks.get(candidate.policy)?.policy.id;
-        Some(AppliedMask { mask, when: None, otherwise: None, policy })
+        Some(AppliedMask { mask, when: None, otherwise: None, policy, instead_of: None })
     }
 
     /// The masks of a copied column, the closest first, over the columns of the derived source, and what is lost of
@@ -220,9 +221,11 @@ impl Governed<'_> {
                 | Mask::FormatPreserving => mask.clone(),
             };
             let mask = if problem.is_some() { Mask::Null } else { mask };
+            let fitted = candidate.applied.as_ref().ok().filter(|_| problem.is_none());
+            let instead_of = fitted.and_then(|applied| applied.instead_of.clone());
             lost = lost.or(problem.map(|problem| format!("it {problem}")));
             let last = when.is_none();
-            steps.push(AppliedMask { mask, when, otherwise: None, policy: policy.id });
+            steps.push(AppliedMask { mask, when, otherwise: None, policy: policy.id, instead_of });
             if last {
                 break;
             }
@@ -282,15 +285,16 @@ fn chained(steps: Vec<AppliedMask>) -> Option<AppliedMask> {
 
 /// What is left of a value that is masked by one and by the other.
 fn both(one: &AppliedMask, other: &AppliedMask) -> AppliedMask {
-    let null = AppliedMask { mask: Mask::Null, when: None, otherwise: None, policy: one.policy };
+    let null = AppliedMask { mask: Mask::Null, when: None, otherwise: None, policy: one.policy, instead_of: None };
     let mut steps = Vec::new();
     for mine in steps_of(one) {
         for theirs in steps_of(other) {
-            let (mask, policy) = match (mine, theirs) {
-                (Some(mine), Some(theirs)) => (met(&mine.mask, &theirs.mask), mine.policy),
-                (Some(only), None) | (None, Some(only)) => (only.mask.clone(), only.policy),
+            let (mask, by) = match (mine, theirs) {
+                (Some(mine), Some(theirs)) => (met(&mine.mask, &theirs.mask), mine),
+                (Some(only), None) | (None, Some(only)) => (only.mask.clone(), only),
                 (None, None) => continue,
             };
+            let instead_of = by.instead_of.clone().filter(|_| mask == by.mask);
             let condition = |step: Option<&AppliedMask>| step.and_then(|step| step.when.clone());
             let when = and(condition(mine), condition(theirs));
             if when.as_ref().is_some_and(|when| when.is_literal(false)) {
@@ -299,7 +303,7 @@ fn both(one: &AppliedMask, other: &AppliedMask) -> AppliedMask {
             if steps.len() == MASKS_MEETING_MAX {
                 return null;
             }
-            steps.push(AppliedMask { mask, when, otherwise: None, policy });
+            steps.push(AppliedMask { mask, when, otherwise: None, policy: by.policy, instead_of });
         }
     }
     let unconditional = steps.iter().position(|step| step.when.is_none());

@@ -29,7 +29,7 @@ fn surroundings(who: &Who, at_unix_ms: u64) -> Surroundings {
 }
 
 fn mask(applied: &AppliedMask) -> String {
-    let AppliedMask { mask, when, otherwise, policy: _ } = applied;
+    let AppliedMask { mask, when, otherwise, policy: _, instead_of: _ } = applied;
     format!("{mask:?} {when:?} {:?}", otherwise.as_deref().map(self::mask))
 }
 

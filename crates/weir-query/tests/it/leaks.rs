@@ -188,6 +188,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
     let mask = MaskAction {
         columns: Columns::Named(vec![name("ssn").into()]),
         method: Method::Constant(Value::Text("XXX".to_owned())).into(),
+        or_else: Vec::new(),
         when: None,
     };
     let statements = [

@@ -188,7 +188,8 @@ fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Subscribe => "subscription".to_owned(),
         Effect::RowFilter => "row filter".to_owned(),
-        Effect::Mask { column } => format!("mask of {column}"),
+        Effect::Mask { column, fallback: false } => format!("mask of {column}"),
+        Effect::Mask { column, fallback: true } => format!("mask of {column} (fallback)"),
         Effect::Purpose => "purpose limit".to_owned(),
         Effect::Inherited { from, effect } => format!("{} from {from}", self::effect(effect)),
     }

@@ -11,14 +11,25 @@ use crate::language::{predicate, value, words};
 
 /// After `Mask`: columns and method in either order.
 pub(super) fn mask(cursor: &mut Cursor) -> Read<MaskAction> {
-    let early = method(cursor)?;
+    let early = methods(cursor)?;
     let columns = columns(cursor)?;
-    let method = match early {
-        Some(method) => method,
-        None => method(cursor)?.map_or_else(|| Err(cursor.unexpected()), Ok)?,
+    let (method, or_else) = match early {
+        Some(methods) => methods,
+        None => methods(cursor)?.map_or_else(|| Err(cursor.unexpected()), Ok)?,
     };
     let when = if cursor.eat("where") { Some(predicate::predicate(cursor)?) } else { None };
-    Ok(MaskAction { columns, method, when })
+    Ok(MaskAction { columns, method, or_else, when })
+}
+
+/// A method and what stands in for it, if one comes next.
+fn methods(cursor: &mut Cursor) -> Read<Option<(At<Method>, Vec<At<Method>>)>> {
+    let Some(first) = method(cursor)? else { return Ok(None) };
+    let mut or_else = Vec::new();
+    while cursor.eat("or else") {
+        or_else.push(method(cursor)?.map_or_else(|| Err(cursor.unexpected()), Ok)?);
+    }
+    value::check_fallbacks(&first, &or_else)?;
+    Ok(Some((first, or_else)))
 }
 
 /// A method, if one comes next.

@@ -16,9 +16,12 @@ pub(super) fn mask(node: Node, source: &str) -> Read<MaskAction> {
     let columns = columns(fields.require("columns")?)?;
     let using = fields.require("using")?;
     let method = At::new(method(&using, source)?, using.span);
+    let other = |node: Node| Ok(At::new(self::method(&node, source)?, node.span));
+    let or_else = fields.take("or_else").map(|node| list(node, "methods", other)).transpose()?.unwrap_or_default();
+    value::check_fallbacks(&method, &or_else)?;
     let when = fields.take("where").map(|node| condition_of_rows(&node, source)).transpose()?;
     fields.end()?;
-    Ok(MaskAction { columns, method, when })
+    Ok(MaskAction { columns, method, or_else, when })
 }
 
 fn columns(node: Node) -> Read<Columns> {

@@ -114,6 +114,7 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     })
 }

@@ -112,7 +112,11 @@ impl Oracle<'_> {
     fn view(&self, source: SourceId) -> Option<View<'_>> {
         let me = Me::new(self.facts, self.principal, self.surroundings)?;
         let source = self.facts.sources.iter().find(|s| s.id == source)?;
-        if me.project.is_some_and(|project| !project.sources.contains(&source.id)) {
+        let away = match &source.workspace {
+            Some(home) => me.project.is_none_or(|project| project.name != *home),
+            None => me.project.is_some_and(|project| !project.sources.contains(&source.id)),
+        };
+        if away {
             return None;
         }
         Some(self.view_of(me, source))
@@ -168,6 +172,9 @@ impl<'a> View<'a> {
                 weir_policy::ast::Merge::Require => required &= holds,
                 weir_policy::ast::Merge::Share => shared = Some(shared.unwrap_or(false) || holds),
             }
+        }
+        if self.source.workspace.is_some() {
+            return required;
         }
         if any { required && shared.unwrap_or(true) } else { selected() }
     }

@@ -88,6 +88,7 @@ fn add(world: &mut World, name: &str, owners: &[&str], columns: &[(&str, DataTyp
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
     });
     world.tables.insert(SourceId(number), rows);

@@ -12,6 +12,7 @@ use weir_guard::Refusal;
 use weir_model::ProjectName;
 use weir_query::{Cursor, FetchCount, Query, SessionStatement, Statement};
 
+use super::stream::Form;
 use super::{Done, ResultStream, Session, supervised};
 use crate::settings::{PROJECT, SessionSettings};
 use crate::sqlstate::{Told, code};
@@ -279,7 +280,7 @@ impl Session {
                 FetchCount::All => None,
             };
             let mut running = self.begin();
-            let fetched = stream.send(&mut self.connection, &mut running, formats, rows_max).await;
+            let fetched = stream.send(&mut self.connection, &mut running, Form::Rows(formats), rows_max).await;
             match (fetched, self.cursors.entry(name.to_owned())) {
                 (Ok((rows, rest)), Entry::Occupied(mut cursor)) => {
                     sent = rows;

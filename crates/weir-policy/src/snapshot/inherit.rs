@@ -5,10 +5,11 @@
     reason = "whatever is no conjunction is one conjunct; other masks do not meet"
 )]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_model::{Column, ColumnId};
+use weir_model::{Column, ColumnId, Lineage};
 
 use super::deciding::Deciding;
 use super::fingerprint::{Digest, Notes};
@@ -16,7 +17,7 @@ use super::governed::{Bound, Candidate, Governed, Part};
 use super::person::{Answering, Reader};
 use crate::decision::{AppliedMask, DenyReason, Effect, Factor, Mask, SourceDecision};
 use crate::expr::{Expr, Reads, Residual};
-use crate::lineage::{Ancestor, Lens};
+use crate::lineage::{Ancestor, Lens, ancestors_but};
 
 /// How many masks for some rows only may come of those that meet on one column. Beyond, it is NULL.
 const MASKS_MEETING_MAX: usize = 256;
@@ -49,12 +50,8 @@ impl Deciding<'_> {
         masks: &mut BTreeMap<ColumnId, Arc<AppliedMask>>,
     ) -> Result<(), SourceDecision> {
         let governed = self.governed;
-        let ancestors = match &governed.bound.ancestors {
-            None => return Ok(()),
-            Some(Ok(ancestors)) => ancestors,
-            Some(Err(problem)) => return Err(broken(problem.clone())),
-        };
-        for ancestor in ancestors {
+        let ancestors = governed.ancestors_for(&self.reader).map_err(broken)?;
+        for ancestor in ancestors.iter() {
             let Some(there) = governed.snapshot.governed(ancestor.id) else {
                 return Err(broken(format!("`{}` is gone", ancestor.name)));
             };
@@ -119,6 +116,33 @@ impl Deciding<'_> {
         let renamed = |part: &Arc<Residual>| part.renamed(&|place| ancestor.lens.single(place)).map(Arc::new);
         let rows: Option<Vec<_>> = rows.iter().map(renamed).collect();
         rows.ok_or_else(|| broken(format!("the row filter of `{}` reads what is not copied", ancestor.name)))
+    }
+}
+
+impl<'a> Governed<'a> {
+    /// What the source was made from, without what the reader sees just as it was seen when the rows were written: all
+    /// that holds there for her is in the rows.
+    pub(crate) fn ancestors_for(self, reader: &Reader<'_>) -> Result<Cow<'a, [Ancestor]>, String> {
+        let all = match &self.bound.ancestors {
+            None => return Ok(Cow::Borrowed(&[])),
+            Some(Ok(ancestors)) => ancestors,
+            Some(Err(problem)) => return Err(problem.clone()),
+        };
+        let find = |id| self.snapshot.source(id);
+        let mut derived = all.iter().filter_map(|ancestor| find(ancestor.id)).chain([self.source()]);
+        if derived.all(|source| source.lineage.as_ref().is_none_or(|lineage| lineage.seen.is_empty())) {
+            return Ok(Cow::Borrowed(all));
+        }
+        let sees_alike = |lineage: &Lineage, parent| {
+            let Some((seen, there)) = lineage.seen.get(&parent).zip(self.snapshot.governed(parent)) else {
+                return false;
+            };
+            match there.decide(reader) {
+                SourceDecision::Obliged(obligations, _) => obligations.fingerprint.0 == *seen,
+                SourceDecision::Clear(_) | SourceDecision::Deny(..) => false,
+            }
+        };
+        ancestors_but(self.source(), &find, &sees_alike).map(Cow::Owned)
     }
 }
 

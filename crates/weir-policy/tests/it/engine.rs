@@ -435,6 +435,7 @@ fn in_projects() -> Facts {
         acknowledged: [(id("tara"), purpose("Audit")), (id("tara"), purpose("Research"))].into(),
         equalized: false,
         masked_joins: false,
+        workspace: None,
     };
     let projects = vec![project("zoo", &["tara", "garth"]), project("ark", &["tara"]), project("sea", &["garth"])];
     facts.projects = projects;

@@ -177,6 +177,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             row_key: Vec::new(),
             event_time: None,
             lineage: None,
+            workspace: None,
             location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
         });
         tables.insert(SourceId(number), rows);

@@ -157,6 +157,7 @@ fn details(entry: &AuditEntry) -> String {
         ("project", attempt.project.as_ref().map_or_else(absent, ToString::to_string)),
         ("purposes", table::joined(&attempt.purposes)),
         ("statement", attempt.statement.clone()),
+        ("writes", attempt.writes.as_ref().map_or_else(absent, ToString::to_string)),
     ];
     for source in &attempt.sources {
         let factors = table::joined(source.factors.iter().map(factor));

@@ -318,7 +318,7 @@ impl Session {
             return Err(Told::error(code::ACTIVE_TRANSACTION, text).into());
         }
         let mut running = self.begin();
-        let work = self.engine.write(&self.caller, write);
+        let work = Box::pin(self.engine.write(&self.caller, write));
         let rows = supervised(&mut self.connection, &mut running, work).await??;
         self.complete(write.tag(rows));
         Ok(())

@@ -43,22 +43,18 @@ pub(super) fn certified(text: &At<String>) -> Read<String> {
     Err(Box::new(Diagnostic::error("policy::invalid-value", message).at(text.span.unwrap_or_default())))
 }
 
-/// Whether each method can fit a column that the one before it does not fit.
-pub(super) fn check_fallbacks(first: &At<Method>, others: &[At<Method>]) -> Read<()> {
+/// Whether each method may leave columns to the one after it.
+pub(super) fn check_fallbacks(methods: &[At<Method>]) -> Read<()> {
     let wrong = |method: &At<Method>, message: &str, help: &str| {
         let error = Diagnostic::error("policy::fallback", message).at(method.span.unwrap_or_default());
         Err(Box::new(error.help(help)))
     };
-    let whole = |method: &&At<Method>| matches!(method.node, Method::KAnonymous(_));
-    if others.is_empty() {
-        return Ok(());
-    }
-    if let Some(method) = std::iter::once(first).chain(others).find(whole) {
+    let Some((_, before_last)) = methods.split_last().filter(|(_, before)| !before.is_empty()) else { return Ok(()) };
+    if let Some(method) = methods.iter().find(|method| matches!(method.node, Method::KAnonymous(_))) {
         let message = "k-anonymization has no fallback and is none: it masks its columns together";
         return wrong(method, message, "write a policy of its own");
     }
-    let before_last = std::iter::once(first).chain(others).take(others.len());
-    match before_last.into_iter().find(|method| method.node == Method::Null) {
+    match before_last.iter().find(|method| method.node == Method::Null) {
         None => Ok(()),
         Some(method) => wrong(method, "null fits every column, so that nothing comes after it", "put it last"),
     }

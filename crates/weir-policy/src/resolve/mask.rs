@@ -131,9 +131,10 @@ pub(super) fn bind(
     }
     let closeness = closeness(&action.columns);
     let fit = |method: &At<Method>, column: &Column| {
-        let fitted = match &method.node {
-            Method::Custom(expression) => custom(expression, column, source, catalog),
-            other => fit(other, column, source),
+        let fitted = if let Method::Custom(expression) = &method.node {
+            custom(expression, column, source, catalog)
+        } else {
+            fit(&method.node, column, source)
         };
         fitted.map_err(|why| placed(why, method.span))
     };

@@ -145,14 +145,11 @@ pub(super) fn project_function_inside(query: &Query) -> Option<&'static str> {
         let name = name.to_string().to_lowercase();
         [SET_CURRENT_PROJECT, CURRENT_PROJECT, LIST_PROJECTS].into_iter().find(|known| *known == name)
     };
-    let called = visit_expressions(query, |expr| match expr {
-        Expr::Function(function) => known(&function.name).map_or(ControlFlow::Continue(()), ControlFlow::Break),
-        _ => ControlFlow::Continue(()),
+    let look = |name: &ObjectName| known(name).map_or(ControlFlow::Continue(()), ControlFlow::Break);
+    let called = visit_expressions(query, |expr| {
+        if let Expr::Function(function) = expr { look(&function.name) } else { ControlFlow::Continue(()) }
     });
-    called.break_value().or_else(|| {
-        let read = |name: &ObjectName| known(name).map_or(ControlFlow::Continue(()), ControlFlow::Break);
-        visit_relations(query, read).break_value()
-    })
+    called.break_value().or_else(|| visit_relations(query, look).break_value())
 }
 
 fn folded(name: &datafusion::sql::sqlparser::ast::Ident) -> String {

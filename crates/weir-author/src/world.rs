@@ -118,6 +118,8 @@ pub struct GivenProject {
     equalized: bool,
     #[serde(default)]
     masked_joins: bool,
+    /// The schema in which members write tables: the sources of that schema were written there.
+    workspace: Option<String>,
 }
 
 /// What a case file adds to its world.
@@ -188,7 +190,13 @@ impl World {
                     .collect(),
                 equalized: given.equalized,
                 masked_joins: given.masked_joins,
+                workspace: given.workspace.clone(),
             });
+            for source in &mut facts.sources {
+                if given.workspace.as_deref() == Some(source.name.schema()) {
+                    source.workspace = Some(given.name.clone());
+                }
+            }
         }
         distinct("project", facts.projects.iter().map(|project| &project.name))
     }
@@ -280,6 +288,7 @@ fn source(given: Source, id: u32) -> Result<DataSource, String> {
         row_key: row_key.iter().map(&named).collect::<Result<_, _>>()?,
         event_time: event_time.as_ref().map(&named).transpose()?,
         lineage: None,
+        workspace: None,
         columns: bound,
         parts,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },

@@ -2,6 +2,7 @@
 //!
 //! Columns are looked at once per batch; a row is then written value by value straight into the output.
 
+pub(crate) mod copy;
 mod float;
 mod json;
 mod numeric;

@@ -13,23 +13,25 @@ use arrow::array::ArrayRef;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use weir_guard::Caller;
 use weir_guard::Refusal;
-use weir_query::{Engine, Query, SessionStatement, Statement};
+use weir_query::{CopyOut, Engine, Query, SessionStatement, Statement, Write};
 
 use self::control::OpenCursor;
 use self::extended::{Portal, Prepared};
-use self::stream::ResultStream;
+use self::stream::{Form, ResultStream};
 use crate::cancel::{Interrupt, Registered, Running};
+use crate::encode;
 use crate::server::Shared;
 use crate::settings::SessionSettings;
 use crate::sqlstate::{Told, code};
 use crate::startup::Started;
-use crate::types::row_description;
+use crate::types::{Column, row_description};
 use crate::wire::{Connection, Frontend, Input, Malformed};
 
 /// How long a client may take to hear why its connection ends.
@@ -257,10 +259,12 @@ impl Session {
                     let mut running = self.begin();
                     let stream = self.read(&mut running, &query, Vec::new()).await?;
                     self.put(PgWireBackendMessage::RowDescription(row_description(stream.columns(), &[])));
-                    let (sent, _) = stream.send(&mut self.connection, &mut running, &[], None).await?;
+                    let (sent, _) = stream.send(&mut self.connection, &mut running, Form::Rows(&[]), None).await?;
                     self.complete_read(&query, sent);
                 }
                 Statement::Session(statement) => self.control(text, &statement, &[], true).await?,
+                Statement::Write(write) => self.write(&write).await?,
+                Statement::Copy(copy) => self.copy(&copy).await?,
             }
         }
         Ok(())
@@ -287,6 +291,37 @@ impl Session {
         let run = self.engine.run(&self.caller, query, params);
         let rows = supervised(&mut self.connection, running, run).await??;
         Ok(ResultStream::new(rows, self.settings.zone())?)
+    }
+
+    /// A read whose rows go out as `COPY` sends them.
+    async fn copy(&mut self, copy: &CopyOut) -> Done {
+        let mut running = self.begin();
+        let stream = self.read(&mut running, &copy.query, Vec::new()).await?;
+        let names: Vec<&str> = stream.columns().iter().map(Column::name).collect();
+        let columns = i16::try_from(names.len()).unwrap_or(i16::MAX);
+        let formats = vec![0; names.len()];
+        self.connection.put(PgWireBackendMessage::CopyOutResponse(CopyOutResponse::new(0, columns, formats)));
+        if copy.form.header {
+            encode::copy::header(&names, &copy.form, self.connection.outbox()).map_err(Told::from)?;
+        }
+        let form = Form::Copy(&copy.form);
+        let (sent, _) = stream.send(&mut self.connection, &mut running, form, None).await?;
+        self.put(PgWireBackendMessage::CopyDone(CopyDone::new()));
+        self.complete(format!("COPY {sent}"));
+        Ok(())
+    }
+
+    /// What is written is written at once: no transaction could take it back.
+    async fn write(&mut self, write: &Write) -> Done {
+        if self.transaction != TransactionStatus::Idle {
+            let text = format!("`{}` cannot run inside a transaction block", write.name());
+            return Err(Told::error(code::ACTIVE_TRANSACTION, text).into());
+        }
+        let mut running = self.begin();
+        let work = Box::pin(self.engine.write(&self.caller, write));
+        let rows = supervised(&mut self.connection, &mut running, work).await??;
+        self.complete(write.tag(rows));
+        Ok(())
     }
 
     /// In a failed transaction nothing is done but ending it.

@@ -117,7 +117,7 @@ static TABLE: &[Setting] = &[
 ];
 
 /// They change what statements see, so that the session asks the guard before it takes them over.
-const PROJECT: &str = "weir.project";
+pub(crate) const PROJECT: &str = "weir.project";
 const IMPERSONATE_USER: &str = "weir.impersonate_user";
 
 fn find(name: &str) -> Result<&'static Setting, Told> {

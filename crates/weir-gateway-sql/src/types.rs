@@ -47,6 +47,10 @@ impl Column {
         Self { name: name.to_owned(), pg: Type::TEXT, modifier: -1 }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn of(field: &Field) -> Result<Self, Refusal> {
         let data_type = field.data_type();
         let pg = catalogue_type(field).or_else(|| pg_type(data_type)).ok_or_else(|| {

@@ -7,7 +7,7 @@ use weir_policy::Factor;
 use crate::refusal::Truth;
 
 /// Version of both records.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Through which protocol somebody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Attempt {
     /// Under which the principal acted.
     #[serde(default)]
     pub purposes: Vec<PurposeName>,
+    /// The table of a workspace that the statement writes or drops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<SourceName>,
     /// One for each source that the statement names and the principal may see.
     pub sources: Vec<SourceRecord>,
     /// Why nothing was read; absent when the read was let through.

@@ -33,7 +33,7 @@ impl Basis {
     }
 
     /// Why the read would not be let through as it was, for the audit log.
-    fn broken_by(&self, newer: &Snapshot) -> Option<String> {
+    pub(crate) fn broken_by(&self, newer: &Snapshot) -> Option<String> {
         let Actor { authenticated, effective } = &self.actor;
         if let Some(gone) = [authenticated, effective].into_iter().find(|id| newer.principal(id).is_none()) {
             return Some(format!("`{gone}` is not known any more"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use weir_model::{PrincipalId, Secret};
+use weir_model::{ColumnName, DataSource, DataType, Lineage, Location, PrincipalId, ProjectName, Secret, SourceName};
 use weir_policy::{KeyScope, Snapshot};
 
 use crate::audit::{Attempt, Outcome};
@@ -64,6 +64,47 @@ pub struct MaskKey {
     pub id: u32,
     /// 256 bits, from which those of the masks are derived.
     pub secret: Secret,
+}
+
+/// Tables that members of projects write. Each call is one change of state, which is done or not at all.
+#[async_trait]
+pub trait Workspaces: Send + Sync {
+    /// Registers a table that is not there yet, whose files are.
+    async fn write(&self, by: &PrincipalId, table: WrittenTable) -> Result<(), WriteError>;
+
+    /// Gives the table other files, unless it is not what it was.
+    async fn rewrite(
+        &self,
+        by: &PrincipalId,
+        was: &DataSource,
+        location: Location,
+        lineage: Option<Lineage>,
+    ) -> Result<(), WriteError>;
+
+    /// Takes the table out, unless it is not what it was. Its files stay.
+    async fn drop_table(&self, by: &PrincipalId, was: &DataSource) -> Result<(), WriteError>;
+}
+
+/// A table to be registered.
+#[derive(Clone, Debug)]
+pub struct WrittenTable {
+    pub project: ProjectName,
+    pub name: SourceName,
+    /// Their ids are counted from 1.
+    pub columns: Vec<(ColumnName, DataType)>,
+    pub location: Location,
+    /// Absent when it was made from no other source.
+    pub lineage: Option<Lineage>,
+}
+
+/// Why a table was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// There is one of the name, or somebody else wrote it meanwhile. The text says which, and nothing of others.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Unavailable(#[from] PortError),
 }
 
 /// Credentials for the SQL door.

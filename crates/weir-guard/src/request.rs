@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use weir_model::{Actor, Epoch, Principal, ProjectName, RequestId, SourceId, Surroundings};
+use weir_model::{Actor, Epoch, Principal, ProjectName, RequestId, SourceId, SourceName, Surroundings};
 use weir_policy::{Decision, Snapshot, SourceDecision};
 
 use crate::audit::{Attempt, Door, Ended, Outcome, RefusalRecord, SourceRecord, VERSION};
@@ -60,6 +60,7 @@ impl Guard {
             epoch: None,
             project,
             purposes: Vec::new(),
+            writes: None,
             sources: Vec::new(),
             refusal: None,
         };
@@ -149,6 +150,11 @@ impl Request {
 
     pub fn keys(&self) -> &Arc<dyn KeyRing> {
         &self.guard.keys
+    }
+
+    /// What the statement is to write, for the record.
+    pub fn writes(&mut self, table: SourceName) {
+        self.record.writes = Some(table);
     }
 
     /// One answer for every source that the statement reads.
@@ -249,6 +255,23 @@ impl Admitted {
     pub fn watch(&self) -> impl Future<Output = Refusal> + Send + use<> {
         let (feed, basis, request) = (Arc::clone(&self.guard.feed), Arc::clone(&self.basis), self.request);
         async move { basis.withdrawn(feed.as_ref()).await.of_request(request) }
+    }
+
+    /// Whether the read would be let through as it was, and the principal still writes in the schema of the project.
+    pub async fn still_writes(&self, project: &ProjectName, schema: &str) -> Result<(), Refusal> {
+        let now = self.guard.feed.current().await.map_err(Refusal::unavailable)?;
+        let Basis { actor, surroundings, .. } = &*self.basis;
+        let elsewhere = || {
+            let writes = now.workspace(&actor.effective, surroundings) == Some((project, schema));
+            (!writes).then(|| format!("`{schema}` is no workspace of hers any more"))
+        };
+        match self.basis.broken_by(&now).or_else(elsewhere) {
+            None => Ok(()),
+            Some(why) => {
+                let detail = format!("epoch {}: {why}", now.epoch().0);
+                Err(Refusal::new(Outside::Revoked, Truth::Revoked, detail))
+            }
+        }
     }
 
     /// Counts what is handed to the client.

@@ -195,7 +195,7 @@ pub(crate) fn rows(predicate: Predicate, scope: Scope) -> Rule {
 }
 
 pub(crate) fn mask(columns: Columns, method: Method, when: Option<Predicate>, scope: Scope) -> Rule {
-    Rule { action: Action::Mask(MaskAction { columns, method: method.into(), when }), scope }
+    Rule { action: Action::Mask(MaskAction { columns, method: method.into(), or_else: Vec::new(), when }), scope }
 }
 
 /// No row for anybody.

@@ -11,6 +11,13 @@ pub struct Lineage {
     pub parents: BTreeSet<SourceId>,
     /// By own column. A column that is not here is computed from every column of every parent.
     pub columns: BTreeMap<ColumnId, Origin>,
+    /// What decided which rows there are, and in which order: every column tells of these, but for its copies.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub conditions: BTreeSet<ParentColumn>,
+    /// The fingerprint of what was seen of a parent when the rows were written from it. Whoever sees just that of it
+    /// could have written them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<SourceId, [u8; 32]>,
 }
 
 /// Where the values of a column come from.

@@ -26,6 +26,9 @@ pub struct Project {
     /// Hash masks of all its sources use one key, so that equal values join.
     #[serde(default)]
     pub masked_joins: bool,
+    /// The schema in which members write tables. Absent: they write none.
+    #[serde(default)]
+    pub workspace: Option<String>,
 }
 
 /// What besides the principal a decision depends on.

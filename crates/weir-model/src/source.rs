@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_type::{DataType, Nested};
 use crate::ids::{ColumnId, SourceId};
 use crate::lineage::Lineage;
-use crate::names::{ColumnName, InvalidName, SourceName};
+use crate::names::{ColumnName, InvalidName, ProjectName, SourceName};
 use crate::principal::PrincipalId;
 use crate::profile::Profile;
 use crate::tag::Tag;
@@ -36,6 +36,9 @@ pub struct DataSource {
     /// Absent when it was not made from other sources.
     #[serde(default)]
     pub lineage: Option<Lineage>,
+    /// The project in whose workspace it was written; it exists nowhere else. Absent for what was registered.
+    #[serde(default)]
+    pub workspace: Option<ProjectName>,
     pub location: Location,
 }
 

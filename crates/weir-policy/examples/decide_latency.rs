@@ -114,6 +114,7 @@ fn source(n: u32) -> Result<DataSource, InvalidName> {
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     })
 }
@@ -165,6 +166,7 @@ fn data_policy(turn: u32, n: u32, tag: u32) -> Result<Policy, InvalidName> {
                     Method::Constant(Value::Text("hidden".to_owned()))
                 }
                 .into(),
+                or_else: Vec::new(),
                 when: None,
             }),
             scope: Scope::EveryoneExcept(group(n)?),

@@ -145,8 +145,17 @@ pub enum Action {
 pub struct MaskAction {
     pub columns: Columns,
     pub method: At<Method>,
+    /// What a column gets that the method does not fit: the first of these that does.
+    pub or_else: Vec<At<Method>>,
     /// Mask only in rows for which this holds.
     pub when: Option<Predicate>,
+}
+
+impl MaskAction {
+    /// The method and what stands in for it.
+    pub fn methods(&self) -> impl Iterator<Item = &At<Method>> {
+        std::iter::once(&self.method).chain(&self.or_else)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -139,8 +139,10 @@ fn names(rule: &Rule, known: &Known<'_>, found: &mut Vec<Diagnostic>) {
     match &rule.action {
         Action::Mask(action) => {
             action.when.iter().for_each(|when| known.predicate(when, found));
-            if let Method::Custom(expression) = &action.method.node {
-                known.predicate(expression, found);
+            for method in action.methods() {
+                if let Method::Custom(expression) = &method.node {
+                    known.predicate(expression, found);
+                }
             }
         }
         Action::LimitToPurposes(purposes) => {

@@ -130,6 +130,9 @@ pub enum Effect {
     RowFilter,
     Mask {
         column: ColumnName,
+        /// By what stands in for a method that does not fit the column.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fallback: bool,
     },
     /// The principal acts under a purpose that the policy asks for.
     Purpose,
@@ -182,6 +185,8 @@ pub struct AppliedMask {
     /// for some rows does not lay open the others. Absent: the value is clear there. Never present without `when`.
     pub otherwise: Option<Arc<AppliedMask>>,
     pub policy: PolicyId,
+    /// The method, in words, that does not fit the column, so that the mask stands in for it as its author asked.
+    pub instead_of: Option<Arc<str>>,
 }
 
 /// How a value is replaced. NULL stays NULL under all of them but `Constant` and `Computed`. The column's type is kept.

@@ -4,6 +4,8 @@ mod column;
 mod render;
 mod words;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use weir_model::{
     ColumnId, ColumnName, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings,
@@ -134,7 +136,8 @@ pub fn explain(
         SourceDecision::Deny(..) => {}
         decided @ (SourceDecision::Clear(_) | SourceDecision::Obliged(..)) => {
             explanation.access.granted = true;
-            for there in governed.bound.ancestors().iter().filter_map(|ancestor| teller.at(ancestor)) {
+            let ancestors = teller.ancestors();
+            for there in ancestors.iter().filter_map(|ancestor| teller.at(ancestor)) {
                 let told =
                     format!(" At `{}`, which it was made from: {}", there.governed.source().name, there.admission());
                 explanation.access.why.push_str(&told);
@@ -159,6 +162,11 @@ struct Teller<'a> {
 }
 
 impl<'a> Teller<'a> {
+    /// Those whose policies hold here for her besides what is in the rows already.
+    fn ancestors(&self) -> Cow<'a, [Ancestor]> {
+        self.governed.ancestors_for(&self.reader).unwrap_or_default()
+    }
+
     /// Of the same person at a source that this one was made from.
     fn at(&self, ancestor: &Ancestor) -> Option<Teller<'a>> {
         let governed = self.snapshot.governed(ancestor.id)?;
@@ -171,6 +179,12 @@ impl<'a> Teller<'a> {
         let name = &self.name;
         match self.governed.admission(&self.reader, self.owner) {
             Admission::Owner => format!("{name} owns the data source."),
+            Admission::Member(required) => {
+                let told = required.iter().map(|entry| {
+                    format!(" Policy `{}` is required and lets {} subscribe.", entry.policy.key, self.who(entry))
+                });
+                format!("{name} is a member of the project in whose workspace it is.{}", told.collect::<String>())
+            }
             Admission::Selected => format!("{name} was selected for it, and no policy says who may subscribe."),
             Admission::Policies(entries) => {
                 let told: Vec<String> = entries
@@ -227,7 +241,7 @@ impl<'a> Teller<'a> {
     fn rows(&self) -> RowsSeen {
         let mut seen = RowsSeen { only_where: Vec::new(), not_filtered: Vec::new() };
         self.filters(&mut seen, &|residual| residual_text(&residual, self.governed.source(), self.snapshot));
-        for ancestor in self.governed.bound.ancestors() {
+        for ancestor in self.ancestors().iter() {
             let Some(there) = self.at(ancestor) else { continue };
             there.filters(&mut seen, &|residual| match residual.renamed(&|place| ancestor.lens.single(place)) {
                 Some(here) => residual_text(&here, self.governed.source(), self.snapshot),
@@ -288,7 +302,7 @@ impl<'a> Teller<'a> {
     /// The policies of what the source was made from that mask columns here, and why.
     fn inherited(&self) -> Vec<(ColumnId, Because)> {
         let mut told = Vec::new();
-        for ancestor in self.governed.bound.ancestors() {
+        for ancestor in self.ancestors().iter() {
             let Some(there) = self.at(ancestor) else { continue };
             let chosen = there.governed.chosen_masks(&there.reader, there.owner).unwrap_or_default();
             let masks = there.governed.masks_through(&ancestor.lens, self.governed, &there.reader);

@@ -8,7 +8,7 @@ mod cursor;
 mod english;
 mod lexer;
 mod predicate;
-mod print;
+pub(crate) mod print;
 mod value;
 mod words;
 mod yaml;

@@ -8,7 +8,7 @@ use weir_model::{Column, ColumnId, DataSource, Lineage, Origin, SourceId, Source
 const WAYS_MAX: usize = 64;
 
 /// A source that another was made from, by one way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ancestor {
     pub(crate) id: SourceId,
     pub(crate) name: SourceName,
@@ -60,6 +60,16 @@ impl Lens {
                     Origin::Copied(_) | Origin::Computed(_) => lens.compute(own, parent, column),
                 }
             }
+        }
+        for from in lineage.conditions.iter().filter(|from| from.source == parent.id) {
+            let column = parent.column_by_id(from.column).ok_or_else(|| {
+                format!("the rows of `{}` come from a column of `{}` that is gone", source.name, parent.name)
+            })?;
+            let copies = |own: &&Column| match lineage.columns.get(&own.id) {
+                Some(Origin::Copied(of)) => of.contains(from) && own.data_type == column.data_type,
+                Some(Origin::Computed(_)) | None => false,
+            };
+            source.columns.iter().filter(|own| !copies(own)).for_each(|own| lens.compute(own, parent, column));
         }
         for (place, copies) in &lens.copies {
             if let (Some(only), 1) = (copies.first(), copies.len()) {
@@ -114,8 +124,17 @@ pub(crate) fn ancestors<'a>(
     source: &DataSource,
     find: &impl Fn(SourceId) -> Option<&'a DataSource>,
 ) -> Result<Vec<Ancestor>, String> {
+    ancestors_but(source, find, &|_, _| false)
+}
+
+/// As [`ancestors`], but for what is reached by a step, from a source to a parent, that is to be left out.
+pub(crate) fn ancestors_but<'a>(
+    source: &DataSource,
+    find: &impl Fn(SourceId) -> Option<&'a DataSource>,
+    left_out: &impl Fn(&Lineage, SourceId) -> bool,
+) -> Result<Vec<Ancestor>, String> {
     let mut found = Vec::new();
-    climb(source, None, &mut vec![source.id], find, &mut found)?;
+    climb(source, None, &mut vec![source.id], (find, left_out), &mut found)?;
     Ok(found)
 }
 
@@ -123,7 +142,7 @@ fn climb<'a>(
     source: &DataSource,
     beyond: Option<&Lens>,
     path: &mut Vec<SourceId>,
-    find: &impl Fn(SourceId) -> Option<&'a DataSource>,
+    (find, left_out): (&impl Fn(SourceId) -> Option<&'a DataSource>, &impl Fn(&Lineage, SourceId) -> bool),
     found: &mut Vec<Ancestor>,
 ) -> Result<(), String> {
     let Some(lineage) = &source.lineage else { return Ok(()) };
@@ -131,11 +150,11 @@ fn climb<'a>(
     if lineage.parents.is_empty() {
         return Err(format!("`{name}` is derived from nothing"));
     }
-    let mut from = lineage.columns.values().flat_map(Origin::from);
+    let mut from = lineage.columns.values().flat_map(Origin::from).chain(&lineage.conditions);
     if from.any(|from| !lineage.parents.contains(&from.source)) {
         return Err(format!("a column of `{name}` comes from a source that `{name}` is not derived from"));
     }
-    for id in &lineage.parents {
+    for id in lineage.parents.iter().filter(|id| !left_out(lineage, **id)) {
         let parent = find(*id).ok_or_else(|| format!("data source {id}, which `{name}` is derived from, is gone"))?;
         if path.contains(id) {
             return Err(format!("`{}` is derived from itself", parent.name));
@@ -147,7 +166,7 @@ fn climb<'a>(
         let lens = beyond.map_or_else(|| step.clone(), |beyond| beyond.after(&step));
         found.push(Ancestor { id: *id, name: parent.name.clone(), lens: lens.clone() });
         path.push(*id);
-        climb(parent, Some(&lens), path, find, found)?;
+        climb(parent, Some(&lens), path, (find, left_out), found)?;
         path.pop();
     }
     Ok(())

@@ -123,7 +123,9 @@ impl<'a> Renaming<'a> {
                     Columns::Tagged(tag) => self.at(tag)?,
                     Columns::AnyTag | Columns::NoTags | Columns::NamedLike { .. } | Columns::All => {}
                 }
-                self.method(&mut mask.method.node)?;
+                for method in std::iter::once(&mut mask.method).chain(&mut mask.or_else) {
+                    self.method(&mut method.node)?;
+                }
                 mask.when.iter_mut().try_for_each(|when| self.predicate(when))
             }
         }

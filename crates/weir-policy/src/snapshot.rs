@@ -56,10 +56,11 @@ pub struct Snapshot {
     problems: OnceLock<Arc<[Problem]>>,
 }
 
-/// A saved policy that does not fit a source any more.
+/// A saved policy that does not fit a source any more, or a lineage that does not hold any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    pub policy: PolicyKey,
+    /// Absent when it is the lineage of the source, which is closed to everybody.
+    pub policy: Option<PolicyKey>,
     /// The source that is closed because of it to those whom the policy concerns. Absent when the policy itself
     /// cannot be understood, or names a source that is gone.
     pub source: Option<SourceName>,
@@ -131,6 +132,10 @@ impl Snapshot {
         self.sources.iter().map(|kept| self.governing(kept))
     }
 
+    fn all_governed_by_name(&self) -> impl Iterator<Item = Governed<'_>> {
+        self.names.values().filter_map(|id| self.governed(*id))
+    }
+
     fn governing<'a>(&'a self, kept: &'a Kept) -> Governed<'a> {
         let bind = || {
             let policies = self.index.policies_for(&kept.facts);
@@ -168,6 +173,12 @@ impl Snapshot {
         mine.filter(|(_, why)| *why != Some(DenyReason::NoSuchProject)).collect()
     }
 
+    /// The project in which the principal acts and the schema of its workspace, when it has one and is open to her.
+    pub fn workspace(&self, principal: &PrincipalId, surroundings: &Surroundings) -> Option<(&ProjectName, &str)> {
+        let project = &self.reader(principal, surroundings).ok()?.project?.project;
+        Some((&project.name, project.workspace.as_deref()?))
+    }
+
     /// The purposes under which the principal acts.
     pub fn purposes(&self, principal: &PrincipalId, surroundings: &Surroundings) -> Vec<PurposeName> {
         let project = self.reader(principal, surroundings).ok().and_then(|reader| reader.project);
@@ -193,14 +204,14 @@ impl Snapshot {
         self.impersonations.iter().any(|grant| grant.actor == *actor && grant.target.contains(target))
     }
 
-    /// What is wrong with saved policies, by policy from the oldest on, then by source name. Works out what policies do
+    /// What is wrong with saved policies, by policy from the oldest on, then by source name; then with lineages. Works out what policies do
     /// on every source, when called for the first time.
     pub fn problems(&self) -> &[Problem] {
         self.problems.get_or_init(|| {
             let mut by_policy: BTreeMap<PolicyId, Vec<Problem>> = BTreeMap::new();
             let mut found = |policy: &Prepared, source: Option<&SourceName>, diagnostic: Diagnostic| {
                 let key = policy.stored.policy.key.clone();
-                let problem = Problem { policy: key, source: source.cloned(), diagnostic };
+                let problem = Problem { policy: Some(key), source: source.cloned(), diagnostic };
                 by_policy.entry(policy.stored.id).or_default().push(problem);
             };
             for policy in self.policies.values().filter(|policy| policy.stored.policy.is_in_effect()) {
@@ -213,15 +224,21 @@ impl Snapshot {
                     found(policy, None, Diagnostic::error("policy::unknown-data-source", message));
                 }
             }
-            for (name, id) in &self.names {
-                let problems = self.governed(*id).map(|governed| &governed.bound.problems);
-                for (policy, why) in problems.into_iter().flatten() {
+            for governed in self.all_governed_by_name() {
+                for (policy, why) in &governed.bound.problems {
                     if let Some(policy) = self.policies.get(policy) {
-                        found(policy, Some(name), why.clone());
+                        found(policy, Some(&governed.source().name), why.clone());
                     }
                 }
             }
-            by_policy.into_values().flatten().collect()
+            let lineages = self.all_governed_by_name().filter_map(|governed| {
+                let why = governed.bound.ancestors.as_ref()?.as_ref().err()?;
+                let source = governed.source().name.clone();
+                let message = format!("the lineage of `{source}` does not hold any more: {why}");
+                let diagnostic = Diagnostic::error("source::lineage", message);
+                Some(Problem { policy: None, source: Some(source), diagnostic })
+            });
+            by_policy.into_values().flatten().chain(lineages).collect()
         })
     }
 
@@ -258,8 +275,7 @@ impl Snapshot {
     /// The sources that the principal may read, by name.
     pub fn visible(&self, principal: &PrincipalId, surroundings: &Surroundings) -> Vec<&DataSource> {
         let Ok(reader) = self.reader(principal, surroundings) else { return Vec::new() };
-        let named = self.names.values().filter_map(|id| self.governed(*id));
-        named.filter(|governed| governed.is_open_to(&reader)).map(Governed::source).collect()
+        self.all_governed_by_name().filter(|governed| governed.is_open_to(&reader)).map(Governed::source).collect()
     }
 }
 

@@ -5,6 +5,7 @@ mod explain;
 mod lanes;
 mod rows;
 mod users;
+mod write;
 
 use std::sync::Arc;
 
@@ -20,13 +21,15 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
-use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Request, Truth};
-use weir_model::RequestId;
+use tokio::sync::oneshot;
+use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Request, Truth, Workspaces};
+use weir_model::{Lineage, ProjectName, RequestId};
 use weir_policy::{Decision, DenyReason};
 use weir_sources::Sources;
 
 use crate::builtins;
 use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
+use crate::descent;
 use crate::fault::{planning_refusal, refusal};
 use crate::functions;
 use crate::late;
@@ -38,6 +41,8 @@ use lanes::{Lanes, Threads};
 pub use rows::Rows;
 pub use users::UserLimits;
 use users::{Seat, Users};
+use write::Workshop;
+pub use write::WorkspaceSettings;
 
 /// Limits of the engine.
 #[derive(Clone, Debug)]
@@ -67,6 +72,8 @@ struct Inner {
     pg_catalogs: PgCatalogs,
     users: Users,
     lanes: Lanes,
+    /// Absent where nothing is written.
+    workspaces: Option<Workshop>,
 }
 
 /// The shape of a read, for a prepared statement.
@@ -81,7 +88,20 @@ impl Engine {
     /// # Errors
     /// When the engine cannot be set up; a defect.
     pub fn new(guard: Guard, settings: EngineSettings) -> Result<Self, Refusal> {
-        Self::altered(guard, settings, |state| state)
+        Self::build(guard, settings, |state| state, None)
+    }
+
+    /// With workspaces, in which members of projects write tables.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_workspaces(
+        guard: Guard,
+        settings: EngineSettings,
+        register: Arc<dyn Workspaces>,
+        workspaces: WorkspaceSettings,
+    ) -> Result<Self, Refusal> {
+        Self::build(guard, settings, |state| state, Some(Workshop { register, settings: workspaces }))
     }
 
     /// As [`Self::new`], with other settings and rules of the engine below: tests show that nothing which is enforced
@@ -91,6 +111,15 @@ impl Engine {
         guard: Guard,
         settings: EngineSettings,
         alter: impl FnOnce(SessionState) -> SessionState,
+    ) -> Result<Self, Refusal> {
+        Self::build(guard, settings, alter, None)
+    }
+
+    fn build(
+        guard: Guard,
+        settings: EngineSettings,
+        alter: impl FnOnce(SessionState) -> SessionState,
+        workspaces: Option<Workshop>,
     ) -> Result<Self, Refusal> {
         let template = template(&settings).map(alter).map_err(|e| Refusal::bug(e.to_string()))?;
         let sources = Arc::new(Sources::new());
@@ -103,6 +132,7 @@ impl Engine {
             lookups: Arc::new(Lookups::new(Arc::clone(&sources))),
             sources,
             pg_catalogs: PgCatalogs::new().map_err(|e| refusal(&e))?,
+            workspaces,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -154,6 +184,20 @@ impl Engine {
         request.admit(&nothing).await?.end(Ended::Complete, None).await
     }
 
+    /// The projects in which the caller may act, by name, and why one of them is closed at present. On record.
+    pub async fn projects(
+        &self,
+        caller: &Caller,
+        statement: &str,
+    ) -> Result<Vec<(ProjectName, Option<String>)>, Refusal> {
+        let request = self.inner.guard.begin(caller.clone(), statement).await?;
+        let mine = request.snapshot().projects(&request.principal().id);
+        let told = mine.into_iter().map(|(name, why)| (name.clone(), why.map(|why| why.to_string()))).collect();
+        let nothing = request.decide(&[]);
+        request.admit(&nothing).await?.end(Ended::Complete, None).await?;
+        Ok(told)
+    }
+
     /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]
     /// gave or that can be cast to them.
     pub async fn run(&self, caller: &Caller, query: &Query, params: Vec<ArrayRef>) -> Result<Rows, Refusal> {
@@ -162,7 +206,7 @@ impl Engine {
         let (inner, query) = (Arc::clone(&self.inner), query.clone());
         let (output, input) = rows::pipe();
         let working = threads.spawn(async move {
-            match Box::pin(inner.open(request, &seat, &query, &params)).await {
+            match Box::pin(inner.open(request, &seat, &query, &params, None)).await {
                 Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
                 Err(refusal) => output.refuse(refusal),
             }
@@ -182,19 +226,28 @@ impl Inner {
         }
     }
 
-    /// From a request to rows that can be had, with the read on record.
+    /// From a request to rows that can be had, with the read on record. Where they are to be written, what they come
+    /// from is told first.
     async fn open(
         &self,
         request: Request,
         seat: &Seat,
         query: &Query,
         params: &[ArrayRef],
+        tell: Option<oneshot::Sender<Option<Lineage>>>,
     ) -> Result<(Opened, Admitted), Refusal> {
         let Bound { request, decision, mut state, plan } = self.bind(request, query).await?;
         let plan = match fill(plan, params) {
             Ok(plan) => plan,
             Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
         };
+        if let Some(tell) = tell {
+            match descent::of(&plan, &decision) {
+                // Who does not wait any more does not want to know.
+                Ok(lineage) => drop(tell.send(lineage)),
+                Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
+            }
+        }
         let (id, obligations) = (request.id(), query.explain.then(|| explain::obligations(&request, &decision)));
         let admitted = request.admit(&decision).await?;
         state.mark_start_execution();

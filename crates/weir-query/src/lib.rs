@@ -4,6 +4,7 @@
 mod barrier;
 mod builtins;
 mod catalogue;
+mod descent;
 mod engine;
 mod fault;
 mod functions;
@@ -20,5 +21,5 @@ mod row_key;
 mod statement;
 mod verify;
 
-pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits};
-pub use statement::{Cursor, FetchCount, Query, SessionStatement, Statement, parse};
+pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits, WorkspaceSettings};
+pub use statement::{CopyForm, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse};

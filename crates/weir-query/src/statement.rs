@@ -1,8 +1,10 @@
-//! What a client may say. Reads go to the engine, session statements to the gateway; everything else is refused by
-//! name.
+//! What a client may say. Reads and writes of tables in workspaces go to the engine, session statements to the gateway;
+//! everything else is refused by name.
 
+mod copy;
 mod limits;
 mod session;
+mod write;
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -13,13 +15,18 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use weir_guard::{Outside, Refusal, Truth};
 
+pub use copy::{CopyForm, CopyOut};
 pub use session::{Cursor, FetchCount, SessionStatement};
+pub(crate) use write::What;
+pub use write::Write;
 
 /// One statement of a client.
 #[derive(Clone, Debug)]
 pub enum Statement {
     Query(Query),
     Session(SessionStatement),
+    Write(Write),
+    Copy(CopyOut),
 }
 
 /// A read, parsed but not bound: no catalogue, no identity.
@@ -93,6 +100,12 @@ fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
     if let Some(session) = session::classify(&sql)? {
         return Ok(Statement::Session(session));
     }
+    if let Some(write) = write::classify(&text, &sql)? {
+        return Ok(Statement::Write(write));
+    }
+    if let Some(copy) = copy::classify(&text, &sql)? {
+        return Ok(Statement::Copy(copy));
+    }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
     match sql {
         Sql::Query(parsed) => read(text, parsed, false),
@@ -120,6 +133,11 @@ fn read(
     parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     explain: bool,
 ) -> Result<Statement, Refusal> {
+    if let Some(function) = session::project_function_inside(&parsed) {
+        let text =
+            format!("`{function}` stands alone: `SELECT {function}(…)`, with a name in single quotes or nothing");
+        return Err(Refusal::unsupported(text));
+    }
     match written_inside(&parsed) {
         Some(inner) => Err(unsupported(&inner)),
         None => Ok(Statement::Query(Query { text, parsed, explain })),
@@ -143,7 +161,7 @@ pub(crate) fn unsupported(text: &str) -> Refusal {
         (Some(first), _) => first,
         (None, _) => "this statement".to_owned(),
     };
-    let text = format!("{name} is not supported: only reads are");
+    let text = format!("{name} is not supported");
     Refusal::new(Outside::Unsupported { text: text.clone() }, Truth::Unsupported, text)
 }
 

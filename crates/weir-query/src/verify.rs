@@ -68,7 +68,7 @@ pub(crate) fn logical(plan: &LogicalPlan, request: RequestId) -> Result<Reads, R
 }
 
 fn logical_node(node: &LogicalPlan, request: RequestId, reads: &mut Reads) -> Result<(), Refusal> {
-    let refuse = |what: &str| Err(Refusal::unsupported(format!("{what} is not supported: only reads are")));
+    let refuse = |what: &str| Err(Refusal::unsupported(format!("{what} is not supported")));
     match node {
         LogicalPlan::TableScan(scan) => scan_is_governed(scan, request, reads),
         LogicalPlan::Projection(_)

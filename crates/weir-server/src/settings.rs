@@ -103,6 +103,14 @@ pub(crate) struct Settings {
     pub(crate) log: String,
     pub(crate) sql: SqlSettings,
     pub(crate) query: QuerySettings,
+    pub(crate) workspaces: Workspaces,
+}
+
+#[derive(Debug)]
+pub(crate) struct Workspaces {
+    /// Absent: in the data directory.
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) bytes_max: u64,
 }
 
 #[derive(Debug)]
@@ -192,6 +200,10 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
                     u64::try_from(merged.number("query.user.statement_seconds_max")?).ok()?,
                 ),
             },
+        },
+        workspaces: Workspaces {
+            directory: merged.path("workspaces.directory"),
+            bytes_max: u64::try_from(merged.number("workspaces.bytes_max")?).ok()?,
         },
     })
 }

@@ -7,8 +7,9 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection, SqliteConnection, query, query_scalar};
 use weir_model::{
-    AttributeKey, Column, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Location, Part, PolicyKey,
-    Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret, SourceName, Tag, TypeClass,
+    AttributeKey, Column, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Lineage, Location, Part,
+    PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret, SourceId, SourceName,
+    Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
@@ -17,7 +18,7 @@ use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::lineage::NewLineage;
 use crate::vault::Vault;
-use crate::{certifications, credential, facts, lineage, profiles, projects, purposes, requests, touched};
+use crate::{certifications, credential, facts, lineage, profiles, projects, purposes, requests, touched, workspaces};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -189,6 +190,30 @@ pub enum Change {
         project: ProjectName,
         on: bool,
     },
+    /// In a schema of its own; without one, members write no tables. Fails while there are tables.
+    SetWorkspace {
+        project: ProjectName,
+        schema: Option<String>,
+    },
+    /// Registers what was written into the workspace of the project, which must be its schema.
+    WriteTable {
+        project: ProjectName,
+        table: NewSource,
+        /// Absent when it was made from no other source.
+        lineage: Option<Lineage>,
+    },
+    /// Fails when the table is not what it was.
+    RewriteTable {
+        name: SourceName,
+        was: (SourceId, Location),
+        location: Location,
+        lineage: Option<Lineage>,
+    },
+    /// Of a workspace. Fails when it is not what it was.
+    DropTable {
+        name: SourceName,
+        was: (SourceId, Location),
+    },
     /// A member promises to keep to a purpose of the project. `statement` is what the member has read, which must be
     /// what holds now.
     Acknowledge {
@@ -343,6 +368,17 @@ impl fmt::Display for Change {
             Change::SetMaskedJoins { project, on } => {
                 write!(f, "switch masked joins of project `{project}` {}", onoff(*on))
             }
+            Change::SetWorkspace { project, schema: Some(schema) } => {
+                write!(f, "make schema `{schema}` the workspace of project `{project}`")
+            }
+            Change::SetWorkspace { project, schema: None } => {
+                write!(f, "take the workspace from project `{project}`")
+            }
+            Change::WriteTable { project, table, lineage: _ } => {
+                write!(f, "write table `{}` of project `{project}`", table.name)
+            }
+            Change::RewriteTable { name, .. } => write!(f, "write more into table `{name}`"),
+            Change::DropTable { name, was: _ } => write!(f, "drop table `{name}`"),
             Change::Acknowledge { project, user, purpose, statement: _ } => {
                 write!(f, "acknowledge purpose `{purpose}` of project `{project}` as user `{user}`")
             }
@@ -477,7 +513,10 @@ impl Change {
             }
             Change::CreateGroup(group) => declare(tx, group).await,
             Change::DeleteGroup(group) => delete_group(tx, group).await,
-            Change::AddSource(source) => add_source(tx, making, source).await,
+            Change::AddSource(source) => {
+                workspaces::must_not_be(tx, &source.name).await?;
+                add_source(tx, making, source).await
+            }
             Change::RemoveSource(name) => {
                 let delete = query("DELETE FROM source WHERE id = ?").bind(source_row(tx, name).await?);
                 found(delete.execute(tx).await?, "data source", name)
@@ -570,6 +609,14 @@ impl Change {
             Change::RemoveProjectPurpose { project, purpose } => projects::remove_purpose(tx, project, purpose).await,
             Change::SetEqualized { project, on } => projects::set_equalized(tx, project, *on).await,
             Change::SetMaskedJoins { project, on } => projects::set_masked_joins(tx, making, project, *on).await,
+            Change::SetWorkspace { project, schema } => workspaces::set(tx, project, schema.as_deref()).await,
+            Change::WriteTable { project, table, lineage } => {
+                workspaces::write(tx, making, project, table, lineage.as_ref()).await
+            }
+            Change::RewriteTable { name, was, location, lineage } => {
+                workspaces::rewrite(tx, making, name, was, location, lineage.as_ref()).await
+            }
+            Change::DropTable { name, was } => workspaces::drop_table(tx, name, was).await,
             Change::Acknowledge { project, user, purpose, statement } => {
                 projects::acknowledge(tx, making, project, user, purpose, statement).await
             }
@@ -646,7 +693,11 @@ async fn delete_group(tx: &mut SqliteConnection, group: &GroupName) -> Result<()
     found(delete.execute(tx).await?, "group", group)
 }
 
-async fn add_source(tx: &mut SqliteConnection, making: &Making<'_>, source: &NewSource) -> Result<(), Failure> {
+pub(crate) async fn add_source(
+    tx: &mut SqliteConnection,
+    making: &Making<'_>,
+    source: &NewSource,
+) -> Result<(), Failure> {
     let insert = "INSERT INTO source (schema_name, table_name, location, tags, next_column) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (schema_name, table_name) DO NOTHING RETURNING id";
     let (parts, next_column) = new_parts(source)?;

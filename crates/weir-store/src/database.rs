@@ -26,6 +26,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("certifications", include_str!("../migrations/state/0006_certifications.sql")),
         ("touched", include_str!("../migrations/state/0007_touched.sql")),
         ("lineage", include_str!("../migrations/state/0008_lineage.sql")),
+        ("workspaces", include_str!("../migrations/state/0009_workspaces.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use sqlx::{Connection, SqliteConnection, query_as, query_scalar};
 use weir_model::{
     Column, ColumnId, ColumnName, DataSource, Epoch, GroupName, IamId, Impersonation, Part, PolicyId, PolicyKey,
-    Principal, PrincipalId, PrincipalSet, SourceId, SourceName,
+    Principal, PrincipalId, PrincipalSet, ProjectName, SourceId, SourceName,
 };
 use weir_policy::ast::Policy;
 use weir_policy::{Changes, Facts, Snapshot, StoredPolicy, language};
@@ -34,8 +34,8 @@ pub(crate) struct Rows {
 
 /// Identity manager, name, groups, attributes, permissions.
 type PrincipalRow = (String, String, String, String, String);
-/// Id, schema, table, location, tags, row key, event time, lineage.
-type SourceRow = (u32, String, String, String, String, String, Option<u32>, Option<String>);
+/// Id, schema, table, location, tags, row key, event time, lineage, project whose workspace it is in.
+type SourceRow = (u32, String, String, String, String, String, Option<u32>, Option<String>, Option<String>);
 /// Source, id, name, type, nullable, tags, profile.
 type ColumnRow = (u32, u32, String, String, bool, String, Option<String>);
 /// Source, id, column that it is in, name, tags.
@@ -62,7 +62,8 @@ macro_rules! select {
         "SELECT p.iam, p.name, p.groups, p.attributes, p.permissions FROM principal p"
     };
     (sources) => {
-        "SELECT id, schema_name, table_name, location, tags, row_key, event_time, lineage FROM source"
+        "SELECT id, schema_name, table_name, location, tags, row_key, event_time, lineage,
+            (SELECT name FROM project WHERE id = source.workspace) FROM source"
     };
     (columns) => {
         "SELECT source, id, name, type, nullable, tags, profile FROM source_column"
@@ -273,7 +274,7 @@ fn source(
     columns: Vec<Column>,
     parts: Vec<Part>,
 ) -> Result<DataSource, StoreError> {
-    let (id, schema, table, location, tags, row_key, event_time, lineage) = row;
+    let (id, schema, table, location, tags, row_key, event_time, lineage, workspace) = row;
     let name = SourceName::new(schema, table).map_err(|e| StoreError::corrupt("data source", e))?;
     let what = || format!("data source `{name}`");
     let source = DataSource {
@@ -285,6 +286,7 @@ fn source(
         row_key: json(what, &row_key)?,
         event_time: event_time.map(ColumnId),
         lineage: lineage.map(|lineage| json(what, &lineage)).transpose()?,
+        workspace: workspace.map(ProjectName::new).transpose().map_err(|e| StoreError::corrupt(what(), e))?,
         location: json(what, &location)?,
         name: name.clone(),
     };

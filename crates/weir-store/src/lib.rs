@@ -21,7 +21,9 @@ mod purposes;
 mod requests;
 mod touched;
 mod vault;
+mod workspaces;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -31,8 +33,9 @@ use async_trait::async_trait;
 use sqlx::{query_as, query_scalar};
 use weir_guard::{
     Attempt, AuditSink, Clock, Credentials, KeyRing, MaskKey, Outcome, PortError, ScramVerifier, SnapshotFeed,
+    Workspaces, WriteError, WrittenTable,
 };
-use weir_model::{Epoch, GroupName, PolicyKey, PrincipalId, Secret};
+use weir_model::{DataSource, Epoch, GroupName, Lineage, Location, PolicyKey, PrincipalId, Secret};
 use weir_policy::{Facts, KeyScope, Snapshot, StoredPolicy};
 
 pub use audit::{AuditEntry, AuditFilter};
@@ -326,6 +329,40 @@ impl KeyRing for Store {
 }
 
 #[async_trait]
+impl Workspaces for Store {
+    async fn write(&self, by: &PrincipalId, table: WrittenTable) -> Result<(), WriteError> {
+        let WrittenTable { project, name, columns, location, lineage } = table;
+        let column = |(name, data_type)| NewColumn { name, data_type, nullable: true, tags: BTreeSet::new() };
+        let table = NewSource {
+            name,
+            tags: BTreeSet::new(),
+            owners: BTreeSet::new(),
+            columns: columns.into_iter().map(column).collect(),
+            row_key: Vec::new(),
+            event_time: None,
+            location,
+        };
+        self.change_table(by, Change::WriteTable { project, table, lineage }).await
+    }
+
+    async fn rewrite(
+        &self,
+        by: &PrincipalId,
+        was: &DataSource,
+        location: Location,
+        lineage: Option<Lineage>,
+    ) -> Result<(), WriteError> {
+        let (name, was) = (was.name.clone(), (was.id, was.location.clone()));
+        self.change_table(by, Change::RewriteTable { name, was, location, lineage }).await
+    }
+
+    async fn drop_table(&self, by: &PrincipalId, was: &DataSource) -> Result<(), WriteError> {
+        let (name, was) = (was.name.clone(), (was.id, was.location.clone()));
+        self.change_table(by, Change::DropTable { name, was }).await
+    }
+}
+
+#[async_trait]
 impl Credentials for Store {
     async fn scram(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, PortError> {
         self.read_credential(principal).await.map_err(|e| unavailable("credentials", &e))
@@ -333,6 +370,19 @@ impl Credentials for Store {
 }
 
 impl Store {
+    async fn change_table(&self, by: &PrincipalId, change: Change) -> Result<(), WriteError> {
+        match self.apply(&by.to_string(), vec![change]).await {
+            Ok(_) => Ok(()),
+            Err(
+                e @ (StoreError::Exists { .. }
+                | StoreError::NotFound { .. }
+                | StoreError::InUse { .. }
+                | StoreError::Refused { .. }),
+            ) => Err(WriteError::Refused(e.to_string())),
+            Err(e) => Err(unavailable("workspaces", &e).into()),
+        }
+    }
+
     async fn read_key(&self, scope: &KeyScope) -> Result<MaskKey, StoreError> {
         let mut conn = self.0.reader.lease().await?;
         let key = keys::newest(&mut conn, &self.0.vault, scope).await.map_err(|e| self.0.reader.database.blame(e))?;

@@ -10,6 +10,7 @@ use crate::error::{Failure, StoreError};
 use crate::facts::principal_id;
 use crate::keys::{self, Of};
 use crate::purposes::{self, Statements};
+use crate::workspaces;
 
 /// A project with what decisions do not depend on too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct ProjectRecord {
     pub purposes: Vec<ProjectPurpose>,
     pub equalized: bool,
     pub masked_joins: bool,
+    /// The schema in which members write tables.
+    pub workspace: Option<String>,
     /// All that were ever made, the oldest first.
     pub acknowledgements: Vec<Acknowledgement>,
 }
@@ -81,7 +84,9 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn remove(tx: &mut SqliteConnection, project: &ProjectName) -> Result<(), Failure> {
-    let delete = query("DELETE FROM project WHERE name = ?").bind(project.as_str());
+    let row = row(tx, project).await?;
+    workspaces::must_be_empty(tx, project, row).await?;
+    let delete = query("DELETE FROM project WHERE id = ?").bind(row);
     found(delete.execute(tx).await?, "project", project)
 }
 
@@ -253,10 +258,13 @@ pub(crate) async fn acknowledge(
     Ok(())
 }
 
+/// Id, name, equalized, masked joins, workspace.
+type ProjectRow = (i64, String, bool, bool, Option<String>);
+
 /// What decisions depend on, not yet understood.
 #[derive(Default)]
 pub(crate) struct Rows {
-    projects: Vec<(i64, String, bool, bool)>,
+    projects: Vec<ProjectRow>,
     members: Vec<(i64, String, String)>,
     sources: Vec<(i64, u32)>,
     /// The approved ones.
@@ -265,7 +273,7 @@ pub(crate) struct Rows {
     acknowledged: Vec<(i64, String, String, String, String)>,
 }
 
-const PROJECTS: &str = "SELECT id, name, equalized, masked_joins FROM project ORDER BY name";
+const PROJECTS: &str = "SELECT id, name, equalized, masked_joins, workspace FROM project ORDER BY name";
 const MEMBERS: &str = "SELECT m.project, p.iam, p.name FROM project_member m JOIN principal p ON p.id = m.principal";
 
 impl Rows {
@@ -290,7 +298,7 @@ impl Rows {
     pub(crate) fn understand(self) -> Result<Vec<Project>, StoreError> {
         let Self { projects, members, sources, purposes, statements, acknowledged } = self;
         let mut known: BTreeMap<i64, Project> = BTreeMap::new();
-        for (row, name, equalized, masked_joins) in projects {
+        for (row, name, equalized, masked_joins, workspace) in projects {
             let empty = Project {
                 name: ProjectName::new(name).map_err(|e| StoreError::corrupt("project", e))?,
                 members: BTreeSet::new(),
@@ -299,6 +307,7 @@ impl Rows {
                 acknowledged: BTreeSet::new(),
                 equalized,
                 masked_joins,
+                workspace,
             };
             known.insert(row, empty);
         }
@@ -341,7 +350,7 @@ type AcknowledgementRow = (i64, String, String, String, String, u64, bool);
 /// All projects, by name.
 pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<ProjectRecord>, Failure> {
     let mut tx = conn.begin().await?;
-    let projects: Vec<(i64, String, bool, bool)> = query_as(PROJECTS).fetch_all(&mut *tx).await?;
+    let projects: Vec<ProjectRow> = query_as(PROJECTS).fetch_all(&mut *tx).await?;
     let members: Vec<(i64, String, String)> = query_as(MEMBERS).fetch_all(&mut *tx).await?;
     let owners: Vec<(i64, String, String)> =
         query_as("SELECT o.project, p.iam, p.name FROM project_owner o JOIN principal p ON p.id = o.principal")
@@ -368,7 +377,7 @@ pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<ProjectRecor
     tx.commit().await?;
 
     let mut records = Vec::with_capacity(projects.len());
-    for (row, name, equalized, masked_joins) in projects {
+    for (row, name, equalized, masked_joins, workspace) in projects {
         let people = |rows: &[(i64, String, String)]| -> Result<BTreeSet<PrincipalId>, StoreError> {
             let here = rows.iter().filter(|(project, ..)| *project == row);
             here.map(|(_, iam, name)| principal_id(iam, name)).collect()
@@ -383,6 +392,7 @@ pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<ProjectRecor
             purposes: Vec::new(),
             equalized,
             masked_joins,
+            workspace,
             acknowledgements: Vec::new(),
         };
         for (_, purpose, by, at_unix_ms, approved_by, approved_at) in purposes.iter().filter(|p| p.0 == row) {

@@ -25,7 +25,7 @@ use crate::cell::{Cell, Row, Tables};
 use crate::nested;
 use derived::Line;
 pub use derived::above;
-use mask::Masking;
+use mask::{Masking, method_for};
 use people::Me;
 use predicate::Scope;
 
@@ -112,7 +112,11 @@ impl Oracle<'_> {
     fn view(&self, source: SourceId) -> Option<View<'_>> {
         let me = Me::new(self.facts, self.principal, self.surroundings)?;
         let source = self.facts.sources.iter().find(|s| s.id == source)?;
-        if me.project.is_some_and(|project| !project.sources.contains(&source.id)) {
+        let away = match &source.workspace {
+            Some(home) => me.project.is_none_or(|project| project.name != *home),
+            None => me.project.is_some_and(|project| !project.sources.contains(&source.id)),
+        };
+        if away {
             return None;
         }
         Some(self.view_of(me, source))
@@ -169,6 +173,9 @@ impl<'a> View<'a> {
                 weir_policy::ast::Merge::Share => shared = Some(shared.unwrap_or(false) || holds),
             }
         }
+        if self.source.workspace.is_some() {
+            return required;
+        }
         if any { required && shared.unwrap_or(true) } else { selected() }
     }
 
@@ -201,13 +208,14 @@ impl<'a> View<'a> {
         };
         let masks = |column: &Column| {
             for mask in self.masks_of(column) {
-                if matches!(mask.method.node, Method::Randomized(_)) && !keyed {
+                let method = method_for(mask, column);
+                if matches!(method, Method::Randomized(_)) && !keyed {
                     return false;
                 }
-                if mask.method.node == Method::RoundByProfile && bucket::by_profile(column).is_none() {
+                if *method == Method::RoundByProfile && bucket::by_profile(column).is_none() {
                     return false;
                 }
-                if mask.when.is_none() && !matches!(mask.method.node, Method::KAnonymous(_)) {
+                if mask.when.is_none() && !matches!(method, Method::KAnonymous(_)) {
                     break;
                 }
             }

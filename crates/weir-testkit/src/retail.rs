@@ -88,6 +88,7 @@ fn add(world: &mut World, name: &str, owners: &[&str], columns: &[(&str, DataTyp
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
     });
     world.tables.insert(SourceId(number), rows);
@@ -233,7 +234,12 @@ fn name(column: &str) -> ColumnName {
 }
 
 fn mask(column: &str, method: Method) -> MaskAction {
-    MaskAction { columns: Columns::Named(vec![name(column).into()]), method: method.into(), when: None }
+    MaskAction {
+        columns: Columns::Named(vec![name(column).into()]),
+        method: method.into(),
+        or_else: Vec::new(),
+        when: None,
+    }
 }
 
 fn column(column: &str) -> Box<Predicate> {

@@ -9,10 +9,12 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
 use pgwire::messages::startup::ParameterStatus;
 use weir_guard::Refusal;
+use weir_model::ProjectName;
 use weir_query::{Cursor, FetchCount, Query, SessionStatement, Statement};
 
+use super::stream::Form;
 use super::{Done, ResultStream, Session, supervised};
-use crate::settings::SessionSettings;
+use crate::settings::{PROJECT, SessionSettings};
 use crate::sqlstate::{Told, code};
 use crate::types::{Column, Format, row_description};
 
@@ -81,6 +83,27 @@ impl Session {
             }
             SessionStatement::Fetch { cursor, count } => self.fetch(cursor, *count, formats, describe).await?,
             SessionStatement::Close { cursor } => self.close_cursor(cursor.as_deref())?,
+            SessionStatement::SetProject { name } => {
+                let value = name.as_deref().unwrap_or_default();
+                self.change_access(text, PROJECT, |settings| settings.set(PROJECT, value)).await?;
+                self.answer(statement, &[vec![value.to_owned()]], formats, describe)?;
+            }
+            SessionStatement::CurrentProject => {
+                let current = self.settings.show(PROJECT)?.1.to_owned();
+                self.answer(statement, &[vec![current]], formats, describe)?;
+            }
+            SessionStatement::ListProjects => {
+                let mut running = self.begin();
+                let projects = self.engine.projects(&self.caller, text);
+                let projects = supervised(&mut self.connection, &mut running, projects).await??;
+                let current = self.caller.project.clone();
+                let row = |(name, closed): (ProjectName, Option<String>)| {
+                    let is_current = if current.as_ref() == Some(&name) { "yes" } else { "no" };
+                    vec![name.to_string(), is_current.to_owned(), closed.unwrap_or_else(|| "open".to_owned())]
+                };
+                let rows: Vec<_> = projects.into_iter().map(row).collect();
+                self.answer(statement, &rows, formats, describe)?;
+            }
         }
         Ok(())
     }
@@ -122,7 +145,7 @@ impl Session {
         let mut running = self.begin();
         let enter = self.engine.enter(&caller, text);
         supervised(&mut self.connection, &mut running, enter).await??;
-        self.portals.clear();
+        self.portals.retain(|_, portal| portal.is_done());
         self.cursors.clear();
         self.use_settings(changed);
         Ok(())
@@ -141,6 +164,25 @@ impl Session {
             put_text_row(&[value], out);
         }
         self.complete("SHOW");
+        Ok(())
+    }
+
+    /// Rows of texts, as a query gives them.
+    fn answer(
+        &mut self,
+        statement: &SessionStatement,
+        rows: &[Vec<String>],
+        formats: &[Format],
+        describe: bool,
+    ) -> Done {
+        if describe && let Some(columns) = self.control_columns(statement)? {
+            self.put(PgWireBackendMessage::RowDescription(row_description(&columns, formats)));
+        }
+        for row in rows {
+            let row: Vec<&str> = row.iter().map(String::as_str).collect();
+            put_text_row(&row, self.connection.outbox());
+        }
+        self.complete(format!("SELECT {}", rows.len()));
         Ok(())
     }
 
@@ -238,7 +280,7 @@ impl Session {
                 FetchCount::All => None,
             };
             let mut running = self.begin();
-            let fetched = stream.send(&mut self.connection, &mut running, formats, rows_max).await;
+            let fetched = stream.send(&mut self.connection, &mut running, Form::Rows(formats), rows_max).await;
             match (fetched, self.cursors.entry(name.to_owned())) {
                 (Ok((rows, rest)), Entry::Occupied(mut cursor)) => {
                     sent = rows;
@@ -278,6 +320,9 @@ impl Session {
             SessionStatement::Fetch { cursor, .. } => {
                 self.cursors.get(cursor).map(|open| Some(open.columns.clone())).ok_or_else(|| no_cursor(cursor))
             }
+            SessionStatement::SetProject { .. } => Ok(Some(vec![Column::text("set_current_project")])),
+            SessionStatement::CurrentProject => Ok(Some(vec![Column::text("current_project")])),
+            SessionStatement::ListProjects => Ok(Some(["name", "current", "state"].map(Column::text).to_vec())),
             SessionStatement::Set { .. }
             | SessionStatement::Reset { .. }
             | SessionStatement::Begin

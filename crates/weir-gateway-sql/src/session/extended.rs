@@ -10,9 +10,10 @@ use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
 use weir_guard::Refusal;
-use weir_query::{Cursor, Described, Query, SessionStatement, Statement};
+use weir_query::{CopyOut, Cursor, Described, Query, SessionStatement, Statement, Write};
 
 use super::control::cursor_query;
+use super::stream::Form;
 use super::{Done, ResultStream, Session, supervised};
 use crate::params;
 use crate::sqlstate::{Told, code};
@@ -37,6 +38,8 @@ enum Kind {
     Read(Query),
     Declare(Cursor, Query),
     Session(SessionStatement),
+    Write(Write),
+    Copy(CopyOut),
 }
 
 struct Parameter {
@@ -55,6 +58,11 @@ pub(super) struct Portal {
 }
 
 impl Portal {
+    /// Whether all of it was sent.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
     /// What is left of a read that was sent in part.
     pub(super) fn stream(&mut self) -> Option<&mut ResultStream> {
         match &mut self.state {
@@ -88,7 +96,7 @@ impl Session {
         };
         let query = match &kind {
             Kind::Read(query) | Kind::Declare(_, query) => Some(query),
-            Kind::Empty | Kind::Session(_) => None,
+            Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) => None,
         };
         let described = match query {
             Some(query) => {
@@ -101,7 +109,10 @@ impl Session {
         let parameters = parameters(&types, described.as_ref())?;
         let columns = match (&kind, &described) {
             (Kind::Read(_), Some(described)) => columns(&described.schema)?,
-            (Kind::Read(_) | Kind::Empty | Kind::Declare(..) | Kind::Session(_), _) => Vec::new(),
+            (
+                Kind::Read(_) | Kind::Empty | Kind::Declare(..) | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_),
+                _,
+            ) => Vec::new(),
         };
         self.statements.insert(name, Arc::new(Prepared { text, kind, parameters, columns }));
         self.put(PgWireBackendMessage::ParseComplete(ParseComplete::new()));
@@ -126,6 +137,8 @@ impl Session {
                 cursor_query(&cursor).map(|query| Kind::Declare(cursor, query))
             }
             Statement::Session(statement) => Ok(Kind::Session(statement)),
+            Statement::Write(write) => Ok(Kind::Write(write)),
+            Statement::Copy(copy) => Ok(Kind::Copy(copy)),
         })
     }
 
@@ -192,6 +205,23 @@ impl Session {
                 self.check_transaction(&Statement::Query(query.clone()))?;
                 self.declare(cursor, query, params).await?;
             }
+            // It is not done again.
+            Kind::Write(write) if matches!(state, State::Ended) => {
+                let told = format!("portal `{name}` cannot be run anymore: `{}` was done", write.name());
+                return Err(Told::error(code::CANNOT_CHANGE_NOW, told).into());
+            }
+            Kind::Copy(copy) => {
+                self.check_transaction(&Statement::Copy(copy.clone()))?;
+                self.copy(copy).await?;
+            }
+            Kind::Write(write) => {
+                self.check_transaction(&Statement::Write(write.clone()))?;
+                self.write(write).await?;
+            }
+            // Its rows were sent; it is not done again.
+            Kind::Session(
+                SessionStatement::SetProject { .. } | SessionStatement::CurrentProject | SessionStatement::ListProjects,
+            ) if matches!(state, State::Ended) => self.complete("SELECT 0"),
             Kind::Session(statement) => {
                 self.check_transaction(&Statement::Session(statement.clone()))?;
                 self.control(&prepared.text, statement, &formats, false).await?;
@@ -230,7 +260,7 @@ impl Session {
             .into());
         }
         let rows_max = (rows_max > 0).then(|| u64::from(rows_max));
-        let (sent, rest) = stream.send(&mut self.connection, &mut running, formats, rows_max).await?;
+        let (sent, rest) = stream.send(&mut self.connection, &mut running, Form::Rows(formats), rows_max).await?;
         match rest {
             Some(rest) => {
                 if let Some(portal) = self.portals.get_mut(name) {
@@ -262,7 +292,7 @@ impl Session {
         match &prepared.kind {
             Kind::Read(_) => Ok(Some(prepared.columns.clone())),
             Kind::Session(statement) => self.control_columns(statement),
-            Kind::Empty | Kind::Declare(..) => Ok(None),
+            Kind::Empty | Kind::Declare(..) | Kind::Write(_) | Kind::Copy(_) => Ok(None),
         }
     }
 }

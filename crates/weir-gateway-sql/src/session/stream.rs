@@ -3,7 +3,7 @@
 use arrow::array::timezone::Tz;
 use futures::FutureExt;
 use weir_guard::Refusal;
-use weir_query::Rows;
+use weir_query::{CopyForm, Rows};
 
 use super::{Done, Stop, supervised};
 use crate::cancel::{Interrupt, Running};
@@ -11,6 +11,13 @@ use crate::encode::Batch;
 use crate::sqlstate::Told;
 use crate::types::{Column, Format, columns};
 use crate::wire::Connection;
+
+/// As what rows are sent.
+#[derive(Clone, Copy)]
+pub(super) enum Form<'a> {
+    Rows(&'a [Format]),
+    Copy(&'a CopyForm),
+}
 
 /// A result that may be sent in several parts. It holds at most one batch.
 pub(super) struct ResultStream {
@@ -44,7 +51,7 @@ impl ResultStream {
         mut self,
         connection: &mut Connection,
         running: &mut Running,
-        formats: &[Format],
+        form: Form<'_>,
         rows_max: Option<u64>,
     ) -> Done<(u64, Option<Self>)> {
         let mut sent = 0;
@@ -56,7 +63,11 @@ impl ResultStream {
                 while *next < batch.rows() && rows_max.is_none_or(|max| sent < max) && !connection.is_full() {
                     let out = connection.outbox();
                     let before = out.len();
-                    if let Err(error) = batch.write(*next, formats, out) {
+                    let written = match form {
+                        Form::Rows(formats) => batch.write(*next, formats, out),
+                        Form::Copy(form) => batch.copy(*next, form, out),
+                    };
+                    if let Err(error) = written {
                         out.truncate(before);
                         return Err(Told::from(error).into());
                     }

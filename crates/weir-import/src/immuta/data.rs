@@ -265,6 +265,7 @@ fn cascade(steps: &[Step], columns: Option<&Columns>) -> Body {
             (Deed::Mask { method, when, .. }, Some(columns)) => Action::Mask(MaskAction {
                 columns: columns.clone(),
                 method: At::from(method.clone()),
+                or_else: Vec::new(),
                 when: when.clone(),
             }),
             (Deed::Rows(RowCondition::Where(none)), _)

@@ -34,6 +34,7 @@ pub(crate) fn source(id: u32, name: &str, tags: &[&str], columns: &[Given<'_>]) 
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     }
 }

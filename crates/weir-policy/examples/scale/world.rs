@@ -75,6 +75,7 @@ pub(crate) fn source(n: u32) -> Made<DataSource> {
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/data"), partitions: Vec::new() },
     })
 }

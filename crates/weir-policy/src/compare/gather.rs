@@ -195,7 +195,7 @@ struct Bare<'a>(&'a AppliedMask);
 
 impl<'a> Bare<'a> {
     fn parts(self) -> (&'a crate::decision::Mask, Option<&'a Residual>, Option<Bare<'a>>) {
-        let AppliedMask { mask, when, otherwise, policy: _ } = self.0;
+        let AppliedMask { mask, when, otherwise, policy: _, instead_of: _ } = self.0;
         (mask, when.as_ref(), otherwise.as_deref().map(Bare))
     }
 }

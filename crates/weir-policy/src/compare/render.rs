@@ -161,7 +161,10 @@ fn warnings(f: &mut fmt::Formatter<'_>, heading: &str, warnings: &[Warning]) -> 
         return Ok(());
     }
     writeln!(f, "\n{heading}")?;
-    let line = |Warning { policy, code: _, message }: &Warning| format!("policy `{policy}` {message}");
+    let line = |Warning { policy, code: _, message }: &Warning| match policy {
+        Some(policy) => format!("policy `{policy}` {message}"),
+        None => message.clone(),
+    };
     warnings.iter().try_for_each(|warning| wrapped(f, 2, "", &line(warning)))
 }
 

@@ -13,10 +13,12 @@ use crate::snapshot::{Entry, Governed, Reader, Rules, Snapshot};
 /// Something that its author should look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Warning {
-    pub policy: PolicyKey,
+    /// Absent when it is about a data source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyKey>,
     /// Stable, such as `plan::mask-conflict`.
     pub code: &'static str,
-    /// After "policy `…`".
+    /// After "policy `…`", where there is one.
     pub message: String,
 }
 
@@ -38,7 +40,10 @@ pub(super) fn warnings(
     rules_of_nobody(snapshot, changed, readers, surroundings, &mut found);
     for problem in snapshot.problems() {
         let closed = problem.source.as_ref().map(|source| format!(" (it closes `{source}`)")).unwrap_or_default();
-        let message = format!("cannot be applied{closed}: {}", problem.diagnostic.message);
+        let message = match &problem.policy {
+            Some(_) => format!("cannot be applied{closed}: {}", problem.diagnostic.message),
+            None => format!("{}, which closes it to everybody", problem.diagnostic.message),
+        };
         found.insert(Warning { policy: problem.policy.clone(), code: "plan::broken", message });
     }
     found
@@ -51,7 +56,7 @@ fn lone_requirements(governed: Governed<'_>, found: &mut BTreeSet<Warning>) {
                 "is always required on `{}`, where no other subscription holds: alone it lets in those whom it names",
                 governed.source().name
             );
-            found.insert(Warning { policy: entry.policy.name.clone(), code: "plan::lone-requirement", message });
+            found.insert(Warning { policy: Some(entry.policy.name.clone()), code: "plan::lone-requirement", message });
         }
     }
 }
@@ -59,7 +64,7 @@ fn lone_requirements(governed: Governed<'_>, found: &mut BTreeSet<Warning>) {
 fn constant_conditions(governed: Governed<'_>, found: &mut BTreeSet<Warning>) {
     let source = &governed.source().name;
     let mut warn = |policy: &PolicyKey, code, message| {
-        found.insert(Warning { policy: policy.clone(), code, message });
+        found.insert(Warning { policy: Some(policy.clone()), code, message });
     };
     for rules in &governed.bound.rows {
         for rule in rules.bodies.iter().filter_map(|body| body.as_ref().ok()) {
@@ -137,7 +142,7 @@ fn conflicts(
             governed.source().name,
             super::people(&people.into_iter().cloned().collect::<Vec<_>>(), 3),
         );
-        found.insert(Warning { policy, code: "plan::mask-conflict", message });
+        found.insert(Warning { policy: Some(policy), code: "plan::mask-conflict", message });
     }
 }
 
@@ -167,7 +172,7 @@ fn rules_of_nobody(
                 1 => "is for nobody whom there is at present".to_owned(),
                 _ => format!("has a rule for nobody whom there is at present: rule {rule} of {count}"),
             };
-            found.insert(Warning { policy: policy.clone(), code: "plan::nobody", message });
+            found.insert(Warning { policy: Some(policy.clone()), code: "plan::nobody", message });
         }
     }
 }
@@ -207,6 +212,6 @@ fn idle(snapshot: &Snapshot, found: &mut BTreeSet<Warning>) {
     }
     for stored in snapshot.policies().filter(|stored| stored.policy.is_in_effect() && !working.contains(&stored.id)) {
         let message = "has no effect: it holds for no data source".to_owned();
-        found.insert(Warning { policy: stored.policy.key.clone(), code: "plan::no-effect", message });
+        found.insert(Warning { policy: Some(stored.policy.key.clone()), code: "plan::no-effect", message });
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::Serialize;
-use weir_model::{ColumnName, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings};
+use weir_model::{
+    Column, ColumnName, DataSource, Epoch, PolicyKey, PrincipalId, ProjectName, SourceId, SourceName, Surroundings,
+};
 
 use super::render::{because, wrapped};
 use super::{Access, Because, Filter, explain, words};
@@ -68,7 +70,8 @@ pub enum Effect {
     NotForHer,
 }
 
-/// What `principal` sees in the column and why. `None` when there is no such source or column.
+/// What `principal` sees in the column, or in what is inside of one, and why. `None` when there is no such source or
+/// column.
 pub fn explain_column(
     snapshot: &Snapshot,
     principal: &PrincipalId,
@@ -77,9 +80,16 @@ pub fn explain_column(
     column: &ColumnName,
 ) -> Option<ColumnExplanation> {
     let governed = snapshot.governed(source)?;
-    let described = governed.source().column(column.as_str())?;
+    let described = governed.source().place(column.as_str())?;
     let whole = explain(snapshot, principal, surroundings, source);
-    let seen = whole.columns.into_iter().find(|seen| seen.name == *column);
+    let around = around(governed.source(), described).filter_map(|outer| {
+        let outer = whole.columns.iter().find(|seen| seen.name == outer.name && !seen.masked.is_empty())?;
+        Some(format!("; inside of `{}`: {}", outer.name, outer.shown))
+    });
+    let around: String = around.collect();
+    // What is inside of a column, and no policy speaks of, is as it is.
+    let clear = whole.access.granted.then(|| "clear".to_owned());
+    let seen = whole.columns.iter().find(|seen| seen.name == *column);
     let mut explanation = ColumnExplanation {
         epoch: whole.epoch,
         principal: whole.principal,
@@ -89,7 +99,7 @@ pub fn explain_column(
         data_type: described.data_type.to_string(),
         access: whole.access,
         inherited: seen.iter().flat_map(|seen| &seen.masked).filter(|masked| masked.from.is_some()).cloned().collect(),
-        shown: seen.map(|seen| seen.shown),
+        shown: seen.map(|seen| seen.shown.clone()).or(clear).map(|shown| shown + &around),
         only_where: whole.rows.map(|rows| rows.only_where).unwrap_or_default(),
         policies: Vec::new(),
     };
@@ -105,6 +115,18 @@ pub fn explain_column(
         explanation.policies = teller.policies();
     }
     Some(explanation)
+}
+
+/// The column that a part is in, and the parts around it, outer ones first.
+fn around<'a>(source: &'a DataSource, place: &Column) -> impl Iterator<Item = &'a Column> {
+    let part = source.part(place.id);
+    let column = part.and_then(|part| source.column_by_id(part.within));
+    let outer = source.parts.iter().filter(move |outer| {
+        part.is_some_and(|part| {
+            outer.within == part.within && outer.path.len() < part.path.len() && part.path.starts_with(&outer.path)
+        })
+    });
+    column.into_iter().chain(outer.map(|outer| &outer.column))
 }
 
 struct Teller<'a> {
@@ -159,8 +181,8 @@ impl Teller<'_> {
         };
         Some(ColumnPolicy {
             policy: rules.policy.name.clone(),
-            mask: match shown.mask() {
-                Ok(mask) => words::mask(mask, self.governed.source(), self.snapshot),
+            mask: match &shown.applied {
+                Ok(applied) => words::fitted(applied, self.governed.source(), self.snapshot),
                 Err(problem) => format!("a mask that cannot be applied: {problem}"),
             },
             picks: picks(self.snapshot, self.governed, shown),

@@ -207,7 +207,7 @@ pub(super) fn capitalized(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-pub(super) fn mask(mask: &Mask, source: &DataSource, snapshot: &Snapshot) -> String {
+fn mask(mask: &Mask, source: &DataSource, snapshot: &Snapshot) -> String {
     match mask {
         Mask::Hash => "hashed".to_owned(),
         Mask::Null => "null".to_owned(),
@@ -232,9 +232,18 @@ pub(super) fn mask(mask: &Mask, source: &DataSource, snapshot: &Snapshot) -> Str
     }
 }
 
+/// The mask, and the one that it stands in for.
+pub(super) fn fitted(applied: &AppliedMask, source: &DataSource, snapshot: &Snapshot) -> String {
+    let mask = mask(&applied.mask, source, snapshot);
+    match &applied.instead_of {
+        None => mask,
+        Some(method) => format!("{mask}, for `{method}` does not fit"),
+    }
+}
+
 /// How a column is masked, and where.
 pub(crate) fn mask_text(applied: &AppliedMask, source: &DataSource, snapshot: &Snapshot) -> String {
-    let mask = self::mask(&applied.mask, source, snapshot);
+    let mask = fitted(applied, source, snapshot);
     let Some(when) = &applied.when else { return mask };
     let when = residual_text(when, source, snapshot);
     let behind = |behind: &AppliedMask| mask_text(behind, source, snapshot);

@@ -45,12 +45,14 @@ pub(super) fn whole(mut tokens: Vec<Token>) -> Read<Predicate> {
 
 /// Reads as much as belongs to the predicate; what follows is the caller's.
 pub(super) fn predicate(cursor: &mut Cursor) -> Read<Predicate> {
+    // What stands in for a mask comes after `or else`.
+    let more = |cursor: &mut Cursor| !cursor.at("or else") && cursor.eat("or");
     let first = all_of(cursor)?;
-    if !cursor.eat("or") {
+    if !more(cursor) {
         return Ok(first);
     }
     let mut parts = vec![first, all_of(cursor)?];
-    while cursor.eat("or") {
+    while more(cursor) {
         parts.push(all_of(cursor)?);
     }
     Ok(Predicate::Or(parts))

@@ -75,9 +75,10 @@ fn cascade(cascade: &Cascade) -> String {
 
 fn action(action: &Action) -> String {
     match action {
-        Action::Mask(MaskAction { columns, method, when }) => {
+        Action::Mask(mask @ MaskAction { columns, when, .. }) => {
+            let methods: Vec<String> = mask.methods().map(|method| self::method(&method.node)).collect();
             let when = when.as_ref().map(|when| format!(" where {}", predicate(when))).unwrap_or_default();
-            format!("mask {} {}{when}", self::method(&method.node), self::columns(columns))
+            format!("mask {} {}{when}", methods.join(" or else "), self::columns(columns))
         }
         Action::ShowRows(RowCondition::Where(condition)) => format!("only show rows where {}", predicate(condition)),
         Action::ShowRows(RowCondition::Match { user, column }) => {
@@ -108,7 +109,7 @@ fn ago(Ago { amount, unit }: Ago) -> String {
     format!("{amount} {}", if amount == 1 { unit.as_str() } else { value::plural(unit) })
 }
 
-fn method(method: &Method) -> String {
+pub(crate) fn method(method: &Method) -> String {
     match method {
         Method::Hash => "using hashing".to_owned(),
         Method::Null => "by making null".to_owned(),

@@ -2,7 +2,7 @@
 
 use weir_model::{Permission, SourceName};
 
-use crate::ast::{At, Condition, Policy, TimeUnit};
+use crate::ast::{At, Condition, Method, Policy, TimeUnit};
 use crate::diagnostic::{Diagnostic, Span};
 
 use super::cursor::{Read, short, valid};
@@ -41,6 +41,23 @@ pub(super) fn certified(text: &At<String>) -> Read<String> {
     };
     let message = format!("what is certified, `{}`, {why}", short(&text.node));
     Err(Box::new(Diagnostic::error("policy::invalid-value", message).at(text.span.unwrap_or_default())))
+}
+
+/// Whether each method may leave columns to the one after it.
+pub(super) fn check_fallbacks(methods: &[At<Method>]) -> Read<()> {
+    let wrong = |method: &At<Method>, message: &str, help: &str| {
+        let error = Diagnostic::error("policy::fallback", message).at(method.span.unwrap_or_default());
+        Err(Box::new(error.help(help)))
+    };
+    let Some((_, before_last)) = methods.split_last().filter(|(_, before)| !before.is_empty()) else { return Ok(()) };
+    if let Some(method) = methods.iter().find(|method| matches!(method.node, Method::KAnonymous(_))) {
+        let message = "k-anonymization has no fallback and is none: it masks its columns together";
+        return wrong(method, message, "write a policy of its own");
+    }
+    match before_last.iter().find(|method| method.node == Method::Null) {
+        None => Ok(()),
+        Some(method) => wrong(method, "null fits every column, so that nothing comes after it", "put it last"),
+    }
 }
 
 pub(super) fn check_regex(pattern: &str, span: Span) -> Read<()> {

@@ -7,6 +7,7 @@ const RESERVED: &[&str] = &[
     "as",
     "between",
     "by",
+    "else",
     "except",
     "everyone",
     "exists",

@@ -1,16 +1,22 @@
 //! Masks bound to columns.
 
+use std::sync::Arc;
+
 use regex::Regex;
 use weir_model::{Column, ColumnId, DataSource, DataType, TypeClass, Value};
 
 use super::literal::{constant, whole_range};
 use super::{Absence, Catalog, Misfit, carries, one_value, placed, predicate, reach, row_key};
-use crate::ast::{CalendarUnit, Columns, MaskAction, Method, Predicate, Randomized, RoundTo};
+use crate::ast::{At, CalendarUnit, Columns, MaskAction, Method, Predicate, Randomized, RoundTo};
 use crate::bucket::bucket;
 use crate::decision::Mask;
 use crate::diagnostic::Diagnostic;
 use crate::exact::Exact;
 use crate::expr::{Expr, Reads, UserTerm};
+use crate::language::print;
+
+/// The code of a mask that is not for the type of its column.
+pub(super) const MASK_TYPE: &str = "policy::mask-type";
 
 /// How closely a rule picks a column; of several rules for one column the greatest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +51,8 @@ pub(crate) struct Target {
     pub(crate) closeness: Closeness,
     /// How, or why the mask does not fit the column.
     pub(crate) mask: Result<Mask, Diagnostic>,
+    /// The method that the mask stands in for, in words.
+    pub(crate) instead_of: Option<Arc<str>>,
 }
 
 impl MaskRule {
@@ -110,7 +118,7 @@ pub(super) fn bind(
                 "k-anonymization counts single values, and `{}` of `{}` is {}",
                 several.name, source.name, several.data_type
             );
-            rule.broken = Some(placed(Diagnostic::error("policy::mask-type", message), action.method.span));
+            rule.broken = Some(placed(Diagnostic::error(MASK_TYPE, message), action.method.span));
             return rule;
         }
         let columns = picked.iter().map(|column| column.id).collect();
@@ -122,23 +130,31 @@ pub(super) fn bind(
         });
     }
     let closeness = closeness(&action.columns);
-    let method = &action.method.node;
-    let fit = |column: &Column| {
-        if let Method::Custom(expression) = method {
+    let fit = |method: &At<Method>, column: &Column| {
+        let fitted = if let Method::Custom(expression) = &method.node {
             custom(expression, column, source, catalog)
         } else {
-            fit(method, column, source)
-        }
+            fit(&method.node, column, source)
+        };
+        fitted.map_err(|why| placed(why, method.span))
     };
-    rule.targets = picked
-        .into_iter()
-        .map(|column| Target {
-            column: column.id,
-            closeness,
-            mask: fit(column).map_err(|why| placed(why, action.method.span)),
-        })
-        .collect();
+    let target = |column: &Column| {
+        let (mut mask, mut instead_of) = (fit(&action.method, column), None);
+        if mask.as_ref().is_err_and(is_misfit) {
+            let mut others = action.or_else.iter().map(|method| fit(method, column));
+            if let Some(other) = others.find(|other| !other.as_ref().is_err_and(is_misfit)) {
+                (mask, instead_of) = (other, Some(print::method(&action.method.node).into()));
+            }
+        }
+        Target { column: column.id, closeness, mask, instead_of }
+    };
+    rule.targets = picked.into_iter().map(target).collect();
     rule
+}
+
+/// Whether a method is not for the type of the column; whatever else is wrong with it, nothing stands in for it.
+fn is_misfit(why: &Diagnostic) -> bool {
+    [MASK_TYPE, predicate::TYPE_MISMATCH].contains(&why.code)
 }
 
 /// Whether it is a nested column, or a part of which one row may have several.
@@ -178,7 +194,7 @@ fn fit(method: &Method, column: &Column, source: &DataSource) -> Result<Mask, Di
     let misfit = |what: &str, help: &str| {
         let whole = &column.data_type;
         let message = format!("{what} does not fit column `{}` of `{}`, which is {whole}", column.name, source.name);
-        Diagnostic::error("policy::mask-type", message).help(help)
+        Diagnostic::error(MASK_TYPE, message).help(help)
     };
     match method {
         Method::Hash => match data_type.class() {

@@ -14,7 +14,7 @@ use crate::expr::{Compare, Expr, Function, Lookup, LookupKey, UserTerm};
 const DEPTH_MAX: usize = 100;
 const LOOKUP_DEPTH_MAX: usize = 4;
 
-const TYPE_MISMATCH: &str = "policy::type-mismatch";
+pub(super) const TYPE_MISMATCH: &str = "policy::type-mismatch";
 
 type Bound = Expr<UserTerm>;
 
@@ -39,7 +39,7 @@ pub(super) fn value_for(
             "the custom function gives {kind}, and column `{}` of `{}` is {}",
             column.name, source.name, column.data_type
         );
-        let diagnostic = Diagnostic::error("policy::mask-type", message);
+        let diagnostic = Diagnostic::error(super::mask::MASK_TYPE, message);
         Misfit::Wrong(placed(diagnostic.help("it must give a value of the column's type"), place(expression)))
     })
 }

@@ -11,7 +11,7 @@ use super::governed::{Bound, Candidate, Entry, MaskedColumn, Part, RowRule, Rule
 use super::mark::{Mark, Marking};
 use super::prepared::{Prepare, Prepared};
 use crate::ast::{Body, Cascade};
-use crate::decision::{AppliedMask, Effect};
+use crate::decision::AppliedMask;
 use crate::diagnostic::Diagnostic;
 use crate::expr::{Expr, Residual, UserTerm};
 use crate::lineage::ancestors;
@@ -140,12 +140,12 @@ impl Binder<'_> {
         let mut bodies = Vec::with_capacity(rules.len());
         for (rule, MaskRule { targets, when, reads, broken, .. }) in rules.into_iter().enumerate() {
             bodies.push(broken.map(|why| self.broken(on, why)));
-            for Target { column, closeness, mask } in targets {
+            for Target { column, closeness, mask, instead_of } in targets {
                 let mask = mask.and_then(|mask| Ok((on.digest("mask rule", rule, &(column, &mask, &when))?, mask)));
                 let (digest, applied) = match mask {
                     Ok((digest, mask)) => {
                         let policy = on.policy.stored.id;
-                        (digest, Ok(Arc::new(AppliedMask { mask, when: None, otherwise: None, policy })))
+                        (digest, Ok(Arc::new(AppliedMask { mask, when: None, otherwise: None, policy, instead_of })))
                     }
                     Err(why) => ([0; 16], Err(self.broken(on, why))),
                 };
@@ -163,8 +163,8 @@ impl Binder<'_> {
         if let Some(column) = self.bound.columns.iter_mut().find(|column| column.column == id) {
             column.candidates.push(candidate);
         } else if let Some(column) = self.source.place_by_id(id) {
-            let effect = Effect::Mask { column: column.name.clone() };
-            self.bound.columns.push(MaskedColumn { column: id, effect, candidates: vec![candidate] });
+            let name = column.name.clone();
+            self.bound.columns.push(MaskedColumn { column: id, name, candidates: vec![candidate] });
         }
     }
 

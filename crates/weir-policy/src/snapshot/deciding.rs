@@ -179,12 +179,13 @@ impl Deciding<'_> {
                     policy.closes(&format!("more than {MASKS_BEHIND_MAX} masks for some rows only fall on one column"))
                 );
             }
-            self.factors.push(policy.factor(column.effect.clone()));
+            let effect = Effect::Mask { column: column.name.clone(), fallback: applied.instead_of.is_some() };
+            self.factors.push(policy.factor(effect));
             if when.is_none() {
                 return Ok(Some(Arc::clone(applied)));
             }
             let otherwise = self.mask(column, candidates.as_slice(), chosen, before + 1)?;
-            return Ok(Some(Arc::new(AppliedMask { mask: applied.mask.clone(), when, otherwise, policy: policy.id })));
+            return Ok(Some(Arc::new(AppliedMask { when, otherwise, ..AppliedMask::clone(applied) })));
         }
         Ok(None)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use weir_model::{ColumnId, DataSource, PolicyId, PolicyKey, PrincipalId};
+use weir_model::{ColumnId, ColumnName, DataSource, PolicyId, PolicyKey, PrincipalId};
 
 use super::Snapshot;
 use super::fingerprint::{Digest, Notes};
@@ -183,7 +183,7 @@ pub(crate) type MaskBody = Option<String>;
 #[derive(Debug)]
 pub(crate) struct MaskedColumn {
     pub(crate) column: ColumnId,
-    pub(crate) effect: Effect,
+    pub(crate) name: ColumnName,
     pub(crate) candidates: Vec<Candidate>,
 }
 
@@ -214,6 +214,8 @@ pub(crate) enum Admission<'a> {
     Owner,
     /// Selected one by one, where no policy says who subscribes.
     Selected,
+    /// A member of the project in whose workspace the source is, with the required policies that take her in.
+    Member(Vec<&'a Entry>),
     /// All the required policies and the first shared one that takes her in.
     Policies(Vec<&'a Entry>),
     /// The required policies that do not take her in; none when only shared ones could.
@@ -243,9 +245,10 @@ impl<'a> Governed<'a> {
         if owner {
             return Admission::Owner;
         }
-        let SourceFacts { selected, approved, .. } = self.facts;
+        let SourceFacts { selected, approved, source, .. } = self.facts;
         let selected = || Self::is_among(reader, |person| selected.contains(person));
-        if self.bound.entries.is_empty() {
+        let member = source.workspace.is_some();
+        if self.bound.entries.is_empty() && !member {
             return if selected() { Admission::Selected } else { Admission::Refused(Vec::new()) };
         }
         let holds = |entry: &&Entry| match &entry.who {
@@ -263,6 +266,10 @@ impl<'a> Governed<'a> {
         if !refused.is_empty() {
             return Admission::Refused(refused);
         }
+        // Nobody else comes this far.
+        if member {
+            return Admission::Member(entries);
+        }
         match of(Merge::Share).find(&holds) {
             Some(one) => entries.push(one),
             None if of(Merge::Share).next().is_some() => return Admission::Refused(Vec::new()),
@@ -273,7 +280,10 @@ impl<'a> Governed<'a> {
 
     /// Why the current project keeps the reader from the source, if it does.
     pub(crate) fn outside(self, reader: &Reader<'_>) -> Option<DenyReason> {
-        let away = reader.project.is_some_and(|inside| !inside.project.sources.contains(&self.source().id));
+        let away = match &self.source().workspace {
+            Some(home) => reader.project.is_none_or(|inside| inside.project.name != *home),
+            None => reader.project.is_some_and(|inside| !inside.project.sources.contains(&self.source().id)),
+        };
         away.then_some(DenyReason::NotInProject)
     }
 
@@ -293,6 +303,10 @@ impl<'a> Governed<'a> {
         match self.admission(reader, owner) {
             Admission::Owner => factors.push(itself("owner")),
             Admission::Selected => factors.push(itself("selected")),
+            Admission::Member(entries) => {
+                factors.push(itself("member"));
+                factors.extend(entries.into_iter().map(named));
+            }
             Admission::Policies(entries) => factors.extend(entries.into_iter().map(named)),
             Admission::Refused(entries) => {
                 let entries = entries.into_iter().map(named).collect();

@@ -5,10 +5,11 @@
     reason = "whatever is no conjunction is one conjunct; other masks do not meet"
 )]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_model::{Column, ColumnId};
+use weir_model::{Column, ColumnId, Lineage};
 
 use super::deciding::Deciding;
 use super::fingerprint::{Digest, Notes};
@@ -16,7 +17,7 @@ use super::governed::{Bound, Candidate, Governed, Part};
 use super::person::{Answering, Reader};
 use crate::decision::{AppliedMask, DenyReason, Effect, Factor, Mask, SourceDecision};
 use crate::expr::{Expr, Reads, Residual};
-use crate::lineage::{Ancestor, Lens};
+use crate::lineage::{Ancestor, Lens, ancestors_but};
 
 /// How many masks for some rows only may come of those that meet on one column. Beyond, it is NULL.
 const MASKS_MEETING_MAX: usize = 256;
@@ -49,12 +50,8 @@ impl Deciding<'_> {
         masks: &mut BTreeMap<ColumnId, Arc<AppliedMask>>,
     ) -> Result<(), SourceDecision> {
         let governed = self.governed;
-        let ancestors = match &governed.bound.ancestors {
-            None => return Ok(()),
-            Some(Ok(ancestors)) => ancestors,
-            Some(Err(problem)) => return Err(broken(problem.clone())),
-        };
-        for ancestor in ancestors {
+        let ancestors = governed.ancestors_for(&self.reader).map_err(broken)?;
+        for ancestor in ancestors.iter() {
             let Some(there) = governed.snapshot.governed(ancestor.id) else {
                 return Err(broken(format!("`{}` is gone", ancestor.name)));
             };
@@ -62,7 +59,8 @@ impl Deciding<'_> {
             for mask in there.masks_through(&ancestor.lens, governed, &self.reader)? {
                 let named = there.bound.masks.get(mask.policy).map(|rules| &rules.policy);
                 if let (Some(named), Some(column)) = (named, governed.source().place_by_id(mask.column)) {
-                    let effect = Effect::Mask { column: column.name.clone() };
+                    let fallback = mask.applied.instead_of.is_some();
+                    let effect = Effect::Mask { column: column.name.clone(), fallback };
                     self.factors.push(inherited(ancestor, named.factor(effect)));
                 }
                 let met = match masks.remove(&mask.column) {
@@ -121,6 +119,33 @@ impl Deciding<'_> {
     }
 }
 
+impl<'a> Governed<'a> {
+    /// What the source was made from, without what the reader sees just as it was seen when the rows were written: all
+    /// that holds there for her is in the rows.
+    pub(crate) fn ancestors_for(self, reader: &Reader<'_>) -> Result<Cow<'a, [Ancestor]>, String> {
+        let all = match &self.bound.ancestors {
+            None => return Ok(Cow::Borrowed(&[])),
+            Some(Ok(ancestors)) => ancestors,
+            Some(Err(problem)) => return Err(problem.clone()),
+        };
+        let find = |id| self.snapshot.source(id);
+        let mut derived = all.iter().filter_map(|ancestor| find(ancestor.id)).chain([self.source()]);
+        if derived.all(|source| source.lineage.as_ref().is_none_or(|lineage| lineage.seen.is_empty())) {
+            return Ok(Cow::Borrowed(all));
+        }
+        let sees_alike = |lineage: &Lineage, parent| {
+            let Some((seen, there)) = lineage.seen.get(&parent).zip(self.snapshot.governed(parent)) else {
+                return false;
+            };
+            match there.decide(reader) {
+                SourceDecision::Obliged(obligations, _) => obligations.fingerprint.0 == *seen,
+                SourceDecision::Clear(_) | SourceDecision::Deny(..) => false,
+            }
+        };
+        ancestors_but(self.source(), &find, &sees_alike).map(Cow::Owned)
+    }
+}
+
 impl Governed<'_> {
     /// The masks here that are for the reader, where the columns that they mask are found in `derived`.
     pub(crate) fn masks_through(
@@ -168,7 +193,7 @@ impl Governed<'_> {
 
     fn applied(self, candidate: &Candidate, mask: Mask) -> Option<AppliedMask> {
         let policy = self.bound.masks.get(candidate.policy)?.policy.id;
-        Some(AppliedMask { mask, when: None, otherwise: None, policy })
+        Some(AppliedMask { mask, when: None, otherwise: None, policy, instead_of: None })
     }
 
     /// The masks of a copied column, the closest first, over the columns of the derived source, and what is lost of
@@ -220,9 +245,11 @@ impl Governed<'_> {
                 | Mask::FormatPreserving => mask.clone(),
             };
             let mask = if problem.is_some() { Mask::Null } else { mask };
+            let fitted = candidate.applied.as_ref().ok().filter(|_| problem.is_none());
+            let instead_of = fitted.and_then(|applied| applied.instead_of.clone());
             lost = lost.or(problem.map(|problem| format!("it {problem}")));
             let last = when.is_none();
-            steps.push(AppliedMask { mask, when, otherwise: None, policy: policy.id });
+            steps.push(AppliedMask { mask, when, otherwise: None, policy: policy.id, instead_of });
             if last {
                 break;
             }
@@ -282,15 +309,16 @@ fn chained(steps: Vec<AppliedMask>) -> Option<AppliedMask> {
 
 /// What is left of a value that is masked by one and by the other.
 fn both(one: &AppliedMask, other: &AppliedMask) -> AppliedMask {
-    let null = AppliedMask { mask: Mask::Null, when: None, otherwise: None, policy: one.policy };
+    let null = AppliedMask { mask: Mask::Null, when: None, otherwise: None, policy: one.policy, instead_of: None };
     let mut steps = Vec::new();
     for mine in steps_of(one) {
         for theirs in steps_of(other) {
-            let (mask, policy) = match (mine, theirs) {
-                (Some(mine), Some(theirs)) => (met(&mine.mask, &theirs.mask), mine.policy),
-                (Some(only), None) | (None, Some(only)) => (only.mask.clone(), only.policy),
+            let (mask, by) = match (mine, theirs) {
+                (Some(mine), Some(theirs)) => (met(&mine.mask, &theirs.mask), mine),
+                (Some(only), None) | (None, Some(only)) => (only.mask.clone(), only),
                 (None, None) => continue,
             };
+            let instead_of = by.instead_of.clone().filter(|_| mask == by.mask);
             let condition = |step: Option<&AppliedMask>| step.and_then(|step| step.when.clone());
             let when = and(condition(mine), condition(theirs));
             if when.as_ref().is_some_and(|when| when.is_literal(false)) {
@@ -299,7 +327,7 @@ fn both(one: &AppliedMask, other: &AppliedMask) -> AppliedMask {
             if steps.len() == MASKS_MEETING_MAX {
                 return null;
             }
-            steps.push(AppliedMask { mask, when, otherwise: None, policy });
+            steps.push(AppliedMask { mask, when, otherwise: None, policy: by.policy, instead_of });
         }
     }
     let unconditional = steps.iter().position(|step| step.when.is_none());

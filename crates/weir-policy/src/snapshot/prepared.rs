@@ -113,8 +113,10 @@ fn lookups(policy: &Policy) -> BTreeSet<SourceName> {
         match &rule.action {
             Action::Mask(mask) => {
                 mask.when.iter().for_each(|when| of_predicate(when, &mut found));
-                if let Method::Custom(expression) = &mask.method.node {
-                    of_predicate(expression, &mut found);
+                for method in mask.methods() {
+                    if let Method::Custom(expression) = &method.node {
+                        of_predicate(expression, &mut found);
+                    }
                 }
             }
             Action::ShowRows(RowCondition::Where(predicate)) => of_predicate(predicate, &mut found),

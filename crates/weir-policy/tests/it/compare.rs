@@ -29,7 +29,7 @@ fn surroundings(who: &Who, at_unix_ms: u64) -> Surroundings {
 }
 
 fn mask(applied: &AppliedMask) -> String {
-    let AppliedMask { mask, when, otherwise, policy: _ } = applied;
+    let AppliedMask { mask, when, otherwise, policy: _, instead_of: _ } = applied;
     format!("{mask:?} {when:?} {:?}", otherwise.as_deref().map(self::mask))
 }
 
@@ -249,14 +249,14 @@ fn what_happens_inside_of_columns_is_told() {
     assert_eq!(column.columns, [ColumnName::new("traveller.address.zip").unwrap()]);
     assert_eq!((column.before.as_str(), column.after.as_str(), column.who.len()), ("clear", "hashed", 3));
     let [warning] = comparison.warnings.as_slice() else { panic!("{comparison:?}") };
-    assert_eq!((warning.policy.as_str(), warning.code), ("never", "plan::never-true"));
+    assert_eq!((warning.policy.as_ref().unwrap().as_str(), warning.code), ("never", "plan::never-true"));
     assert!(warning.message.contains("`stops.cost`"), "{warning:?}");
     let none = compare(world("travel"), facts(&format!("{open}\n{zip}")), 0);
     assert_eq!(none.sources[0].gained[0].sees.masked[0].columns, column.columns);
 }
 
 fn codes(comparison: &Comparison) -> Vec<(&str, &str)> {
-    comparison.warnings.iter().map(|w| (w.policy.as_str(), w.code)).collect()
+    comparison.warnings.iter().map(|w| (w.policy.as_ref().map_or("", |policy| policy.as_str()), w.code)).collect()
 }
 
 #[test]
@@ -297,9 +297,14 @@ fn what_is_doubtful_is_said_once_it_comes() {
         !found.iter().any(|(policy, _)| ["open", "close", "same", "staged-one", "model"].contains(policy)),
         "{found:?}"
     );
-    let second = comparison.warnings.iter().find(|w| w.policy.as_str() == "second").unwrap();
+    let second = comparison
+        .warnings
+        .iter()
+        .find(|w| w.policy.as_ref().map_or("", |policy| policy.as_str()) == "second")
+        .unwrap();
     assert_eq!(second.message, "has a rule for nobody whom there is at present: rule 2 of 3");
-    let far = comparison.warnings.iter().find(|w| w.policy.as_str() == "far").unwrap();
+    let far =
+        comparison.warnings.iter().find(|w| w.policy.as_ref().map_or("", |policy| policy.as_str()) == "far").unwrap();
     assert_eq!(
         far.message,
         "does not mask `ssn` of `hr.people` for 9 users (ldap:ana, ana, fin and 6 more), for policy `close` comes first: \
@@ -412,4 +417,25 @@ fn a_column_is_masked_as_its_explanation_says() {
         }
     }
     assert!(masks > 200 && behind > 30 && inherited > 30, "{masks} masks, {behind} behind, {inherited} inherited");
+}
+
+#[test]
+fn what_is_inside_of_a_column_is_explained_too() {
+    let policies = "
+        policy open: Allow anyone to subscribe.
+        policy people: Mask by making null the column traveller for everyone who is a member of group clerks.
+        policy cities: Mask using the constant 'somewhere' the column traveller.address.city for everyone.";
+    let snapshot = Snapshot::compile(with_policies(world("travel"), policies));
+    let source = snapshot.source_by_name(&"travel.trips".parse().unwrap()).unwrap();
+    let told = |person: &str, column: &str| {
+        let (person, column) = (person.parse().unwrap(), weir_model::ColumnName::new(column).unwrap());
+        explain_column(&snapshot, &person, &anywhere(), source.id, &column).unwrap()
+    };
+    let city = told("ann", "traveller.address.city");
+    assert_eq!((city.shown.as_deref(), city.data_type.as_str()), (Some("the constant 'somewhere'"), "text"));
+    assert_eq!(city.policies.len(), 1);
+    assert_eq!(told("ann", "traveller.address").shown.as_deref(), Some("clear"));
+    let within = "the constant 'somewhere'; inside of `traveller`: null";
+    assert_eq!(told("bert", "traveller.address.city").shown.as_deref(), Some(within));
+    assert_eq!(told("bert", "traveller.address").shown.as_deref(), Some("clear; inside of `traveller`: null"));
 }

@@ -1,6 +1,6 @@
 //! Data sources that were made from others: what the case files cannot say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use weir_model::{ColumnId, DataSource, DataType, Lineage, Origin, ParentColumn, PrincipalId, SourceId};
 use weir_policy::compare::{Limits, compare};
@@ -93,7 +93,7 @@ fn lineage(source: &mut DataSource) -> &mut Lineage {
 /// Made from the others, with nothing said of its columns.
 fn derive(facts: &mut Facts, name: &str, parents: &[&str]) {
     let parents = parents.iter().map(|parent| source(facts, parent).id).collect();
-    source(facts, name).lineage = Some(Lineage { parents, columns: BTreeMap::new() });
+    source(facts, name).lineage = Some(Lineage { parents, ..Lineage::default() });
 }
 
 fn problem(facts: &Facts, name: &str) -> String {
@@ -146,7 +146,7 @@ fn circles_and_what_cannot_be_told_close() {
         let mut next = bare.clone();
         (next.id, next.name) = (SourceId(number), format!("many.s{number}").parse().unwrap());
         let parents: BTreeSet<SourceId> = [number - 1, number - 2].map(SourceId).into();
-        next.lineage = (number > 101).then(|| Lineage { parents, columns: BTreeMap::new() });
+        next.lineage = (number > 101).then(|| Lineage { parents, ..Lineage::default() });
         facts.sources.push(next);
     }
     let open = |name: &str| matches!(decide(&facts, "ann", name), SourceDecision::Clear(_));

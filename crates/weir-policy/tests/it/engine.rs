@@ -1,12 +1,14 @@
 //! The decision engine: what the case files cannot say.
 
 use weir_model::{
-    ColumnId, Epoch, GroupName, PolicyId, PrincipalId, Project, ProjectName, PurposeName, SourceId, SourceName,
-    Surroundings, Value,
+    ColumnId, ColumnName, Epoch, GroupName, PolicyId, PrincipalId, Project, ProjectName, PurposeName, SourceId,
+    SourceName, Surroundings, Value,
 };
 use weir_policy::ast::{Action, Body, Cascade, Circumstances, Policy, Predicate, RowCondition, Rule, Scope, Statement};
 use weir_policy::explain::explain;
-use weir_policy::{Compare, Expr, Facts, Fingerprint, Obligations, Snapshot, SourceDecision, StoredPolicy, check};
+use weir_policy::{
+    Compare, Effect, Expr, Facts, Fingerprint, Obligations, Snapshot, SourceDecision, StoredPolicy, check,
+};
 
 use crate::world::{anywhere, unix_ms, with_policies, world};
 
@@ -221,11 +223,38 @@ fn a_rule_after_everyone_is_an_error_and_has_no_effect() {
 }
 
 #[test]
+fn what_stands_in_for_a_mask_is_told_of() {
+    let mask = |how: &str| {
+        shop(&format!("policy m: Mask {how} the columns ssn, age for everyone on data source retail.purchases."))
+    };
+    let told = mask("using the custom function left(@column, 1) or else by rounding to 5 or else by making null");
+    let shown = |facts: &Facts| {
+        let snapshot = Snapshot::compile(facts.clone());
+        let explained = explain(&snapshot, &id("tara"), &anywhere(), source(&snapshot, "retail.purchases"));
+        let columns = explained.columns.into_iter().filter(|column| !column.masked.is_empty());
+        columns.map(|column| format!("{} {}", column.name, column.shown)).collect::<Vec<_>>()
+    };
+    let instead = "age rounded down to a multiple of 5, for `using the custom function left(@column, 1)` does not fit";
+    assert_eq!(shown(&told), ["ssn replaced by left(ssn, 1)", instead]);
+    let snapshot = Snapshot::compile(told.clone());
+    let decided = snapshot.decide(&id("tara"), &anywhere(), &[source(&snapshot, "retail.purchases")]);
+    let factors: Vec<&Effect> = decided.sources[0].1.factors().iter().map(|factor| &factor.effect).collect();
+    let masked = |name: &str, fallback| Effect::Mask { column: ColumnName::new(name).unwrap(), fallback };
+    assert_eq!(factors, [&Effect::Subscribe, &masked("ssn", false), &masked("age", true)]);
+
+    // In the audit log, and from before there were any.
+    let written = serde_json::to_string(&masked("age", true)).unwrap();
+    assert_eq!(written, r#"{"kind":"mask","column":"age","fallback":true}"#);
+    assert_eq!(serde_json::from_str::<Effect>(r#"{"kind":"mask","column":"age"}"#).unwrap(), masked("age", false));
+}
+
+#[test]
 fn rules_of_mixed_kinds_close_the_source() {
     let mut facts = shop("");
     let mask = weir_policy::ast::MaskAction {
         columns: weir_policy::ast::Columns::All,
         method: weir_policy::ast::Method::Null.into(),
+        or_else: Vec::new(),
         when: None,
     };
     let in_toys =
@@ -406,6 +435,7 @@ fn in_projects() -> Facts {
         acknowledged: [(id("tara"), purpose("Audit")), (id("tara"), purpose("Research"))].into(),
         equalized: false,
         masked_joins: false,
+        workspace: None,
     };
     let projects = vec![project("zoo", &["tara", "garth"]), project("ark", &["tara"]), project("sea", &["garth"])];
     facts.projects = projects;

@@ -147,7 +147,12 @@ impl Changing {
         let named = if numbers.is_empty() { places[0] } else { self.dice.pick(&numbers) }.name.clone();
         let columns =
             if self.dice.chance(70) { Columns::Named(vec![named.into()]) } else { Columns::Tagged(self.tag().into()) };
-        let action = Action::Mask(MaskAction { columns, method: Method::RoundByProfile.into(), when: None });
+        let action = Action::Mask(MaskAction {
+            columns,
+            method: Method::RoundByProfile.into(),
+            or_else: Vec::new(),
+            when: None,
+        });
         let body = Body::Data(Cascade { rules: vec![Rule { action, scope: Scope::Everyone }] });
         Policy::new(PolicyKey::new("x").unwrap(), Statement { body, on: Circumstances::AllSources })
     }

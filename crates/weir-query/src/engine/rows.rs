@@ -161,6 +161,34 @@ impl Rows {
         }
     }
 
+    /// As [`Self::next`], but with the outcome left to whoever does something with the rows.
+    pub(super) async fn next_kept(&mut self) -> Result<Option<RecordBatch>, Refusal> {
+        let State::Running(running) = &mut self.state else {
+            return Err(Refusal::bug("asked for more rows of a read that has ended"));
+        };
+        match running.next().await {
+            Ok(Some(batch)) => {
+                running.admitted.count(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX), bytes(&batch));
+                Ok(Some(batch))
+            }
+            Ok(None) => Ok(None),
+            Err(refusal) => Err(self.broken(refusal).await),
+        }
+    }
+
+    /// The read of which all rows were given, to be ended.
+    pub(super) async fn kept(self) -> Result<Admitted, Refusal> {
+        match self.state {
+            State::Running(running) => Ok(running.admitted),
+            State::Complete | State::Broken(..) => Err(Refusal::bug("a read has ended already")),
+        }
+    }
+
+    /// Ends the read because of what its rows were for, unless it ended itself.
+    pub(super) async fn break_off(mut self, refusal: Refusal) -> Refusal {
+        self.broken(refusal).await
+    }
+
     /// Ends when a change takes away what the read was let through by, never otherwise: for whoever holds rows and does
     /// not ask for them at the moment. The read has ended then, on record.
     pub async fn withdrawn(&mut self) -> Refusal {

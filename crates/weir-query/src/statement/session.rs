@@ -1,7 +1,10 @@
 //! Statements that concern the connection only.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, Declare, DiscardObject, Expr, FetchDirection, Reset, Set, Statement as Sql, Value, ValueWithSpan,
+    CloseCursor, Declare, DiscardObject, Expr, FetchDirection, ObjectName, Query, Reset, Set, Statement as Sql, Value,
+    ValueWithSpan, visit_expressions, visit_relations,
 };
 use weir_guard::Refusal;
 
@@ -38,6 +41,14 @@ pub enum SessionStatement {
     Close {
         cursor: Option<String>,
     },
+    /// `SELECT weir.set_current_project('name')`; `None` for none.
+    SetProject {
+        name: Option<String>,
+    },
+    /// `SELECT weir.current_project()`
+    CurrentProject,
+    /// `SELECT * FROM weir.list_projects()`
+    ListProjects,
 }
 
 /// `DECLARE name CURSOR FOR query`
@@ -94,8 +105,51 @@ pub(super) fn classify(sql: &Sql) -> Result<Option<SessionStatement>, Refusal> {
         }
         Sql::Close { cursor: CloseCursor::All } => SessionStatement::Close { cursor: None },
         Sql::Close { cursor: CloseCursor::Specific { name } } => SessionStatement::Close { cursor: Some(folded(name)) },
+        Sql::Query(query) => return Ok(project_function(query)),
         _ => return Ok(None),
     }))
+}
+
+const SET_CURRENT_PROJECT: &str = "weir.set_current_project";
+const CURRENT_PROJECT: &str = "weir.current_project";
+const LIST_PROJECTS: &str = "weir.list_projects";
+
+/// The functions about projects are statements of their own: in what surroundings a statement is decided on is settled
+/// before it is read.
+fn project_function(query: &Query) -> Option<SessionStatement> {
+    let text = query.to_string();
+    let call = text.strip_prefix("SELECT ")?;
+    let call = call.strip_prefix("* FROM ").unwrap_or(call);
+    let (name, arguments) = call.split_once('(')?;
+    let arguments = arguments.strip_suffix(')');
+    let statement = match (name.to_lowercase().as_str(), arguments) {
+        (CURRENT_PROJECT, Some("")) => SessionStatement::CurrentProject,
+        (LIST_PROJECTS, Some("")) => SessionStatement::ListProjects,
+        (SET_CURRENT_PROJECT, Some("")) => SessionStatement::SetProject { name: None },
+        (SET_CURRENT_PROJECT, Some(argument)) => SessionStatement::SetProject { name: Some(quoted(argument)?) },
+        _ => return None,
+    };
+    Some(statement)
+}
+
+/// The text of one literal, as the parser writes it.
+fn quoted(literal: &str) -> Option<String> {
+    let inner = literal.strip_prefix('\'')?.strip_suffix('\'')?;
+    let whole = !inner.replace("''", "").contains('\'');
+    whole.then(|| inner.replace("''", "'"))
+}
+
+/// The function about projects that a read calls somewhere inside, where it would come too late.
+pub(super) fn project_function_inside(query: &Query) -> Option<&'static str> {
+    let known = |name: &ObjectName| {
+        let name = name.to_string().to_lowercase();
+        [SET_CURRENT_PROJECT, CURRENT_PROJECT, LIST_PROJECTS].into_iter().find(|known| *known == name)
+    };
+    let look = |name: &ObjectName| known(name).map_or(ControlFlow::Continue(()), ControlFlow::Break);
+    let called = visit_expressions(query, |expr| {
+        if let Expr::Function(function) = expr { look(&function.name) } else { ControlFlow::Continue(()) }
+    });
+    called.break_value().or_else(|| visit_relations(query, look).break_value())
 }
 
 fn folded(name: &datafusion::sql::sqlparser::ast::Ident) -> String {

@@ -7,14 +7,17 @@ fn refused(text: &str) -> String {
 #[test]
 fn statements_that_are_no_reads_are_refused_by_name() {
     for (text, told) in [
-        ("INSERT INTO t VALUES (1)", "INSERT is not supported: only reads are"),
-        ("create table t as select 1", "CREATE TABLE is not supported: only reads are"),
-        ("COPY t TO STDOUT", "COPY is not supported: only reads are"),
-        ("EXPLAIN DELETE FROM t", "DELETE is not supported: only reads are"),
+        ("create table t (a int)", "CREATE TABLE is not supported"),
+        ("INSERT INTO a.t VALUES (1) RETURNING b", "this form of INSERT is not supported"),
+        ("create temp table a.t as select 1", "this form of CREATE TABLE AS is not supported"),
+        ("COPY t TO '/tmp/x'", "COPY is supported TO STDOUT only"),
+        ("COPY t FROM STDIN", "COPY FROM is not supported"),
+        ("COPY t TO STDOUT (FORMAT binary)", "COPY with `FORMAT binary` is not supported"),
+        ("EXPLAIN DELETE FROM t", "DELETE is not supported"),
         ("EXPLAIN (FORMAT JSON) SELECT 1", "EXPLAIN is supported in the format TEXT only"),
-        ("DESCRIBE t", "DESCRIBE is not supported: only reads are"),
-        ("UPDATE t SET a = 1", "UPDATE is not supported: only reads are"),
-        ("SELECT 1; DROP TABLE t", "DROP TABLE is not supported: only reads are"),
+        ("DESCRIBE t", "DESCRIBE is not supported"),
+        ("UPDATE t SET a = 1", "UPDATE is not supported"),
+        ("SELECT 1; DROP TABLE a.t, a.u", "this form of DROP TABLE is not supported"),
     ] {
         assert_eq!(refused(text), told, "{text}");
     }
@@ -34,6 +37,44 @@ fn several_statements_are_taken_one_by_one() {
     assert!(matches!(&statements[1], Statement::Session(statement) if *statement == set));
     let show = SessionStatement::Show { name: "timezone".to_owned() };
     assert!(matches!(&statements[2], Statement::Session(statement) if *statement == show));
+}
+
+#[test]
+fn functions_about_projects_are_statements_of_their_own() {
+    let session = |text: &str| match parse(text).unwrap().remove(0) {
+        Statement::Session(statement) => statement,
+        other @ (Statement::Query(_) | Statement::Write(_) | Statement::Copy(_)) => panic!("{other:?}"),
+    };
+    let set = |name: Option<&str>| SessionStatement::SetProject { name: name.map(str::to_owned) };
+    assert_eq!(session("select weir.set_current_project('study')"), set(Some("study")));
+    assert_eq!(session("SELECT weir.Set_Current_Project( 'o''clock' );"), set(Some("o'clock")));
+    assert_eq!(session("select weir.set_current_project()"), set(None));
+    assert_eq!(session("select weir.current_project()"), SessionStatement::CurrentProject);
+    for text in ["select * from weir.list_projects()", "select weir.list_projects()"] {
+        assert_eq!(session(text), SessionStatement::ListProjects);
+    }
+    for argument in
+        ["name", "1", "'a' || 'b'", "'a', 'b'", "NULL", "$1", "(SELECT 'a')", "'a'), weir.set_current_project('b'"]
+    {
+        let text = format!("SELECT weir.set_current_project({argument})");
+        assert!(refused(&text).starts_with("`weir.set_current_project` stands alone"), "{text}");
+    }
+    for text in [
+        "SELECT weir.set_current_project('a'), 1",
+        "SELECT weir.set_current_project('a') FROM t",
+        "SELECT weir.set_current_project('a') AS p",
+        "EXPLAIN SELECT weir.set_current_project('a')",
+        "SELECT a FROM t WHERE weir.set_current_project('a') = 'a'",
+        "SELECT a FROM t WHERE a IN (SELECT weir.set_current_project('a'))",
+        "WITH x AS (SELECT weir.set_current_project('a')) SELECT * FROM t, x",
+        "SELECT weir.set_current_project('a') UNION SELECT weir.set_current_project('b')",
+        "VALUES (weir.set_current_project('a'))",
+    ] {
+        assert!(refused(text).starts_with("`weir.set_current_project` stands alone"), "{text}");
+    }
+    assert!(refused("SELECT name FROM weir.list_projects()").starts_with("`weir.list_projects` stands alone"));
+    assert!(refused("SELECT * FROM weir.list_projects() p, t").starts_with("`weir.list_projects` stands alone"));
+    assert!(parse("SELECT 'weir.current_project()'").is_ok());
 }
 
 #[test]

@@ -177,6 +177,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
             row_key: Vec::new(),
             event_time: None,
             lineage: None,
+            workspace: None,
             location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
         });
         tables.insert(SourceId(number), rows);
@@ -188,6 +189,7 @@ fn world(row_policy: Predicate, percent: i64) -> World {
     let mask = MaskAction {
         columns: Columns::Named(vec![name("ssn").into()]),
         method: Method::Constant(Value::Text("XXX".to_owned())).into(),
+        or_else: Vec::new(),
         when: None,
     };
     let statements = [

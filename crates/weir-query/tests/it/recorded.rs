@@ -148,6 +148,7 @@ async fn in_a_project_only_its_sources_exist_and_the_purposes_are_recorded() {
         acknowledged: [(person("tara"), purpose.clone())].into(),
         equalized: false,
         masked_joins: false,
+        workspace: None,
     });
     let asking = over(&mut world, folder.path());
     let within = |name| Speaker { project: Some("kites".parse().unwrap()), ..Speaker::itself(&person(name)) };

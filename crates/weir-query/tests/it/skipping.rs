@@ -47,6 +47,7 @@ fn world() -> World {
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: "nowhere".into(), partitions: Vec::new() },
     };
     let policy = |(text, number): (&&str, u32)| {

@@ -286,6 +286,7 @@ async fn source(id: SourceId, table: &str, path: &Path) -> Result<DataSource, &'
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: inferred.location,
     })
 }

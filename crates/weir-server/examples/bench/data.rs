@@ -126,6 +126,7 @@ pub(crate) async fn engine_over(
             row_key: Vec::new(),
             event_time: None,
             lineage: None,
+            workspace: None,
             location: found.location,
         });
     }

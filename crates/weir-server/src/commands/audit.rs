@@ -157,6 +157,7 @@ fn details(entry: &AuditEntry) -> String {
         ("project", attempt.project.as_ref().map_or_else(absent, ToString::to_string)),
         ("purposes", table::joined(&attempt.purposes)),
         ("statement", attempt.statement.clone()),
+        ("writes", attempt.writes.as_ref().map_or_else(absent, ToString::to_string)),
     ];
     for source in &attempt.sources {
         let factors = table::joined(source.factors.iter().map(factor));
@@ -188,7 +189,8 @@ fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Subscribe => "subscription".to_owned(),
         Effect::RowFilter => "row filter".to_owned(),
-        Effect::Mask { column } => format!("mask of {column}"),
+        Effect::Mask { column, fallback: false } => format!("mask of {column}"),
+        Effect::Mask { column, fallback: true } => format!("mask of {column} (fallback)"),
         Effect::Purpose => "purpose limit".to_owned(),
         Effect::Inherited { from, effect } => format!("{} from {from}", self::effect(effect)),
     }

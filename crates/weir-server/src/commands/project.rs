@@ -22,7 +22,7 @@ const TEXT_MAX: usize = 50;
   weir project purpose add heart-study research
   weir project purpose approve heart-study research --by greg
   weir project acknowledge heart-study --user anna
-  weir project set heart-study --equalized on --masked-joins on
+  weir project set heart-study --equalized on --masked-joins on --workspace heart_study
   weir project show heart-study
   weir policy explain --user anna --project heart-study clinic.visits
 
@@ -61,7 +61,7 @@ enum ProjectCommand {
     /// Change the purposes of a project
     #[command(subcommand)]
     Purpose(PurposeCommand),
-    /// Switch equalization and masked joins
+    /// Switch equalization and masked joins, and give the project a workspace
     #[command(group = clap::ArgGroup::new("switch").required(true).multiple(true))]
     Set {
         /// The project
@@ -72,6 +72,12 @@ enum ProjectCommand {
         /// Whether values that are masked by hashing join across the data sources of the project
         #[arg(long, value_name = "on|off", group = "switch", hide_possible_values = true)]
         masked_joins: Option<Switch>,
+        /// A schema of the project's own, in which its members write tables
+        #[arg(long, value_name = "SCHEMA", group = "switch")]
+        workspace: Option<String>,
+        /// Take the workspace away, in which there must be no tables
+        #[arg(long, group = "switch", conflicts_with = "workspace")]
+        no_workspace: bool,
     },
     /// Acknowledge, for a member, the statements of all purposes of a project, which are printed
     Acknowledge {
@@ -197,15 +203,22 @@ pub(crate) async fn run(context: &Context, project: Project) -> anyhow::Result<(
             purpose::find(&store.purposes().await?, purpose)?;
             purposes(&store, &facts, command).await
         }
-        ProjectCommand::Set { name, equalized, masked_joins } => {
+        ProjectCommand::Set { name, equalized, masked_joins, workspace, no_workspace } => {
             known(&name)?;
             let project = &name;
             let changes = equalized
                 .map(|to| Change::SetEqualized { project: project.clone(), on: to.is_on() })
                 .into_iter()
                 .chain(masked_joins.map(|to| Change::SetMaskedJoins { project: project.clone(), on: to.is_on() }));
+            let schema = (workspace.is_some() || no_workspace).then(|| workspace.clone());
+            let changes = changes.chain(schema.map(|schema| Change::SetWorkspace { project: project.clone(), schema }));
             let epoch = apply(&store, changes.collect()).await?;
             let mut out = std::io::stdout();
+            if let Some(schema) = &workspace {
+                writeln!(out, "workspace of project `{name}`: schema `{schema}` (epoch {epoch})")?;
+            } else if no_workspace {
+                writeln!(out, "project `{name}` has no workspace (epoch {epoch})")?;
+            }
             for (what, to) in [("equalized", equalized), ("masked joins", masked_joins)] {
                 if let Some(to) = to {
                     writeln!(out, "{what} of project `{name}`: {} (epoch {epoch})", on_off(to.is_on()))?;
@@ -335,6 +348,7 @@ fn show(projects: &[ProjectRecord], facts: &Facts, name: &ProjectName) -> anyhow
         ("data sources", table::joined(&project.sources)),
         ("equalized", on_off(project.equalized)),
         ("masked joins", on_off(project.masked_joins)),
+        ("workspace", project.workspace.clone().unwrap_or_else(|| "-".to_owned())),
     ];
     let mut out = std::io::stdout().lock();
     for (label, value) in lines {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use weir_gateway_sql::{SqlGateway, SqlSettings, TlsSettings};
 use weir_guard::{Guard, Refusal, SystemClock};
-use weir_query::{Engine, EngineSettings};
+use weir_query::{Engine, EngineSettings, WorkspaceSettings};
 use weir_store::Store;
 
 use crate::context::Context;
@@ -90,8 +90,13 @@ pub(super) async fn serve(
     }
     let shared = Arc::new(store.clone());
     let guard = Guard::new(shared.clone(), shared.clone(), shared.clone(), Arc::new(SystemClock));
-    let engine =
-        Engine::new(guard, engine_settings(settings)).map_err(|e| operator_error("cannot start the engine", &e))?;
+    let directory = settings.workspaces.directory.clone().unwrap_or_else(|| store.dir().join("workspaces"));
+    let workspaces = WorkspaceSettings {
+        directory: std::path::absolute(directory).context("setting `workspaces.directory` cannot be used")?,
+        bytes_max: settings.workspaces.bytes_max,
+    };
+    let engine = Engine::with_workspaces(guard, engine_settings(settings), shared.clone(), workspaces)
+        .map_err(|e| operator_error("cannot start the engine", &e))?;
     let gateway = SqlGateway::new(engine, shared, sql_settings(settings))?;
     let address = listener.local_addr()?;
     banner(settings, &store, address).await?;

@@ -72,8 +72,19 @@ fn a_purpose_opens_a_source_within_its_project_only() {
     assert_eq!(server.sql(&weir, "tara", &within("study")).out.lines().last(), Some("t"));
     assert_ne!(server.sql(&weir, "oona", &within("study")).code, Some(0), "no member");
     assert_ne!(server.sql(&weir, "tara", &within("other")).code, Some(0), "no such project");
+    let by_function = format!(
+        "select weir.set_current_project('study'); select weir.current_project(); select * from weir.list_projects(); \
+         show weir.project; {sql}; select weir.set_current_project()"
+    );
+    let told = server.sql(&weir, "tara", &by_function).out;
+    let headers = ["set_current_project", "current_project", "name,current,state", "weir.project"];
+    let told = told.lines().filter(|line| !headers.contains(line) && !line.starts_with("count"));
+    assert_eq!(told.collect::<Vec<_>>(), ["study", "study", "study,yes,open", "study", "t", "\"\""]);
     let audit = weir.ok(&["audit", "--json"]);
     assert!(audit.contains(r#""project":"study""#) && audit.contains(r#""purposes":["Research"]"#), "{audit}");
+
+    let asked = ["weir.set_current_project('study')", "weir.list_projects()", "weir.set_current_project()"];
+    assert!(asked.iter().all(|asked| audit.contains(asked)), "{audit}");
 
     weir.ok(&["project", "member", "remove", "study", "tara"]);
     assert_ne!(server.sql(&weir, "tara", &within("study")).code, Some(0), "no member any more");

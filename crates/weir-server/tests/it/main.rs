@@ -24,3 +24,5 @@ mod weir;
 mod wire;
 #[cfg(test)]
 mod worked_example;
+#[cfg(test)]
+mod workspaces;

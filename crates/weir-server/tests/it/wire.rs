@@ -44,6 +44,34 @@ async fn refused(client: &Client, sql: &str) -> (String, String) {
 }
 
 #[test]
+fn rows_are_copied_out_as_they_are_read() {
+    let (weir, server) = demo();
+    let read = |user: &str, sql: &str| psql(&server, user, "", &["-c", sql]);
+    let table = "retail.customer_purchases";
+    let query = format!("select id, ssn, department from {table} order by id limit 3");
+    let rows = read("tara", &query).out.replace('|', ",");
+    assert_eq!(rows.lines().count(), 3);
+    assert_eq!(read("tara", &format!("copy ({query}) to stdout (format csv)")).out, rows);
+    let listed = read("tara", &format!("copy ({query}) to stdout")).out;
+    assert_eq!(listed.replace('\t', ","), rows);
+    let headed = read("tara", &format!("copy {table} (id, department) to stdout (format csv, header, delimiter ';')"));
+    assert_eq!(headed.out.lines().next(), Some("id;department"));
+    let nulls = read("tara", "copy (select null as a, '' as b, 'c,\"d' as e) to stdout (format csv, null 'NULL')").out;
+    assert_eq!(nulls, "NULL,,\"c,\"\"d\"\n");
+    let psql_copy = psql(&server, "tara", "", &["-c", &format!(r"\copy ({query}) to stdout csv")]);
+    assert!(psql_copy.err.contains("options of COPY are written in parentheses"), "{psql_copy:?}");
+    let psql_copy = psql(&server, "tara", "", &["-c", &format!(r"\copy ({query}) to stdout (format csv)")]);
+    assert_eq!(psql_copy.out, rows);
+    let unseen = read("nora", &format!("copy {table} to stdout"));
+    assert!(unseen.out.is_empty() && unseen.err.contains("does not exist"), "{unseen:?}");
+    let audit = weir.ok(&["audit", "--json"]);
+    let copied = audit.lines().find(|line| line.contains("(format csv)")).unwrap();
+    assert!(copied.contains(r#""decision":"obliged""#) && copied.contains(r#""rows":3"#), "{copied}");
+    let broken = read("tara", &format!("copy (select 1 / (id - id) from {table}) to stdout"));
+    assert!(broken.err.contains("division by zero"), "{broken:?}");
+}
+
+#[test]
 fn psql_lists_what_its_user_may_see_and_no_more() {
     let (_weir, server) = demo();
     let listed = psql(&server, "tara", "", &["-c", r"\dt *.*"]);

@@ -126,6 +126,7 @@ fn attempt(at_unix_ms: u64, who: &str, statement: &str) -> Attempt {
         epoch: Some(Epoch(1)),
         project: None,
         purposes: Vec::new(),
+        writes: None,
         sources: Vec::new(),
         refusal: None,
     }

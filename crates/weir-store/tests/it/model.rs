@@ -98,7 +98,11 @@ impl Model {
                 self.principals.insert(user.id.clone(), user.clone());
                 Ok(())
             }
-            Change::SetPassword { .. } => unreachable!("not generated"),
+            Change::SetPassword { .. }
+            | Change::SetWorkspace { .. }
+            | Change::WriteTable { .. }
+            | Change::RewriteTable { .. }
+            | Change::DropTable { .. } => unreachable!("not generated"),
             Change::RemoveUser(id) => {
                 self.sources.values_mut().for_each(|s| s.owners.retain(|owner| owner != id));
                 self.selected.retain(|(_, selected)| selected != id);
@@ -508,6 +512,7 @@ impl Model {
             row_key: Vec::new(),
             event_time: None,
             lineage: None,
+            workspace: None,
             location: new.location.clone(),
         };
         self.sources.insert(new.name.clone(), source);
@@ -580,6 +585,7 @@ impl Model {
             purposes,
             equalized: team.equalized,
             masked_joins: team.masked_joins,
+            workspace: None,
         }
     }
 

@@ -85,6 +85,7 @@ async fn a_project_round_trips() {
         acknowledged: BTreeSet::new(),
         equalized: false,
         masked_joins: false,
+        workspace: None,
     };
     assert_eq!(only_fact(&store).await, expected);
     let record = only_record(&store).await;

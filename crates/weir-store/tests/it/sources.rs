@@ -297,6 +297,7 @@ async fn a_source_can_be_made_from_others() {
             (ColumnId(1), Origin::Copied(BTreeSet::from([place(t, 1), place(u, 1)]))),
             (ColumnId(2), Origin::Computed(BTreeSet::from([place(u, 2), place(u, 3)]))),
         ]),
+        ..Lineage::default()
     };
     let known = async || weir_guard::SnapshotFeed::current(&store).await.unwrap();
     assert_eq!(known().await.source_by_name(&table("s.v")).unwrap().lineage, Some(expected));

@@ -357,8 +357,10 @@ impl<'a> Author<'a> {
         let keyed = reached.iter().all(|s| !s.row_key.is_empty());
         let rules = self.rules(|author| {
             let when = conditional.then(|| author.predicate(&Frame { source, qualifier: None }, 1));
-            let method = author.method(&masked, single, keyed, here.then_some(source));
-            Action::Mask(MaskAction { columns: columns.clone(), method: method.into(), when })
+            let alone = author.method(&masked, single, keyed, here.then_some(source));
+            let (method, or_else) = author.stand_ins(&masked).unwrap_or((alone, Vec::new()));
+            let or_else = or_else.into_iter().map(Into::into).collect();
+            Action::Mask(MaskAction { columns: columns.clone(), method: method.into(), or_else, when })
         });
         Some(Statement { body: Body::Data(Cascade { rules }), on })
     }
@@ -386,6 +388,26 @@ impl<'a> Author<'a> {
             }
             _ => self.dice.pick(&[Columns::AnyTag, Columns::NoTags, Columns::All]).clone(),
         }
+    }
+
+    /// A mask that some of the columns may not take, and what they get instead. By dice of its own, so that the rest of
+    /// the world is as it would be without.
+    fn stand_ins(&self, columns: &[&Column]) -> Option<(Method, Vec<Method>)> {
+        let mut dice = self.dice.clone().fork();
+        let first = columns[0].data_type.class();
+        let alike = columns.iter().all(|column| column.data_type.class() == first);
+        if !dice.chance(if alike { 5 } else { 60 }) {
+            return None;
+        }
+        let methods = [
+            Method::Hash,
+            Method::Reversible,
+            Method::FormatPreserving,
+            Method::Round(RoundTo::Number("10".to_owned())),
+            Method::Round(RoundTo::Calendar(*dice.pick(&CalendarUnit::ALL))),
+        ];
+        let mut methods = dice.some(&methods, 50).into_iter().chain([Method::Null]);
+        Some((methods.next()?, methods.collect()))
     }
 
     /// A mask that all the columns can take. They are of `here` when all of them are of one source; `single` says that

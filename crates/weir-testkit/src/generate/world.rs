@@ -230,6 +230,7 @@ impl World {
                 row_key,
                 event_time,
                 lineage,
+                workspace: None,
                 location: Location::Files { format: FileFormat::Parquet, path: PathBuf::new(), partitions: Vec::new() },
             };
             let rows = make_rows(&source, None, dice, sizes);
@@ -294,6 +295,7 @@ impl World {
                 acknowledged,
                 equalized,
                 masked_joins,
+                workspace: None,
             });
         }
     }

@@ -8,6 +8,7 @@ use weir_policy::Facts;
 use weir_policy::ast::{MaskAction, Method, RowCondition};
 
 use super::bucket::by_profile;
+use super::mask::method_for;
 use super::people::Me;
 use super::predicate::Scope;
 use super::{Misfit, Oracle, View};
@@ -202,14 +203,15 @@ impl<'a> Line<'a> {
             read.is_some_and(|read| read.into_iter().all(|place| self.is_known(place)))
         };
         for mask in self.view.masks_of(column) {
-            let counts = matches!(mask.method.node, Method::KAnonymous(_));
+            let method = method_for(mask, column);
+            let counts = matches!(method, Method::KAnonymous(_));
             if counts || !mask.when.as_ref().is_none_or(|when| tells(self.view.read(when, None))) {
                 return Ok(Some(Veil::Null));
             }
             if !self.view.holds(mask, there)? {
                 continue;
             }
-            return Ok(Some(match &mask.method.node {
+            return Ok(Some(match method {
                 Method::Randomized(_) => Veil::Null,
                 Method::Custom(expression) if !tells(self.view.read(expression, Some(column))) => Veil::Null,
                 _ => self.view.veil_of(mask, column, there)?,
@@ -232,7 +234,7 @@ impl View<'_> {
     }
 
     fn veil_of(&self, mask: &MaskAction, column: &Column, row: &Row) -> Result<Veil, Misfit> {
-        Ok(match &mask.method.node {
+        Ok(match method_for(mask, column) {
             Method::Null | Method::KAnonymous(_) => Veil::Null,
             Method::RoundByProfile => Veil::By(Method::Round(by_profile(column).ok_or(Misfit::Broken)?)),
             Method::Custom(expression) => {

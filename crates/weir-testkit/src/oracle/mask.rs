@@ -4,9 +4,9 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use weir_mask::{FormatPreserving, Randomizer, Replacement, Reversible, RowKey, Sampler};
-use weir_model::{Column, ColumnId, DataSource, DataType, Secret, SourceId};
+use weir_model::{Column, ColumnId, DataSource, DataType, Secret, SourceId, TypeClass};
 use weir_policy::KeyScope;
-use weir_policy::ast::{CalendarUnit, Method, Randomized, RoundTo};
+use weir_policy::ast::{CalendarUnit, MaskAction, Method, Randomized, RoundTo};
 
 use super::bucket::by_profile;
 use super::predicate::Scope;
@@ -75,6 +75,32 @@ impl Masking {
             }
             Method::Custom(_) => Err(Misfit::Broken),
         }
+    }
+}
+
+/// The first method of the mask that is for the type of the column; the first of all where none is.
+pub(super) fn method_for<'a>(mask: &'a MaskAction, column: &Column) -> &'a Method {
+    let data_type = column.data_type.element();
+    mask.methods().map(|method| &method.node).find(|method| is_for(method, data_type)).unwrap_or(&mask.method.node)
+}
+
+/// Generated worlds have stand-ins for these methods only, with numbers that every column of numbers can hold.
+fn is_for(method: &Method, data_type: &DataType) -> bool {
+    let class = data_type.class();
+    match method {
+        Method::Hash | Method::Reversible | Method::Regex { .. } => class == TypeClass::Text,
+        Method::FormatPreserving => class == TypeClass::Text || matches!(data_type, DataType::Int32 | DataType::Int64),
+        Method::Round(RoundTo::Number(_)) => class == TypeClass::Number,
+        Method::Round(RoundTo::Calendar(CalendarUnit::Hour)) => class == TypeClass::Timestamp,
+        Method::Round(RoundTo::Calendar(_)) => matches!(class, TypeClass::Date | TypeClass::Timestamp),
+        Method::Randomized(Randomized::Within(_)) => class == TypeClass::Number,
+        Method::Randomized(Randomized::WithinDays(_)) => matches!(class, TypeClass::Date | TypeClass::Timestamp),
+        Method::Null
+        | Method::Constant(_)
+        | Method::RoundByProfile
+        | Method::KAnonymous(_)
+        | Method::Randomized(Randomized::Replaced { .. })
+        | Method::Custom(_) => true,
     }
 }
 

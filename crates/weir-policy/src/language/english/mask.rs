@@ -11,14 +11,26 @@ use crate::language::{predicate, value, words};
 
 /// After `Mask`: columns and method in either order.
 pub(super) fn mask(cursor: &mut Cursor) -> Read<MaskAction> {
-    let early = method(cursor)?;
+    let mut methods = self::methods(cursor)?;
     let columns = columns(cursor)?;
-    let method = match early {
-        Some(method) => method,
-        None => method(cursor)?.map_or_else(|| Err(cursor.unexpected()), Ok)?,
-    };
+    if methods.is_empty() {
+        methods = self::methods(cursor)?;
+    }
+    let mut methods = methods.into_iter();
+    let method = methods.next().map_or_else(|| Err(cursor.unexpected()), Ok)?;
+    let or_else = methods.collect();
     let when = if cursor.eat("where") { Some(predicate::predicate(cursor)?) } else { None };
-    Ok(MaskAction { columns, method, when })
+    Ok(MaskAction { columns, method, or_else, when })
+}
+
+/// A method and what stands in for it; nothing if no method comes next.
+fn methods(cursor: &mut Cursor) -> Read<Vec<At<Method>>> {
+    let mut methods: Vec<At<Method>> = method(cursor)?.into_iter().collect();
+    while !methods.is_empty() && cursor.eat("or else") {
+        methods.push(method(cursor)?.map_or_else(|| Err(cursor.unexpected()), Ok)?);
+    }
+    value::check_fallbacks(&methods)?;
+    Ok(methods)
 }
 
 /// A method, if one comes next.

@@ -3,7 +3,7 @@
 use weir_model::{PrincipalSet, Value};
 
 use crate::ast::{
-    Action, Approver, Body, Certification, Circumstance, Circumstances, Columns, Condition, MaskAction, Match,
+    Action, Approver, At, Body, Certification, Circumstance, Circumstances, Columns, Condition, MaskAction, Match,
     MatchColumn, Merge, Method, Policy, Randomized, RoundTo, RowCondition, Rule, Scope, Subscribers, Test, TimeWindow,
 };
 use crate::language::{print, value};
@@ -110,7 +110,14 @@ fn mask(mask: &MaskAction) -> Yaml {
         Columns::All => word("all"),
         Columns::NamedLike { pattern, case_insensitive } => named_like("named_like", &pattern.node, *case_insensitive),
     };
-    let using = match &mask.method.node {
+    let mut fields = vec![("columns", columns), ("using", method(&mask.method))];
+    fields.extend((!mask.or_else.is_empty()).then(|| ("or_else", list(&mask.or_else, method))));
+    fields.extend(mask.when.as_ref().map(|when| ("where", text(&print::predicate(when)))));
+    Yaml::Map(fields)
+}
+
+fn method(method: &At<Method>) -> Yaml {
+    match &method.node {
         Method::Hash => word("hash"),
         Method::Null => word("null"),
         Method::Constant(value) => Yaml::Map(vec![("constant", constant(value))]),
@@ -128,10 +135,7 @@ fn mask(mask: &MaskAction) -> Yaml {
         Method::KAnonymous(least) => Yaml::Map(vec![("k_anonymous", word(&least.to_string()))]),
         Method::Randomized(randomized) => Yaml::Map(vec![("randomized", self::randomized(randomized))]),
         Method::Custom(expression) => Yaml::Map(vec![("custom", text(&print::predicate(expression)))]),
-    };
-    let mut fields = vec![("columns", columns), ("using", using)];
-    fields.extend(mask.when.as_ref().map(|when| ("where", text(&print::predicate(when)))));
-    Yaml::Map(fields)
+    }
 }
 
 fn randomized(randomized: &Randomized) -> Yaml {

@@ -26,6 +26,7 @@ fn source(id: u32, name: &str, columns: &[(&str, DataType)]) -> DataSource {
         row_key: Vec::new(),
         event_time: None,
         lineage: None,
+        workspace: None,
         location: Location::Files { format: FileFormat::Parquet, path: PathBuf::from("/d"), partitions: Vec::new() },
     }
 }

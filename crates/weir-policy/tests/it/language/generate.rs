@@ -5,9 +5,9 @@ use weir_model::{
     SourceName, Tag, Value,
 };
 use weir_policy::ast::{
-    Action, Ago, Approver, Body, CalendarUnit, Cascade, Certification, Circumstance, Circumstances, ColumnRef, Columns,
-    Condition, LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized, RoundTo,
-    RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
+    Action, Ago, Approver, At, Body, CalendarUnit, Cascade, Certification, Circumstance, Circumstances, ColumnRef,
+    Columns, Condition, LookupQuery, MaskAction, Match, MatchColumn, Merge, Method, Policy, Predicate, Randomized,
+    RoundTo, RowCondition, Rule, Scope, Statement, Subscribe, Subscribers, Test, TimeUnit, TimeWindow, UserCall,
 };
 use weir_policy::{Compare, Function};
 
@@ -263,7 +263,8 @@ fn body(random: &mut Random) -> Body {
 fn action(random: &mut Random, mask: bool) -> Action {
     if mask {
         let when = if random.below(3) == 0 { Some(predicate(random, 3)) } else { None };
-        return Action::Mask(MaskAction { columns: columns(random), method: method(random).into(), when });
+        let (method, or_else) = methods(random);
+        return Action::Mask(MaskAction { columns: columns(random), method, or_else, when });
     }
     Action::ShowRows(match random.below(8) {
         0..=2 => RowCondition::Where(predicate(random, 4)),
@@ -281,6 +282,20 @@ fn action(random: &mut Random, mask: bool) -> Action {
             RowCondition::Match { user, column }
         }
     })
+}
+
+/// A method, and now and then others that stand in for it.
+fn methods(random: &mut Random) -> (At<Method>, Vec<At<Method>>) {
+    let mut all = vec![method(random)];
+    let whole = |method: &Method| matches!(method, Method::KAnonymous(_) | Method::Null);
+    while random.below(4) == 0 && !all.iter().any(whole) {
+        all.push(method(random));
+    }
+    if all.iter().any(|method| matches!(method, Method::KAnonymous(_))) {
+        all.truncate(1);
+    }
+    let mut all = all.into_iter().map(At::from);
+    (all.next().unwrap(), all.collect())
 }
 
 fn ago(random: &mut Random) -> Ago {

@@ -67,6 +67,7 @@ impl Seen {
             row_key: Vec::new(),
             event_time: None,
             lineage: None,
+            workspace: None,
             location: source.location.clone(),
         };
         let Location::Files { path, .. } = &source.location;

@@ -84,12 +84,15 @@ impl Generator {
     }
 
     fn policy(&mut self) -> Policy {
+        let method = self.one(&[Method::Hash, Method::Null, Method::RoundByProfile]);
+        let or_else = if method != Method::Null && self.0.random() { vec![Method::Null.into()] } else { Vec::new() };
         let action = Action::Mask(MaskAction {
             columns: match self.0.random() {
                 true => Columns::Named(vec![self.column().into()]),
                 false => Columns::Tagged(self.tag().into()),
             },
-            method: self.one(&[Method::Hash, Method::Null, Method::RoundByProfile]).into(),
+            method: method.into(),
+            or_else,
             when: None,
         });
         let body = if self.0.random() {

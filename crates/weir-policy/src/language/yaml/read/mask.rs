@@ -15,10 +15,14 @@ pub(super) fn mask(node: Node, source: &str) -> Read<MaskAction> {
     let mut fields = Fields::new(node, "a mask, which is a mapping with `columns` and `using`")?;
     let columns = columns(fields.require("columns")?)?;
     let using = fields.require("using")?;
-    let method = At::new(method(&using, source)?, using.span);
+    let one = |node: Node| Ok(At::new(method(&node, source)?, node.span));
+    let method = one(using)?;
+    let or_else = fields.take("or_else").map(|node| list(node, "methods", one)).transpose()?.unwrap_or_default();
+    let methods: Vec<At<Method>> = std::iter::once(&method).chain(&or_else).cloned().collect();
+    value::check_fallbacks(&methods)?;
     let when = fields.take("where").map(|node| condition_of_rows(&node, source)).transpose()?;
     fields.end()?;
-    Ok(MaskAction { columns, method, when })
+    Ok(MaskAction { columns, method, or_else, when })
 }
 
 fn columns(node: Node) -> Read<Columns> {

@@ -102,6 +102,7 @@ pub(crate) struct Settings {
     pub(crate) master_key: Option<PathBuf>,
     pub(crate) log: String,
     pub(crate) sql: SqlSettings,
+    pub(crate) flight: FlightSettings,
     pub(crate) query: QuerySettings,
 }
 
@@ -115,11 +116,22 @@ pub(crate) struct SqlSettings {
     pub(crate) startup_timeout: Duration,
 }
 
+#[derive(Debug)]
+pub(crate) struct FlightSettings {
+    /// `host:port`
+    pub(crate) address: String,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) connections_max: usize,
+    pub(crate) token_lifetime: Duration,
+}
+
 /// PEM files.
 #[derive(Debug)]
 pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    /// Clients have to show certificates of these.
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -143,21 +155,7 @@ pub(crate) fn load(inputs: &Inputs) -> Result<(Settings, Merged), Problems> {
 }
 
 fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
-    let certificate = merged.path("sql.tls_certificate");
-    let key = merged.path("sql.tls_key");
-    let tls = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => {
-            let (given, missing) = if merged.path("sql.tls_key").is_none() {
-                ("sql.tls_certificate", "sql.tls_key")
-            } else {
-                ("sql.tls_key", "sql.tls_certificate")
-            };
-            problems.push(Problem::new(merged.origin(given), format!("`{given}` is set without `{missing}`")));
-            None
-        }
-    };
+    let tls = tls_files(merged, "sql", problems);
     let tls_required = merged.boolean("sql.tls_required")?;
     if tls_required && tls.is_none() {
         problems.push(Problem::new(
@@ -180,6 +178,12 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
             connections_max: merged.number("sql.connections_max")?,
             startup_timeout: Duration::from_secs(u64::try_from(merged.number("sql.startup_timeout_seconds")?).ok()?),
         },
+        flight: FlightSettings {
+            address: merged.text("flight.address")?,
+            tls: tls_files(merged, "flight", problems),
+            connections_max: merged.number("flight.connections_max")?,
+            token_lifetime: Duration::from_secs(u64::try_from(merged.number("flight.token_seconds")?).ok()?),
+        },
         query: QuerySettings {
             memory_bytes_max: merged.number("query.memory_bytes_max")?,
             partitions,
@@ -194,6 +198,24 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
             },
         },
     })
+}
+
+/// The TLS settings of a door. Certificate and key come together, and clients' certificates take both.
+fn tls_files(merged: &Merged, door: &str, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
+    let [certificate_key, key_key, ca_key] =
+        ["tls_certificate", "tls_key", "tls_client_ca"].map(|name| format!("{door}.{name}"));
+    let client_ca = merged.path(&ca_key);
+    let missing =
+        |given: &str, missing: &str| Problem::new(merged.origin(given), format!("`{given}` is set without {missing}"));
+    let problem = match (merged.path(&certificate_key), merged.path(&key_key)) {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key, client_ca }),
+        (Some(_), None) => missing(&certificate_key, &format!("`{key_key}`")),
+        (None, Some(_)) => missing(&key_key, &format!("`{certificate_key}`")),
+        (None, None) if client_ca.is_some() => missing(&ca_key, &format!("`{certificate_key}` and `{key_key}`")),
+        (None, None) => return None,
+    };
+    problems.push(problem);
+    None
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use bytes::BufMut;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
 use pgwire::messages::startup::ParameterStatus;
+use weir_gateway::Access;
 use weir_guard::Refusal;
 use weir_query::{Cursor, FetchCount, Query, SessionStatement, Statement};
 
@@ -50,11 +51,11 @@ impl Session {
         describe: bool,
     ) -> Done {
         match statement {
-            SessionStatement::Set { name, value } if SessionSettings::is_about_access(name) => {
+            SessionStatement::Set { name, value } if Access::has(name) => {
                 self.change_access(text, name, |settings| settings.set(name, value)).await?;
                 self.complete("SET");
             }
-            SessionStatement::Reset { name: Some(name) } if SessionSettings::is_about_access(name) => {
+            SessionStatement::Reset { name: Some(name) } if Access::has(name) => {
                 self.change_access(text, name, |settings| settings.reset(Some(name))).await?;
                 self.complete("RESET");
             }

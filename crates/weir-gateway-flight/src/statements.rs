@@ -2,27 +2,25 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
 use arrow_flight::sql::{
     ActionCreatePreparedStatementResult, Command, CommandStatementIngest, CommandStatementUpdate,
     DoPutPreparedStatementResult, ProstMessageExt as _, TicketStatementQuery,
 };
 use arrow_flight::{FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, Ticket};
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt as _};
+use futures::Stream;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tonic::Status;
 use weir_guard::{Caller, Refusal};
 use weir_query::{Described, Query, Statement};
 
+use crate::parameters;
 use crate::service::Door;
 use crate::sessions::{Prepared, Read, Session};
-use crate::status::{defect, malformed, told, unsupported};
+use crate::status::{defect, told, unsupported};
 use crate::stream::{Messages, plain, plain_schema, send_rows};
 use crate::ticket::{Binding, Checked};
 
@@ -88,9 +86,7 @@ impl Door {
         let prepared = session.prepared(handle)?;
         let bound = prepared.bound.lock().clone();
         if bound.len() != prepared.parameters.len() {
-            let (needed, given) = (prepared.parameters.len(), bound.len());
-            let text = format!("the statement has {needed} parameters, but {given} values were given");
-            return Err(Status::invalid_argument(text));
+            return Err(parameters::wrong_number(prepared.parameters.len(), bound.len()));
         }
         let described = self.describe(&session.caller(), &prepared.query).await?;
         if plain_schema(&described.schema) != prepared.schema {
@@ -109,25 +105,8 @@ impl Door {
         data: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let prepared = session.prepared(&handle)?;
-        let mut left = self.parameter_bytes_max;
-        let data = data.map_err(|status| FlightError::Tonic(Box::new(status))).and_then(move |data| {
-            let fits = left.checked_sub(data.data_body.len() + data.data_header.len());
-            left = fits.unwrap_or_default();
-            futures::future::ready(fits.map(|_| data).ok_or_else(|| {
-                FlightError::Tonic(Box::new(Status::resource_exhausted("the parameters take too many bytes")))
-            }))
-        });
-        let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
-        let mut row: Option<Vec<ArrayRef>> = None;
-        while let Some(batch) = batches.try_next().await.map_err(parameters_error)? {
-            if batch.num_rows() + usize::from(row.is_some()) > 1 {
-                return Err(unsupported("more than one row of parameters"));
-            }
-            if batch.num_rows() == 1 {
-                row = Some(values(&batch, &prepared)?);
-            }
-        }
-        *prepared.bound.lock() = row.unwrap_or_default();
+        let row = parameters::read(data, &prepared.parameters, self.parameter_bytes_max).await?;
+        *prepared.bound.lock() = row;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
 
@@ -250,40 +229,6 @@ pub(crate) fn info(schema: &Schema, ticket: Vec<u8>, descriptor: FlightDescripto
 fn ipc(schema: &Schema) -> Result<Bytes, Status> {
     let IpcMessage(bytes) = SchemaAsIpc::new(schema, &Default::default()).try_into().map_err(|e| defect(&e))?;
     Ok(bytes)
-}
-
-/// The one row of a batch, an array for each parameter.
-fn values(batch: &RecordBatch, prepared: &Prepared) -> Result<Vec<ArrayRef>, Status> {
-    let (needed, given) = (prepared.parameters.len(), batch.num_columns());
-    if given != needed {
-        let text = format!("the statement has {needed} parameters, but {given} values were given");
-        return Err(Status::invalid_argument(text));
-    }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let columns = batch.columns().iter().zip(&prepared.parameters);
-    columns
-        .enumerate()
-        .map(|(i, (column, needed))| {
-            cast_with_options(column, needed, &options).map_err(|_| {
-                let text = format!("parameter ${} cannot be made {needed} of {}", i + 1, column.data_type());
-                Status::invalid_argument(text)
-            })
-        })
-        .collect()
-}
-
-fn parameters_error(error: FlightError) -> Status {
-    match error {
-        FlightError::Tonic(status) => *status,
-        FlightError::Arrow(_)
-        | FlightError::NotYetImplemented(_)
-        | FlightError::ProtocolError(_)
-        | FlightError::DecodeError(_)
-        | FlightError::ExternalError(_) => {
-            tracing::debug!(%error, "parameters cannot be read");
-            malformed("parameters")
-        }
-    }
 }
 
 /// By which a statement is called.

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use weir_guard::{Outside, Refusal};
 
 /// Longest text of an error, in bytes; it travels in a header.
-const TEXT_BYTES_MAX: usize = 4 * 1024;
+const TEXT_BYTES_MAX: usize = 2 * 1024;
 
 /// The outer half of the refusal; the inner half stays here.
 pub(crate) fn told(refusal: &Refusal) -> Status {

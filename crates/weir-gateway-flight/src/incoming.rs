@@ -142,3 +142,47 @@ impl AsyncWrite for Connection {
         self.io.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn pair(
+        connections: &mut (impl Stream<Item = Result<Connection, Infallible>> + Unpin),
+        address: std::net::SocketAddr,
+    ) -> (TcpStream, Connection) {
+        let client = TcpStream::connect(address).await.unwrap();
+        let Ok(server) = connections.next().await.unwrap();
+        (client, server)
+    }
+
+    #[tokio::test]
+    async fn who_does_not_log_in_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = Box::pin(incoming(listener, None, 2, Duration::from_millis(20)));
+        let (mut client, mut server) = pair(&mut connections, address).await;
+        let (_silent, mut unknown) = pair(&mut connections, address).await;
+        server.peer.known.store(true, Ordering::Relaxed);
+        let mut byte = [0];
+        let ended = unknown.read(&mut byte).await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(server.read(&mut byte).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn so_many_connections_are_open_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = Box::pin(incoming(listener, None, 1, Duration::from_mins(1)));
+        let (_client, server) = pair(&mut connections, address).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert_eq!(second.read(&mut [0]).await.unwrap(), 0, "closed");
+        drop(server);
+        pair(&mut connections, address).await;
+    }
+}

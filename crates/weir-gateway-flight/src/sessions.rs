@@ -208,3 +208,83 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_guard::ScramVerifier;
+    use weir_model::Secret;
+    use weir_query::Statement;
+
+    use super::*;
+
+    fn open(sessions: &Sessions, user: &str) -> Result<String, Status> {
+        let verifier = ScramVerifier::new(&Secret::new("demo"), b"salt".to_vec(), 1);
+        sessions.open(PrincipalId::builtin(user).unwrap(), verifier.id())
+    }
+
+    fn prepared(text: &str) -> Prepared {
+        let Some(Statement::Query(query)) = weir_query::parse(text).unwrap().pop() else { panic!("{text}") };
+        let schema = arrow::datatypes::Schema::empty().into();
+        Prepared { query, parameters: Vec::new(), schema, bound: Mutex::default() }
+    }
+
+    #[test]
+    fn a_token_is_known_until_it_was_not_used_for_long() {
+        let sessions = Sessions::new(Duration::from_mins(1), 4);
+        let token = open(&sessions, "tara").unwrap();
+        assert_eq!(sessions.find(&token).unwrap().principal.name(), "tara");
+        assert!(sessions.find("").is_none() && sessions.find(&token[1..]).is_none());
+        sessions.close(&sessions.find(&token).unwrap());
+        assert!(sessions.find(&token).is_none());
+
+        let sessions = Sessions::new(Duration::ZERO, 4);
+        let token = open(&sessions, "tara").unwrap();
+        assert!(sessions.find(&token).is_none());
+    }
+
+    #[test]
+    fn who_has_too_many_sessions_loses_the_one_that_waited_longest() {
+        let sessions = Sessions::new(Duration::from_mins(1), 2);
+        let (first, second) = (open(&sessions, "tara").unwrap(), open(&sessions, "tara").unwrap());
+        sessions.find(&first).unwrap();
+        let third = open(&sessions, "tara").unwrap();
+        assert!(sessions.find(&second).is_none());
+        assert!(sessions.find(&first).is_some() && sessions.find(&third).is_some());
+        for user in ["a", "b", "c"] {
+            open(&sessions, user).unwrap();
+            open(&sessions, user).unwrap();
+        }
+        assert!(open(&sessions, "d").unwrap_err().message().contains("too many sessions"));
+    }
+
+    #[test]
+    fn a_session_keeps_so_many_statements_and_no_more() {
+        let sessions = Sessions::new(Duration::from_mins(1), 2);
+        let session = sessions.find(&open(&sessions, "tara").unwrap()).unwrap();
+        let handle = session.prepare(prepared("select 1")).unwrap();
+        for _ in 1..STATEMENTS_MAX {
+            session.prepare(prepared("select 1")).unwrap();
+        }
+        assert!(session.prepare(prepared("select 1")).unwrap_err().message().contains("too many"));
+        session.forget_prepared(&handle);
+        assert!(session.prepared(&handle).is_err());
+        session.prepare(prepared("select 1")).unwrap();
+
+        let session = sessions.find(&open(&sessions, "tara").unwrap()).unwrap();
+        let long = format!("select '{}'", "x".repeat(3 << 20));
+        let kept = (0..10).take_while(|_| session.prepare(prepared(&long)).is_ok()).count();
+        assert_eq!(kept, 5);
+    }
+
+    #[test]
+    fn options_that_change_meanwhile_are_not_overwritten() {
+        let sessions = Sessions::new(Duration::from_mins(1), 2);
+        let session = sessions.find(&open(&sessions, "tara").unwrap()).unwrap();
+        let before = session.access();
+        let mut after = before.clone();
+        after.set(weir_gateway::IMPERSONATE_USER, "oona").unwrap();
+        session.set_access(&before, after.clone()).unwrap();
+        assert!(session.set_access(&before, before.clone()).is_err());
+        assert_eq!(session.access(), after);
+    }
+}

@@ -155,7 +155,11 @@ pub(crate) fn load(inputs: &Inputs) -> Result<(Settings, Merged), Problems> {
 }
 
 fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
-    let tls = tls_files(merged, "sql", problems);
+    let file = |key| (key, merged.path(key));
+    let files = [file("sql.tls_certificate"), file("sql.tls_key"), file("sql.tls_client_ca")];
+    let tls = tls_files(merged, files, problems);
+    let files = [file("flight.tls_certificate"), file("flight.tls_key"), file("flight.tls_client_ca")];
+    let flight_tls = tls_files(merged, files, problems);
     let tls_required = merged.boolean("sql.tls_required")?;
     if tls_required && tls.is_none() {
         problems.push(Problem::new(
@@ -180,7 +184,7 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
         },
         flight: FlightSettings {
             address: merged.text("flight.address")?,
-            tls: tls_files(merged, "flight", problems),
+            tls: flight_tls,
             connections_max: merged.number("flight.connections_max")?,
             token_lifetime: Duration::from_secs(u64::try_from(merged.number("flight.token_seconds")?).ok()?),
         },
@@ -200,18 +204,15 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
     })
 }
 
-/// The TLS settings of a door. Certificate and key come together, and clients' certificates take both.
-fn tls_files(merged: &Merged, door: &str, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
-    let [certificate_key, key_key, ca_key] =
-        ["tls_certificate", "tls_key", "tls_client_ca"].map(|name| format!("{door}.{name}"));
-    let client_ca = merged.path(&ca_key);
-    let missing =
-        |given: &str, missing: &str| Problem::new(merged.origin(given), format!("`{given}` is set without {missing}"));
-    let problem = match (merged.path(&certificate_key), merged.path(&key_key)) {
+/// The files of a door: certificate and key, which come together, and the issuers of clients' certificates, who take both.
+fn tls_files(merged: &Merged, files: [(&str, Option<PathBuf>); 3], problems: &mut Vec<Problem>) -> Option<TlsFiles> {
+    let [(certificate_key, certificate), (key_key, key), (ca_key, client_ca)] = files;
+    let missing = |given, what: String| Problem::new(merged.origin(given), format!("`{given}` is set without {what}"));
+    let problem = match (certificate, key) {
         (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key, client_ca }),
-        (Some(_), None) => missing(&certificate_key, &format!("`{key_key}`")),
-        (None, Some(_)) => missing(&key_key, &format!("`{certificate_key}`")),
-        (None, None) if client_ca.is_some() => missing(&ca_key, &format!("`{certificate_key}` and `{key_key}`")),
+        (Some(_), None) => missing(certificate_key, format!("`{key_key}`")),
+        (None, Some(_)) => missing(key_key, format!("`{certificate_key}`")),
+        (None, None) if client_ca.is_some() => missing(ca_key, format!("`{certificate_key}` and `{key_key}`")),
         (None, None) => return None,
     };
     problems.push(problem);

@@ -15,8 +15,11 @@ public class Jdbc {
         void run() throws SQLException;
     }
 
-    static Connection connect(String address, String user, String password) throws SQLException {
+    static Connection connect(String address, String user, String password, String... more) throws SQLException {
         Properties properties = new Properties();
+        for (int i = 0; i < more.length; i += 2) {
+            properties.put(more[i], more[i + 1]);
+        }
         properties.put("user", user);
         properties.put("password", password);
         properties.put("useEncryption", "false");
@@ -112,6 +115,8 @@ public class Jdbc {
         }
         refused("password authentication failed", () -> read(connect(address, "tara", "wrong"), "select 1"));
         refused("password authentication failed", () -> read(connect(address, "nobody", "demo"), "select 1"));
+        refused("there is no project `nothing`",
+                () -> read(connect(address, "tara", "demo", "weir.project", "nothing"), "select 1"));
         System.out.println("as it should be");
     }
 }

@@ -1,4 +1,5 @@
-"""Python ADBC against a running demonstration: `adbc.py URI`, or `adbc.py URI CA CERTIFICATE KEY` for mutual TLS as oona.
+"""Python ADBC against a running demonstration: `adbc.py URI`, or, for mutual TLS, `adbc.py URI CA` followed by
+certificate and key of oona and of tara.
 
 Ends with an error at the first thing that is not as it should be.
 """
@@ -8,6 +9,7 @@ import warnings
 
 import adbc_driver_manager
 from adbc_driver_flightsql import DatabaseOptions, dbapi
+from pyarrow import flight
 
 # The door has no transactions, and the DB-API wants them.
 warnings.filterwarnings("ignore", message="Cannot disable autocommit")
@@ -25,10 +27,10 @@ def rows(connection, sql, parameters=None):
         return cursor.fetchall()
 
 
-def refused(act, said):
+def refused(act, said, kind=adbc_driver_manager.Error):
     try:
         act()
-    except adbc_driver_manager.Error as error:
+    except kind as error:
         assert said in str(error), error
         return
     raise AssertionError(f"not refused: {said}")
@@ -77,7 +79,7 @@ def plain(uri):
         refused(lambda: rows(connect(uri, user, password), "select 1"), "password authentication failed")
 
 
-def mutual(uri, ca, certificate, key):
+def mutual(uri, ca, certificate, key, other_certificate, other_key):
     def read(path):
         with open(path) as file:
             return file.read()
@@ -93,6 +95,15 @@ def mutual(uri, ca, certificate, key):
     refused(lambda: rows(connect(uri, "tara", **encrypted, **shown), "select 1"), "password authentication failed")
     refused(lambda: rows(connect(uri, "oona", "wrong", **encrypted, **shown), "select 1"), "authentication failed")
     refused(lambda: rows(connect(uri, "oona", **encrypted), "select 1"), "")
+
+    # A token is worth nothing on a connection of somebody else.
+    def client(certificate, key):
+        return flight.FlightClient(uri, tls_root_certs=read(ca), cert_chain=read(certificate), private_key=read(key))
+
+    mine, other = client(certificate, key), client(other_certificate, other_key)
+    token = flight.FlightCallOptions(headers=[mine.authenticate_basic_token("oona", "demo")])
+    assert list(mine.list_actions(token))
+    refused(lambda: list(other.list_actions(token)), "log in again", flight.FlightUnauthenticatedError)
 
 
 if len(sys.argv) == 2:

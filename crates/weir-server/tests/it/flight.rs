@@ -404,6 +404,28 @@ async fn messages_hold_their_rows_and_no_more() {
     assert_eq!(many.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 50_000);
 }
 
+/// Also when the client takes its time.
+#[tokio::test]
+async fn results_stream_with_bounded_memory() {
+    const ROWS: usize = 10_000_000;
+    let (_weir, server) = demo();
+    let mut oona = login(&server, "oona").await;
+    let before = server.peak_memory();
+    let sql = format!("select value, value * 2, 'some text to fill the row' from generate_series(1, {ROWS})");
+    let (_, of) = oona.statement(&sql).await.unwrap();
+    let mut slow = oona.start(of).await.unwrap();
+    slow.next().await.unwrap().unwrap();
+    let (_, of) = oona.statement(&sql).await.unwrap();
+    let mut messages = oona.start(of).await.unwrap();
+    let mut bytes = 0;
+    while let Some(message) = messages.next().await {
+        bytes += message.unwrap().data_body.len();
+    }
+    assert!(bytes > ROWS * 40, "{bytes} bytes");
+    let grown = server.peak_memory().saturating_sub(before);
+    assert!(grown < 256 << 20, "the server grew by {} MiB for a result of {} MiB", grown >> 20, bytes >> 20);
+}
+
 #[tokio::test]
 async fn a_server_that_stops_ends_what_runs_and_records_it() {
     let (weir, server) = demo();

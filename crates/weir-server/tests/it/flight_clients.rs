@@ -46,7 +46,7 @@ fn jdbc() {
     succeeds(&mut command);
 }
 
-/// Certificates of a server and of oona, both issued by the same authority; and one of oona that somebody else issued.
+/// Certificates of a server, of oona and of tara, issued by the same authority; and one of oona that somebody else issued.
 fn certificates(weir: &Weir) {
     let openssl = |args: &[&str]| {
         let ran = Command::new("openssl").args(args).current_dir(weir.path()).output().unwrap();
@@ -88,6 +88,7 @@ fn certificates(weir: &Weir) {
     authority("stranger");
     issue("authority", "server", "localhost", "server.ext");
     issue("authority", "oona", "oona", "client.ext");
+    issue("authority", "tara", "tara", "client.ext");
     issue("stranger", "false", "oona", "client.ext");
 }
 
@@ -104,9 +105,14 @@ fn clients_show_certificates_where_they_are_asked_for() {
     weir.file("data/weir.toml", [door("sql"), door("flight")].concat());
     let server = weir.start(&["serve"]);
     let file = |name: &str| weir.path().join(name);
-    let files = |name: &str| [file("authority.pem"), file(&format!("{name}.pem")), file(&format!("{name}.key"))];
-    succeeds(adbc(&server, "grpc+tls").args(files("oona")));
-    let foreign = Ran::of(adbc(&server, "grpc+tls").args(files("false")).output().unwrap());
+    let files = |name: &str| [format!("{name}.pem"), format!("{name}.key")].map(|name| file(&name));
+    let adbc = |name: &str| {
+        let mut command = adbc(&server, "grpc+tls");
+        command.arg(file("authority.pem")).args(files(name)).args(files("tara"));
+        command
+    };
+    succeeds(&mut adbc("oona"));
+    let foreign = Ran::of(adbc("false").output().unwrap());
     assert!(foreign.code != Some(0) && !foreign.out.contains("as it should be"), "{foreign:?}");
 
     let psql = |user: &str, password: &str, more: &str| {

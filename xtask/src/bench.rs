@@ -6,7 +6,7 @@ use crate::run::cargo;
 
 pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<()> {
     let (scale, repetitions) = (scale.to_string(), repetitions.to_string());
-    let all = ["decision", "scale", "tpch", "grants", "neighbours", "timing"];
+    let all = ["decision", "scale", "tpch", "grants", "flight", "neighbours", "timing"];
     match only {
         Some(name) if !all.contains(&name) => bail!("there is no benchmark `{name}`: {}", all.join(", ")),
         Some(_) | None => {}
@@ -31,6 +31,10 @@ pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<
     }
     if wanted("grants") {
         let args = ["grants", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/grants.md"];
+        example("weir-server", "bench", &args)?;
+    }
+    if wanted("flight") {
+        let args = ["flight", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/flight.md"];
         example("weir-server", "bench", &args)?;
     }
     if wanted("neighbours") {

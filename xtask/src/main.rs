@@ -59,7 +59,7 @@ enum Verb {
     },
     /// Measures and writes the reports of `bench/`.
     Bench {
-        /// Only this one: `decision`, `scale`, `tpch`, `grants`, `neighbours` or `timing`.
+        /// Only this one: `decision`, `scale`, `tpch`, `grants`, `flight`, `neighbours` or `timing`.
         only: Option<String>,
         /// TPC-H scale factor.
         #[arg(long, default_value_t = 1.0)]

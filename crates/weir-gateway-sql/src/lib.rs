@@ -14,12 +14,10 @@ mod session;
 mod settings;
 mod sqlstate;
 mod startup;
-mod tls;
 mod types;
 mod wire;
 
 pub use server::{SqlGateway, SqlSettings};
-pub use tls::{TlsError, TlsSettings};
 
 /// What `SHOW server_version` says: the version of PostgreSQL whose protocol and catalogue this is, and ours.
 pub(crate) const SERVER_VERSION: &str = concat!("15.0 (Weir ", env!("CARGO_PKG_VERSION"), ")");

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
+use weir_gateway::{Tls, TlsError, TlsSettings};
 use weir_guard::Credentials;
 use weir_query::Engine;
 
@@ -14,7 +15,6 @@ use crate::auth::Authenticator;
 use crate::cancel::Cancels;
 use crate::session::Session;
 use crate::startup;
-use crate::tls::{Tls, TlsError, TlsSettings};
 
 /// Connections that have not authenticated yet, beyond the others.
 const STARTING_MAX: usize = 128;
@@ -71,7 +71,7 @@ impl SqlGateway {
         let shared = Shared {
             engine,
             authenticator: Authenticator::new(credentials, settings.scram_iterations),
-            tls: settings.tls.as_ref().map(Tls::load).transpose()?,
+            tls: settings.tls.as_ref().map(|tls| Tls::load(tls, &[])).transpose()?,
             cancels: Arc::default(),
             places: Arc::new(Semaphore::new(settings.connections_max)),
             settings,

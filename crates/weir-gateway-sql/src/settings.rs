@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::timezone::Tz;
+use weir_gateway::{Access, AccessError, IMPERSONATE_USER, PROJECT, client_name};
 use weir_guard::{Caller, Door};
-use weir_model::{Actor, PrincipalId, ProjectName};
+use weir_model::PrincipalId;
 
 use crate::SERVER_VERSION;
 use crate::sqlstate::{Told, code};
-
-/// Longest `application_name`, in bytes, as PostgreSQL cuts it.
-const APPLICATION_NAME_BYTES_MAX: usize = 63;
 
 /// A setting of a connection.
 struct Setting {
@@ -47,10 +45,8 @@ enum Rule {
     /// A time, in milliseconds without a unit; 0 for none.
     Duration,
     Isolation,
-    /// The name of a project, or nothing.
-    Project,
-    /// A user, or nobody.
-    Impersonate,
+    /// It changes what statements see; the session asks the guard before it takes them over.
+    Access,
 }
 
 const READ_ONLY: &str = "this server is read-only";
@@ -112,13 +108,9 @@ static TABLE: &[Setting] = &[
     setting("transaction_deferrable", "off", Rule::OneOf(&["on", "off"]), "Has no effect."),
     setting("transaction_isolation", "read committed", Rule::Isolation, "Isolation of this transaction."),
     setting("transaction_read_only", "on", Rule::On(READ_ONLY), "Whether this transaction only reads."),
-    setting(IMPERSONATE_USER, "", Rule::Impersonate, "As whom the connection acts, to its end; none when empty."),
-    setting(PROJECT, "", Rule::Project, "Project in which the connection works; none when empty."),
+    setting(IMPERSONATE_USER, "", Rule::Access, "As whom the connection acts, to its end; none when empty."),
+    setting(PROJECT, "", Rule::Access, "Project in which the connection works; none when empty."),
 ];
-
-/// They change what statements see, so that the session asks the guard before it takes them over.
-pub(crate) const PROJECT: &str = "weir.project";
-const IMPERSONATE_USER: &str = "weir.impersonate_user";
 
 fn find(name: &str) -> Result<&'static Setting, Told> {
     // Two names that SQL spells apart.
@@ -204,20 +196,12 @@ impl SessionSettings {
     /// Who acts as somebody else does so for the rest of the connection: who shares it later must not get the rights of
     /// the one before.
     fn check_lock(&self, wanted: &str) -> Result<(), Told> {
-        let locked = self.named(IMPERSONATE_USER);
-        if locked.is_empty() || locked == wanted {
-            return Ok(());
-        }
+        let Err(AccessError::Locked(locked)) = self.access().set(IMPERSONATE_USER, wanted) else { return Ok(()) };
         let told = Told::error(
             code::CANNOT_CHANGE_NOW,
             format!("parameter `{IMPERSONATE_USER}` cannot be changed: the connection acts as `{locked}` to its end"),
         );
         Err(told.hint("open another connection"))
-    }
-
-    /// Whether a setting of this name changes what statements see.
-    pub(crate) fn is_about_access(name: &str) -> bool {
-        [PROJECT, IMPERSONATE_USER].iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     pub(crate) fn is_about_identity(name: &str) -> bool {
@@ -226,24 +210,17 @@ impl SessionSettings {
 
     /// Who asks on the connection, whose credential is that of `authenticated`.
     pub(crate) fn caller(&self, authenticated: PrincipalId) -> Caller {
-        let effective = self.impersonated().unwrap_or_else(|| authenticated.clone());
-        Caller {
-            actor: Actor { authenticated, effective },
-            project: self.project(),
-            door: Door::Postgres,
-            client_hint: self.application_name().map(str::to_owned),
+        self.access().caller(authenticated, Door::Postgres, self.application_name().map(str::to_owned))
+    }
+
+    /// In which project and as whom the connection works.
+    fn access(&self) -> Access {
+        let mut access = Access::default();
+        for name in [PROJECT, IMPERSONATE_USER] {
+            // Checked when set.
+            let _ = access.set(name, self.named(name));
         }
-    }
-
-    /// The project in which the connection works.
-    fn project(&self) -> Option<ProjectName> {
-        // Checked when set.
-        Some(self.named(PROJECT)).filter(|name| !name.is_empty()).and_then(|name| name.parse().ok())
-    }
-
-    /// As whom the connection acts.
-    fn impersonated(&self) -> Option<PrincipalId> {
-        Some(self.named(IMPERSONATE_USER)).filter(|name| !name.is_empty()).and_then(|name| name.parse().ok())
+        access
     }
 
     /// Name as shown and value.
@@ -316,11 +293,7 @@ impl Rule {
             }
             Rule::On(why) => only(name, value, "on", why),
             Rule::Off(why) => only(name, value, "off", why),
-            Rule::ApplicationName => {
-                let mut shown: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-                shown.truncate(shown.floor_char_boundary(APPLICATION_NAME_BYTES_MAX));
-                Ok(shown)
-            }
+            Rule::ApplicationName => Ok(client_name(value)),
             Rule::Encoding => {
                 let plain = value.to_ascii_lowercase().replace(['-', '_'], "");
                 match plain.as_str() {
@@ -344,10 +317,11 @@ impl Rule {
             },
             Rule::Names => value.split(',').all(is_name).then(|| value.to_owned()).ok_or_else(invalid),
             Rule::Duration => milliseconds(value).map(|ms| ms.to_string()).ok_or_else(invalid),
-            Rule::Project if value.is_empty() => Ok(String::new()),
-            Rule::Project => ProjectName::new(value).map(String::from).map_err(|_| invalid()),
-            Rule::Impersonate if value.is_empty() => Ok(String::new()),
-            Rule::Impersonate => value.parse::<PrincipalId>().map(|user| user.to_string()).map_err(|_| invalid()),
+            Rule::Access => {
+                let mut access = Access::default();
+                access.set(name, value).map_err(|_| invalid())?;
+                Ok(access.get(name).unwrap_or_default())
+            }
             Rule::Isolation => match value.to_ascii_lowercase().as_str() {
                 known @ ("read committed" | "read uncommitted") => Ok(known.to_owned()),
                 "repeatable read" | "serializable" => Err(Told::error(

@@ -9,6 +9,7 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use weir_gateway::common_name;
 use weir_guard::Caller;
 use weir_model::PrincipalId;
 
@@ -39,6 +40,12 @@ pub(crate) struct Started {
     pub(crate) place: OwnedSemaphorePermit,
 }
 
+/// Of an encrypted connection.
+struct Encryption {
+    /// Whose certificate the client showed.
+    shown: Option<String>,
+}
+
 /// Why a connection does not start.
 enum Ended {
     /// The client hears this.
@@ -61,11 +68,11 @@ impl From<io::Error> for Ended {
 
 /// `None` when the connection has ended.
 pub(crate) async fn start(shared: &Shared, stream: TcpStream) -> Option<Started> {
-    let (mut connection, packet, encrypted) = match first_packet(shared, Connection::new(stream)).await {
+    let (mut connection, packet, encryption) = match first_packet(shared, Connection::new(stream)).await {
         Ok(first) => first,
         Err(_) => return None,
     };
-    match admit(shared, &mut connection, packet, encrypted).await {
+    match admit(shared, &mut connection, packet, encryption).await {
         Ok((caller, settings, registered, place)) => Some(Started { connection, caller, settings, registered, place }),
         Err(Ended::Silent) => None,
         Err(Ended::Told(told)) => {
@@ -78,12 +85,15 @@ pub(crate) async fn start(shared: &Shared, stream: TcpStream) -> Option<Started>
 }
 
 /// Answers requests for encryption, until the startup packet comes. A cancel request ends here.
-async fn first_packet(shared: &Shared, mut connection: Connection) -> Result<(Connection, Bytes, bool), Ended> {
-    let (mut encrypted, mut asked_for_gss) = (false, false);
+async fn first_packet(
+    shared: &Shared,
+    mut connection: Connection,
+) -> Result<(Connection, Bytes, Option<Encryption>), Ended> {
+    let (mut encryption, mut asked_for_gss) = (None, false);
     loop {
         let mut packet = connection.packet().await?.ok_or(Ended::Silent)?;
         match packet.slice(..4).get_i32() {
-            SSL_REQUEST if !encrypted => match &shared.tls {
+            SSL_REQUEST if encryption.is_none() => match &shared.tls {
                 Some(tls) => {
                     connection.outbox().put_u8(b'S');
                     connection.flush().await?;
@@ -91,8 +101,9 @@ async fn first_packet(shared: &Shared, mut connection: Connection) -> Result<(Co
                         // Sent in the clear by somebody who wants it to be taken as encrypted.
                         return Err(Ended::Silent);
                     }
-                    connection = Connection::new(tls.acceptor.accept(connection.into_stream()).await?);
-                    encrypted = true;
+                    let stream = tls.acceptor.accept(connection.into_stream()).await?;
+                    encryption = Some(Encryption { shown: common_name(stream.get_ref().1.peer_certificates()) });
+                    connection = Connection::new(stream);
                 }
                 None => {
                     connection.outbox().put_u8(b'N');
@@ -109,7 +120,7 @@ async fn first_packet(shared: &Shared, mut connection: Connection) -> Result<(Co
                 shared.cancels.cancel(packet.get_i32(), packet.get_i32());
                 return Err(Ended::Silent);
             }
-            version if version >> 16 == PROTOCOL_MAJOR => return Ok((connection, packet, encrypted)),
+            version if version >> 16 == PROTOCOL_MAJOR => return Ok((connection, packet, encryption)),
             _ => return Err(Ended::Silent),
         }
     }
@@ -119,7 +130,7 @@ async fn admit(
     shared: &Shared,
     connection: &mut Connection,
     packet: Bytes,
-    encrypted: bool,
+    encryption: Option<Encryption>,
 ) -> Result<(Caller, SessionSettings, Registered, OwnedSemaphorePermit), Ended> {
     let malformed = || Told::fatal(code::PROTOCOL_VIOLATION, "malformed startup packet");
     let mut packet = Body(packet);
@@ -132,7 +143,7 @@ async fn admit(
         let offer = NegotiateProtocolVersion::new(PROTOCOL, extensions);
         connection.put(PgWireBackendMessage::NegotiateProtocolVersion(offer));
     }
-    if !encrypted && shared.tls.as_ref().is_some_and(|tls| tls.required) {
+    if encryption.is_none() && shared.tls.as_ref().is_some_and(|tls| tls.required) {
         return Err(Told::fatal(code::INVALID_AUTHORIZATION, "this server takes encrypted connections only").into());
     }
     let user = parameters.remove("user").filter(|user| !user.is_empty());
@@ -145,7 +156,7 @@ async fn admit(
         .try_acquire_owned()
         .map_err(|_| Told::fatal(code::TOO_MANY_CONNECTIONS, "too many connections"))?;
 
-    let principal = authenticate(shared, connection, &user, encrypted).await?;
+    let principal = authenticate(shared, connection, &user, encryption).await?;
     if database != DATABASE {
         let told = Told::fatal(code::INVALID_CATALOG_NAME, format!("database `{database}` does not exist"));
         return Err(told.hint(format!("the only database is `{DATABASE}`")).into());
@@ -174,9 +185,9 @@ async fn authenticate(
     shared: &Shared,
     connection: &mut Connection,
     user: &str,
-    encrypted: bool,
+    encryption: Option<Encryption>,
 ) -> Result<PrincipalId, Ended> {
-    let bound = shared.tls.as_ref().filter(|tls| encrypted && Authenticator::can_bind(&tls.certificate_pem));
+    let bound = shared.tls.as_ref().filter(|tls| encryption.is_some() && Authenticator::can_bind(&tls.certificate_pem));
     let binding = bound.map(|tls| tls.certificate_pem.as_slice());
     let mut mechanisms = vec![SCRAM.to_owned()];
     if binding.is_some() {
@@ -196,6 +207,11 @@ async fn authenticate(
     let (principal, proof) = exchange.finish(&proof).inspect_err(|told| {
         tracing::info!(?user, code = told.code, "authentication failed");
     })?;
+    let mutual = shared.tls.as_ref().is_some_and(|tls| tls.mutual);
+    if mutual && encryption.and_then(|encryption| encryption.shown).as_deref() != Some(&principal.to_string()) {
+        tracing::info!(%principal, "authentication failed: the client's certificate is of somebody else");
+        return Err(Told::unauthenticated().into());
+    }
     connection.put(PgWireBackendMessage::Authentication(Authentication::SASLFinal(proof.into())));
     connection.put(PgWireBackendMessage::Authentication(Authentication::Ok));
     Ok(principal)

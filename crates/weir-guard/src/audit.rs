@@ -15,6 +15,8 @@ pub const VERSION: u32 = 4;
 pub enum Door {
     /// The PostgreSQL wire protocol.
     Postgres,
+    /// Arrow Flight SQL.
+    FlightSql,
     /// The command line of this machine's administrator.
     Local,
 }
@@ -23,6 +25,7 @@ impl Door {
     pub fn as_str(self) -> &'static str {
         match self {
             Door::Postgres => "postgres",
+            Door::FlightSql => "flight-sql",
             Door::Local => "local",
         }
     }

@@ -7,13 +7,16 @@ mod basis;
 pub mod ports;
 mod refusal;
 mod request;
+mod scram;
 mod unmask;
 
 pub use audit::{Attempt, Door, Ended, Outcome, SourceRecord};
+pub use basis::Basis;
 pub use ports::{
-    AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, ScramVerifier, SnapshotFeed, SystemClock, Workspaces,
-    WriteError, WrittenTable,
+    AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, SnapshotFeed, SystemClock, Workspaces, WriteError,
+    WrittenTable,
 };
 pub use refusal::{Inside, Outside, Refusal, Truth};
 pub use request::{Admitted, Caller, Guard, Request};
+pub use scram::{CredentialId, ScramVerifier};
 pub use unmask::{Unmasking, VALUES_MAX};

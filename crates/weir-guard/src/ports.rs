@@ -7,6 +7,7 @@ use weir_model::{ColumnName, DataSource, DataType, Lineage, Location, PrincipalI
 use weir_policy::{KeyScope, Snapshot};
 
 use crate::audit::{Attempt, Outcome};
+use crate::scram::ScramVerifier;
 
 /// A port that did not answer. The text is for the log and the audit record, never for clients.
 #[derive(Debug, thiserror::Error)]
@@ -107,20 +108,12 @@ pub enum WriteError {
     Unavailable(#[from] PortError),
 }
 
-/// Credentials for the SQL door.
+/// Credentials for the SQL doors.
 #[async_trait]
 pub trait Credentials: Send + Sync {
-    /// What SCRAM-SHA-256 (RFC 7677) needs to check a password; `None` when there is no such principal or it has
+    /// What it takes to check a password; `None` when there is no such principal or it has
     /// no SQL credential. Callers answer both like a wrong password.
     async fn scram(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, PortError>;
-}
-
-/// RFC 5802, section 3: `SaltedPassword := Hi(Normalize(password), salt, i)`.
-#[derive(Clone, Debug)]
-pub struct ScramVerifier {
-    pub salt: Vec<u8>,
-    pub iterations: u32,
-    pub salted_password: Secret,
 }
 
 /// The wall clock, so that tests need not wait.

@@ -162,6 +162,21 @@ impl Request {
         self.snapshot.decide(&self.principal.id, &self.surroundings, sources)
     }
 
+    /// What a read under this decision rests on.
+    pub fn basis(&self, decision: &Decision) -> Basis {
+        Basis {
+            snapshot: Arc::clone(&self.snapshot),
+            actor: self.record.actor.clone(),
+            surroundings: self.surroundings.clone(),
+            decided: decision.sources.clone(),
+        }
+    }
+
+    /// The refusal when this decision is not the one that `before` rests on.
+    pub fn changed_since(&self, before: &Basis, decision: &Decision) -> Option<Refusal> {
+        before.refusal(&self.basis(decision))
+    }
+
     /// Makes the record of the attempt durable. After this, and only after this, the statement may run.
     pub async fn admit(mut self, decision: &Decision) -> Result<Admitted, Refusal> {
         self.record.sources = self.describe(decision);
@@ -171,12 +186,7 @@ impl Request {
         match self.guard.audit.attempt(&self.record).await {
             Ok(()) => {
                 let started_at = self.record.at_unix_ms;
-                let basis = Arc::new(Basis {
-                    snapshot: self.snapshot,
-                    actor: self.record.actor,
-                    surroundings: self.surroundings,
-                    decided: decision.sources.clone(),
-                });
+                let basis = Arc::new(self.basis(decision));
                 Ok(Admitted {
                     guard: self.guard,
                     basis,

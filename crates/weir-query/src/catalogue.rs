@@ -19,7 +19,7 @@ use weir_model::{DataSource, PrincipalId, SourceName, Surroundings};
 use weir_policy::Snapshot;
 
 /// The one database.
-pub(crate) const CATALOG: &str = "weir";
+pub const CATALOG: &str = "weir";
 /// Where PostgreSQL's own tables are.
 pub(crate) const PG_CATALOG: &str = "pg_catalog";
 pub(crate) const INFORMATION_SCHEMA: &str = "information_schema";
@@ -47,6 +47,18 @@ impl Visible {
         }
     }
 
+    pub(crate) fn list(&self) -> Vec<VisibleTable> {
+        let of_schema = |(schema, tables): (&String, &BTreeMap<String, SchemaRef>)| {
+            let table = |(table, columns): (&String, &SchemaRef)| VisibleTable {
+                schema: schema.clone(),
+                table: table.clone(),
+                columns: Arc::clone(columns),
+            };
+            tables.iter().map(table).collect::<Vec<_>>()
+        };
+        self.tables().iter().flat_map(of_schema).collect()
+    }
+
     fn tables(&self) -> &Listing {
         self.tables.get_or_init(|| {
             let mut listing = Listing::new();
@@ -57,6 +69,14 @@ impl Visible {
             listing
         })
     }
+}
+
+/// A data source in a listing: its name and what columns it has, masked or not.
+#[derive(Clone, Debug)]
+pub struct VisibleTable {
+    pub schema: String,
+    pub table: String,
+    pub columns: SchemaRef,
 }
 
 impl fmt::Debug for Visible {

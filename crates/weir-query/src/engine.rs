@@ -22,13 +22,13 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use tokio::sync::oneshot;
-use weir_guard::{Admitted, Caller, Ended, Guard, Outside, Refusal, Request, Truth, Workspaces};
+use weir_guard::{Admitted, Basis, Caller, Ended, Guard, Outside, Refusal, Request, Truth, Workspaces};
 use weir_model::{Lineage, ProjectName, RequestId};
 use weir_policy::{Decision, DenyReason};
 use weir_sources::Sources;
 
 use crate::builtins;
-use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs};
+use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs, Visible, VisibleTable};
 use crate::descent;
 use crate::fault::{planning_refusal, refusal};
 use crate::functions;
@@ -82,6 +82,8 @@ pub struct Described {
     /// One for each `$n`, in order. A type that cannot be inferred is `Utf8`.
     pub parameters: Vec<DataType>,
     pub schema: SchemaRef,
+    /// For [`Engine::run_as_described`].
+    pub basis: Arc<Basis>,
 }
 
 impl Engine {
@@ -145,10 +147,10 @@ impl Engine {
         let (inner, query) = (Arc::clone(&self.inner), query.clone());
         let mut working = threads.spawn(async move {
             let _seat = seat;
-            let Bound { state, plan, .. } = Box::pin(inner.bind(request, &query)).await?;
+            let Bound { state, plan, request, decision } = Box::pin(inner.bind(request, &query)).await?;
             let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
             let schema = if query.explain { explain::schema() } else { result_schema(&state, plan, &parameters)? };
-            Ok(Described { parameters, schema })
+            Ok(Described { parameters, schema, basis: Arc::new(request.basis(&decision)) })
         });
         working.done().await?
     }
@@ -201,12 +203,42 @@ impl Engine {
     /// Decides, records and runs a read. `params` are arrays of length one, of the types that [`Self::describe`]
     /// gave or that can be cast to them.
     pub async fn run(&self, caller: &Caller, query: &Query, params: Vec<ArrayRef>) -> Result<Rows, Refusal> {
+        self.start(caller, query, params, None).await
+    }
+
+    /// As [`Self::run`], and refused when another decision holds than when the read was described.
+    pub async fn run_as_described(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        params: Vec<ArrayRef>,
+        basis: Arc<Basis>,
+    ) -> Result<Rows, Refusal> {
+        self.start(caller, query, params, Some(basis)).await
+    }
+
+    /// The data sources that the caller may read, by schema and name. `asked` is what to put on record.
+    pub async fn list(&self, caller: &Caller, asked: &str) -> Result<Vec<VisibleTable>, Refusal> {
+        let request = self.inner.guard.begin(caller.clone(), asked).await?;
+        let tables = Visible::new(&request).list();
+        let nothing = request.decide(&[]);
+        request.admit(&nothing).await?.end(Ended::Complete, None).await?;
+        Ok(tables)
+    }
+
+    async fn start(
+        &self,
+        caller: &Caller,
+        query: &Query,
+        params: Vec<ArrayRef>,
+        basis: Option<Arc<Basis>>,
+    ) -> Result<Rows, Refusal> {
         let request = self.inner.guard.begin(caller.clone(), &query.text).await?;
         let (threads, request, seat) = self.inner.seated(request).await?;
         let (inner, query) = (Arc::clone(&self.inner), query.clone());
         let (output, input) = rows::pipe();
         let working = threads.spawn(async move {
-            match Box::pin(inner.open(request, &seat, &query, &params, None)).await {
+            match Box::pin(inner.open(request, &seat, &query, &params, basis.as_deref(), None)).await {
                 Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
                 Err(refusal) => output.refuse(refusal),
             }
@@ -234,9 +266,13 @@ impl Inner {
         seat: &Seat,
         query: &Query,
         params: &[ArrayRef],
+        basis: Option<&Basis>,
         tell: Option<oneshot::Sender<Option<Lineage>>>,
     ) -> Result<(Opened, Admitted), Refusal> {
         let Bound { request, decision, mut state, plan } = self.bind(request, query).await?;
+        if let Some(refusal) = basis.and_then(|basis| request.changed_since(basis, &decision)) {
+            return Err(request.refuse_decided(&decision, refusal).await);
+        }
         let plan = match fill(plan, params) {
             Ok(plan) => plan,
             Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),

@@ -21,5 +21,8 @@ mod row_key;
 mod statement;
 mod verify;
 
+pub use catalogue::{CATALOG, VisibleTable};
 pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits, WorkspaceSettings};
-pub use statement::{CopyForm, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse};
+pub use statement::{
+    CopyForm, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse, parse_question_marks,
+};

@@ -3,6 +3,7 @@
 
 mod copy;
 mod limits;
+mod marks;
 mod session;
 mod write;
 
@@ -12,6 +13,7 @@ use std::sync::LazyLock;
 use datafusion::sql::sqlparser::ast::{DescribeAlias, ObjectName, Statement as Sql, visit_relations, visit_statements};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer, TokenizerError};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use weir_guard::{Outside, Refusal, Truth};
 
@@ -52,8 +54,19 @@ const DEPTH_MAX: usize = 64;
 /// Splits and parses a text of one or more statements separated by semicolons. Refuses what is not a read or a
 /// session statement, by name.
 pub fn parse(text: &str) -> Result<Vec<Statement>, Refusal> {
+    parse_with(text, Ok)
+}
+
+/// As [`parse`], with `?` for `$1`, `$2` and so on, in order.
+pub fn parse_question_marks(text: &str) -> Result<Vec<Statement>, Refusal> {
+    parse_with(text, marks::numbered)
+}
+
+type Tokens = Result<Vec<TokenWithSpan>, TokenizerError>;
+
+fn parse_with(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Result<Vec<Statement>, Refusal> {
     limits::check(text)?;
-    let parsed = match parse_sql(text) {
+    let parsed = match parse_sql(text, edit) {
         // What clients send to read PostgreSQL's catalogue takes some rewriting before the engine understands it.
         Ok(parsed) if parsed.iter().any(reads_pg_catalog) => compatible(text).unwrap_or(parsed),
         Ok(parsed) => parsed,
@@ -65,8 +78,10 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, Refusal> {
     statements.collect()
 }
 
-fn parse_sql(text: &str) -> Result<Vec<Sql>, ParserError> {
-    Parser::new(&PostgreSqlDialect {}).with_recursion_limit(DEPTH_MAX).try_with_sql(text)?.parse_statements()
+fn parse_sql(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Result<Vec<Sql>, ParserError> {
+    let dialect = PostgreSqlDialect {};
+    let tokens = edit(Tokenizer::new(&dialect, text).tokenize_with_location()?)?;
+    Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens).parse_statements()
 }
 
 fn compatible(text: &str) -> Result<Vec<Sql>, ParserError> {

@@ -102,6 +102,7 @@ pub(crate) struct Settings {
     pub(crate) master_key: Option<PathBuf>,
     pub(crate) log: String,
     pub(crate) sql: SqlSettings,
+    pub(crate) flight: FlightSettings,
     pub(crate) query: QuerySettings,
     pub(crate) workspaces: Workspaces,
 }
@@ -123,11 +124,22 @@ pub(crate) struct SqlSettings {
     pub(crate) startup_timeout: Duration,
 }
 
+#[derive(Debug)]
+pub(crate) struct FlightSettings {
+    /// `host:port`
+    pub(crate) address: String,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) connections_max: usize,
+    pub(crate) token_lifetime: Duration,
+}
+
 /// PEM files.
 #[derive(Debug)]
 pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    /// Clients have to show certificates of these.
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -151,21 +163,11 @@ pub(crate) fn load(inputs: &Inputs) -> Result<(Settings, Merged), Problems> {
 }
 
 fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
-    let certificate = merged.path("sql.tls_certificate");
-    let key = merged.path("sql.tls_key");
-    let tls = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => {
-            let (given, missing) = if merged.path("sql.tls_key").is_none() {
-                ("sql.tls_certificate", "sql.tls_key")
-            } else {
-                ("sql.tls_key", "sql.tls_certificate")
-            };
-            problems.push(Problem::new(merged.origin(given), format!("`{given}` is set without `{missing}`")));
-            None
-        }
-    };
+    let file = |key| (key, merged.path(key));
+    let files = [file("sql.tls_certificate"), file("sql.tls_key"), file("sql.tls_client_ca")];
+    let tls = tls_files(merged, files, problems);
+    let files = [file("flight.tls_certificate"), file("flight.tls_key"), file("flight.tls_client_ca")];
+    let flight_tls = tls_files(merged, files, problems);
     let tls_required = merged.boolean("sql.tls_required")?;
     if tls_required && tls.is_none() {
         problems.push(Problem::new(
@@ -188,6 +190,12 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
             connections_max: merged.number("sql.connections_max")?,
             startup_timeout: Duration::from_secs(u64::try_from(merged.number("sql.startup_timeout_seconds")?).ok()?),
         },
+        flight: FlightSettings {
+            address: merged.text("flight.address")?,
+            tls: flight_tls,
+            connections_max: merged.number("flight.connections_max")?,
+            token_lifetime: Duration::from_secs(u64::try_from(merged.number("flight.token_seconds")?).ok()?),
+        },
         query: QuerySettings {
             memory_bytes_max: merged.number("query.memory_bytes_max")?,
             partitions,
@@ -206,6 +214,21 @@ fn resolve(merged: &Merged, problems: &mut Vec<Problem>) -> Option<Settings> {
             bytes_max: u64::try_from(merged.number("workspaces.bytes_max")?).ok()?,
         },
     })
+}
+
+/// The files of a door: certificate and key, which come together, and the issuers of clients' certificates, who take both.
+fn tls_files(merged: &Merged, files: [(&str, Option<PathBuf>); 3], problems: &mut Vec<Problem>) -> Option<TlsFiles> {
+    let [(certificate_key, certificate), (key_key, key), (ca_key, client_ca)] = files;
+    let missing = |given, what: String| Problem::new(merged.origin(given), format!("`{given}` is set without {what}"));
+    let problem = match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key, client_ca }),
+        (Some(_), None) => missing(certificate_key, format!("`{key_key}`")),
+        (None, Some(_)) => missing(key_key, format!("`{certificate_key}`")),
+        (None, None) if client_ca.is_some() => missing(ca_key, format!("`{certificate_key}` and `{key_key}`")),
+        (None, None) => return None,
+    };
+    problems.push(problem);
+    None
 }
 
 #[cfg(test)]

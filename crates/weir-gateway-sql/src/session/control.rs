@@ -8,13 +8,14 @@ use bytes::BufMut;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
 use pgwire::messages::startup::ParameterStatus;
+use weir_gateway::{Access, PROJECT};
 use weir_guard::Refusal;
 use weir_model::ProjectName;
 use weir_query::{Cursor, FetchCount, Query, SessionStatement, Statement};
 
 use super::stream::Form;
 use super::{Done, ResultStream, Session, supervised};
-use crate::settings::{PROJECT, SessionSettings};
+use crate::settings::SessionSettings;
 use crate::sqlstate::{Told, code};
 use crate::types::{Column, Format, row_description};
 
@@ -52,11 +53,11 @@ impl Session {
         describe: bool,
     ) -> Done {
         match statement {
-            SessionStatement::Set { name, value } if SessionSettings::is_about_access(name) => {
+            SessionStatement::Set { name, value } if Access::has(name) => {
                 self.change_access(text, name, |settings| settings.set(name, value)).await?;
                 self.complete("SET");
             }
-            SessionStatement::Reset { name: Some(name) } if SessionSettings::is_about_access(name) => {
+            SessionStatement::Reset { name: Some(name) } if Access::has(name) => {
                 self.change_access(text, name, |settings| settings.reset(Some(name))).await?;
                 self.complete("RESET");
             }

@@ -219,7 +219,7 @@ impl Engine {
         let (output, input) = rows::pipe();
         let (tell, told) = oneshot::channel();
         let working = threads.spawn(async move {
-            match Box::pin(inner.open(request, &seat, &query, &[], Some(tell))).await {
+            match Box::pin(inner.open(request, &seat, &query, &[], None, Some(tell))).await {
                 Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
                 Err(refusal) => output.refuse(refusal),
             }

@@ -84,3 +84,20 @@ fn depth_and_length_are_limited() {
     assert!(refused(&format!("SELECT '{}'", "x".repeat(5 << 20))).contains("longer than"));
     assert!(parse(&format!("SELECT 1 WHERE 1 IN ({}1)", "1, ".repeat(20_000))).is_ok(), "long lists are fine");
 }
+
+#[test]
+fn question_marks_are_parameters_where_they_are_no_text() {
+    let parsed = |text: &str| match parse_question_marks(text).unwrap().as_slice() {
+        [Statement::Query(query)] => (query.text.clone(), query.parsed.to_string()),
+        other => panic!("{other:?}"),
+    };
+    for (text, sql) in [
+        ("select ?, '?', \"?\" -- ?", "SELECT $1, '?', \"?\""),
+        ("select 1 where a = ? and b<? and c>=? /* ? */", "SELECT 1 WHERE a = $1 AND b < $2 AND c >= $3"),
+        ("select a||?, (?), -? from t limit ?", "SELECT a || $1, ($2), -$3 FROM t LIMIT $4"),
+        ("select $2, $1", "SELECT $2, $1"),
+    ] {
+        assert_eq!(parsed(text), (text.to_owned(), sql.to_owned()));
+    }
+    assert!(parse("select 1 where a = ?").is_err(), "an operator elsewhere");
+}

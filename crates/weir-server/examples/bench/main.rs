@@ -3,6 +3,7 @@
 //! notices of another.
 
 mod data;
+mod flight;
 mod grants;
 mod measure;
 mod neighbours;
@@ -28,6 +29,8 @@ enum Bench {
     Tpch(Common),
     /// A row filter of 1 to 1,000 grants.
     Grants(Common),
+    /// Reads by Flight SQL, against the same in process.
+    Flight(Common),
     /// Point lookups of one user beside greedy statements of another.
     Neighbours(Common),
     /// How long point queries take, by how many rows are hidden from whoever asks.
@@ -61,6 +64,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Grants(common) => {
             let report = grants::run(&common).await?;
+            (common, report)
+        }
+        Bench::Flight(common) => {
+            let report = flight::run(&common).await?;
             (common, report)
         }
         Bench::Neighbours(common) => {

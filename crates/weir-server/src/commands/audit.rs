@@ -64,6 +64,7 @@ pub(crate) struct Audit {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DoorName {
     Postgres,
+    FlightSql,
     Local,
 }
 
@@ -79,6 +80,7 @@ pub(crate) async fn run(context: &Context, audit: Audit) -> anyhow::Result<()> {
         source: audit.source,
         door: audit.door.map(|door| match door {
             DoorName::Postgres => Door::Postgres,
+            DoorName::FlightSql => Door::FlightSql,
             DoorName::Local => Door::Local,
         }),
         refused: if audit.refused || audit.allowed { Some(audit.refused) } else { None },

@@ -3,7 +3,7 @@ use std::io::Write;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::commands::serve::{SqlDoor, listen, serve};
+use crate::commands::serve::{Doors, listen, serve};
 use crate::context::Context;
 use crate::demo::{data, world};
 use crate::settings::Flag;
@@ -23,12 +23,12 @@ pub(crate) struct Demo {
     #[arg(long)]
     no_serve: bool,
     #[command(flatten)]
-    door: SqlDoor,
+    doors: Doors,
 }
 
 impl Demo {
     pub(crate) fn flags(&self) -> Vec<Flag> {
-        self.door.flags()
+        self.doors.flags()
     }
 }
 
@@ -40,7 +40,7 @@ fn scale(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) async fn run(context: &Context, demo: Demo) -> anyhow::Result<()> {
-    let listener = if demo.no_serve { None } else { Some(listen(&context.settings.sql.address).await?) };
+    let listeners = if demo.no_serve { None } else { Some(listen(&context.settings).await?) };
     // First, so that a directory of something else, or of a newer version, is left as it is.
     let store = context.make_store().await?;
     let folder = std::path::absolute(context.data_dir())?.join("data");
@@ -50,14 +50,10 @@ pub(crate) async fn run(context: &Context, demo: Demo) -> anyhow::Result<()> {
     };
     tokio::task::spawn_blocking(make).await.context("making the data failed")??;
     world::make(&store, &data::files(&folder)?).await?;
-    let Some(listener) = listener else {
+    let Some(listeners) = listeners else {
         writeln!(std::io::stdout(), "the demonstration is ready in {}", context.data_dir().display())?;
         return Ok(store.close().await?);
     };
     let weir = std::env::args().next().unwrap_or_else(|| "weir".to_owned());
-    serve(&context.settings, store, listener, |address| {
-        let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
-        world::guide(&weir, &host, address.port(), context.data_dir())
-    })
-    .await
+    serve(&context.settings, store, listeners, |addresses| world::guide(&weir, addresses, context.data_dir())).await
 }

@@ -1,6 +1,7 @@
 //! The people of the demonstration, what they may see, and the lines that show it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -8,6 +9,7 @@ use weir_model::{AttributeKey, FileFormat, GroupName, Permission, Principal, Pri
 use weir_policy::language;
 use weir_store::{Change, NewColumn, NewSource, Store};
 
+use crate::commands::serve::Addresses;
 use crate::context::apply;
 
 const POLICIES: &str = include_str!("policies/demo.weir");
@@ -148,7 +150,13 @@ const LINES: [(&str, &str, &str); 7] = [
 ];
 
 /// Ready to paste. `weir` is how this program was started.
-pub(crate) fn guide(weir: &str, host: &str, port: u16, data_dir: &Path) -> String {
+pub(crate) fn guide(weir: &str, doors: &Addresses, data_dir: &Path) -> String {
+    let host = |address: &SocketAddr| match address.ip() {
+        any if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let (flight, host, port) =
+        (SocketAddr::new(host(&doors.flight), doors.flight.port()), host(&doors.sql), doors.sql.port());
     let psql = |user: &str, sql: &str| {
         format!("  psql \"host={host} port={port} dbname=weir user={user} password={PASSWORD}\" -c \"{sql}\"\n")
     };
@@ -164,6 +172,10 @@ pub(crate) fn guide(weir: &str, host: &str, port: u16, data_dir: &Path) -> Strin
          {weir} policy explain --data-dir {dir} --user tara retail.customer_purchases\n  \
          {weir} policy list --data-dir {dir}\n  \
          {weir} audit --data-dir {dir}\n\n\
+         The same by Arrow Flight SQL, from Python with `pip install adbc-driver-flightsql pyarrow`:\n\n  \
+         python3 -c \"from adbc_driver_flightsql import dbapi; c = dbapi.connect('grpc://{flight}', \
+         {{'username': 'tara', 'password': '{PASSWORD}'}}).cursor(); \
+         c.execute('select department, count(*) from retail.customer_purchases group by 1'); print(c.fetchall())\"\n\n\
          A change holds for the next statement of an open connection:\n\n  \
          {weir} user group remove --data-dir {dir} tara Toys\n"
     ));

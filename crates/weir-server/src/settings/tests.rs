@@ -63,7 +63,7 @@ fn all_problems_are_reported_together() {
     let dir = tempfile::tempdir().unwrap();
     let mut inputs = file(
         dir.path(),
-        "log = 3\n\n[sql]\nadress = \"127.0.0.1:1\"\nconnections_max = 0\ntls_required = \"yes\"\n\n[guard]\nenforce = false\n",
+        "log = 3\n\n[sql]\nadress = \"127.0.0.1:1\"\nconnections_max = 0\ntls_required = \"yes\"\n\n[flight]\ntls_client_ca = \"ca.pem\"\n\n[guard]\nenforce = false\n",
     );
     inputs.environment =
         vec![variable("WEIR_QUERY_PARTITION", "2"), variable("WEIR_SQL_TLS_KEY", "key.pem"), variable("PATH", "")];
@@ -71,13 +71,14 @@ fn all_problems_are_reported_together() {
         the settings cannot be used
           environment variable WEIR_QUERY_PARTITION: there is no such setting
             help: did you mean `WEIR_QUERY_PARTITIONS`?
-          weir.toml:8: unknown key `guard`
+          weir.toml:11: unknown key `guard`
           weir.toml:1: `log` must be a text in quotes
           weir.toml:4: unknown key `sql.adress`
             help: did you mean `sql.address`?
           weir.toml:5: `sql.connections_max` is `0` and must be a whole number from 1 to 100000
           weir.toml:6: `sql.tls_required` must be `true` or `false`, without quotes
-          environment variable WEIR_SQL_TLS_KEY: `sql.tls_key` is set without `sql.tls_certificate`"#]]
+          environment variable WEIR_SQL_TLS_KEY: `sql.tls_key` is set without `sql.tls_certificate`
+          weir.toml:9: `flight.tls_client_ca` is set without `flight.tls_certificate` and `flight.tls_key`"#]]
     .assert_eq(&problems(&inputs));
 }
 

@@ -2,6 +2,7 @@
 //! runs; `WEIR_ATTACK` picks those in whose names it is found.
 
 mod entry;
+mod flight;
 mod local;
 mod page;
 mod people;

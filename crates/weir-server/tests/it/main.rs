@@ -11,6 +11,12 @@ mod demo;
 #[cfg(test)]
 mod derived;
 #[cfg(test)]
+mod flight;
+#[cfg(test)]
+mod flight_client;
+#[cfg(test)]
+mod flight_clients;
+#[cfg(test)]
 mod import;
 #[cfg(test)]
 mod plan;

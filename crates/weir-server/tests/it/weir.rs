@@ -38,6 +38,8 @@ impl Weir {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(args).current_dir(self.path()).env_clear().env("WEIR_DATA_DIR", "data").stdin(Stdio::null());
+        // Servers of other tests run beside.
+        command.env("WEIR_FLIGHT_ADDRESS", "127.0.0.1:0");
         command
     }
 
@@ -69,21 +71,22 @@ impl Weir {
         let mut child = command.spawn().unwrap();
         let mut err = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
-        let address = loop {
+        let mut address = |door: &str| loop {
             let mut line = String::new();
             assert!(err.read_line(&mut line).unwrap() > 0, "the server ended: {said}");
             said.push_str(&line);
-            if let Some((_, rest)) = line.split_once("(PostgreSQL wire protocol): ") {
+            if let Some((_, rest)) = line.split_once(door) {
                 break rest.split(',').next().unwrap().parse().unwrap();
             }
         };
+        let (address, flight) = (address("(PostgreSQL wire protocol): "), address("(Arrow Flight SQL): "));
         // Somebody has to read, or the server waits for a place to write.
         let log = std::thread::spawn(move || {
             let mut rest = String::new();
             let _ = err.read_to_string(&mut rest);
             rest
         });
-        Server { child, address, log: Some(log) }
+        Server { child, address, flight, log: Some(log) }
     }
 }
 
@@ -98,6 +101,8 @@ impl Ran {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Of the Flight SQL door.
+    pub(crate) flight: SocketAddr,
     log: Option<std::thread::JoinHandle<String>>,
 }
 

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use regex::bytes::Regex;
 
 use super::entry::{Entry, Expect, How, Says, Step, What};
+use super::flight::Session;
 use super::wire::{Answer, Format, Row, Wire};
 use super::world::{PASSWORD, Side, World};
 use crate::weir::Ran;
@@ -15,7 +16,7 @@ use crate::weir::Ran;
 static REQUEST: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("request [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap());
 
-/// A way to say a statement. Other doors will be more of them.
+/// A way to say a statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// One text, answered as text.
@@ -28,10 +29,18 @@ pub(crate) enum Protocol {
     Cursor,
     /// The engine itself, without a door.
     Engine,
+    /// Arrow Flight SQL.
+    Flight,
 }
 
-pub(crate) const PROTOCOLS: [Protocol; 5] =
-    [Protocol::Simple, Protocol::Extended, Protocol::Binary, Protocol::Cursor, Protocol::Engine];
+pub(crate) const PROTOCOLS: [Protocol; 6] =
+    [Protocol::Simple, Protocol::Extended, Protocol::Binary, Protocol::Cursor, Protocol::Engine, Protocol::Flight];
+
+/// An open connection.
+enum Line {
+    Wire(Wire),
+    Flight(Box<Session>),
+}
 
 impl Protocol {
     pub(crate) fn name(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Protocol {
             Protocol::Binary => "binary",
             Protocol::Cursor => "cursor",
             Protocol::Engine => "engine",
+            Protocol::Flight => "flight",
         }
     }
 
@@ -66,7 +76,19 @@ impl Protocol {
                 };
                 answer.then(wire.simple("ROLLBACK"))
             }
-            Protocol::Engine => unreachable!("the engine has no wire"),
+            Protocol::Engine | Protocol::Flight => unreachable!("not by this wire"),
+        }
+    }
+
+    fn login(self, side: &Side, user: &str) -> Line {
+        if self == Protocol::Flight {
+            return Line::Flight(Box::new(Session::login(side.flight(), user, PASSWORD)));
+        }
+        let parameters =
+            [("user", user), ("database", "weir")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        match Wire::connect(side.address(), &parameters, PASSWORD) {
+            Ok((wire, _)) => Line::Wire(wire),
+            Err(answer) => panic!("{user} cannot log in: {answer:?}"),
         }
     }
 
@@ -74,7 +96,7 @@ impl Protocol {
     fn says(self, says: &Says) -> bool {
         let fits = match self {
             Protocol::Simple => says.with.is_empty() && says.how == How::Whole,
-            Protocol::Extended | Protocol::Binary => true,
+            Protocol::Extended | Protocol::Binary | Protocol::Flight => true,
             Protocol::Cursor | Protocol::Engine => {
                 says.with.is_empty() && says.how == How::Whole && is_read(&says.text)
             }
@@ -126,7 +148,7 @@ struct Run<'a> {
     protocol: Protocol,
     source: &'a str,
     /// By who speaks: the connection to the governed world, and to the copy if she is there.
-    open: BTreeMap<String, (Wire, Option<Wire>)>,
+    open: BTreeMap<String, (Line, Option<Line>)>,
     /// The text of what was prepared, by who did it and how it is called.
     prepared: BTreeMap<(String, String), String>,
 }
@@ -178,22 +200,25 @@ impl Run<'_> {
         self.judge(&says.expect, &answer, twin.as_ref()).map_err(|why| format!("{why}\n  {sql}"))
     }
 
-    /// By the wire, on the connections that she has.
+    /// On the connections that she has.
     fn ask(&mut self, says: &Says, user: &str, sql: &str) -> (Answer, Option<Answer>) {
         let (protocol, world, governed) = (self.protocol, self.world, self.governed);
-        let (wire, twin) = self.open.entry(says.who.clone()).or_insert_with(|| {
-            let twin = (user == "alice").then(|| login(&world.copy, user));
-            (login(governed, user), twin)
+        let (line, twin) = self.open.entry(says.who.clone()).or_insert_with(|| {
+            let twin = (user == "alice").then(|| protocol.login(&world.copy, user));
+            (protocol.login(governed, user), twin)
         });
-        let ask = |wire: &mut Wire| match &says.how {
-            How::Whole => protocol.ask(wire, sql, &says.with),
-            How::Prepares(name) => wire.prepare(name, sql),
-            How::Runs(name) => {
+        let ask = |line: &mut Line| match (line, &says.how) {
+            (Line::Wire(wire), How::Whole) => protocol.ask(wire, sql, &says.with),
+            (Line::Wire(wire), How::Prepares(name)) => wire.prepare(name, sql),
+            (Line::Wire(wire), How::Runs(name)) => {
                 let format = if protocol == Protocol::Binary { Format::Binary } else { Format::Text };
                 wire.run(name, &says.with, format)
             }
+            (Line::Flight(session), How::Whole) => session.ask(sql, &says.with),
+            (Line::Flight(session), How::Prepares(name)) => session.prepare(name, sql),
+            (Line::Flight(session), How::Runs(name)) => session.run(name, &says.with),
         };
-        (ask(wire), twin.as_mut().map(ask))
+        (ask(line), twin.as_mut().map(ask))
     }
 
     fn connect(&self, parameters: &[(String, String)], expect: &Expect) -> Result<(), String> {
@@ -264,7 +289,8 @@ impl Run<'_> {
     fn judge(&self, expect: &Expect, answer: &Answer, twin: Option<&Answer>) -> Result<(), String> {
         match (&expect.error, &answer.error) {
             (Some((code, text)), Some((told_code, told)))
-                if (code == told_code || self.protocol == Protocol::Engine) && told.contains(text.as_str()) => {}
+                if (code == told_code || matches!(self.protocol, Protocol::Engine | Protocol::Flight))
+                    && told.contains(text.as_str()) => {}
             (Some(expected), told) => {
                 return Err(format!("expected error {expected:?}, got {told:?} {}", shown(answer)));
             }
@@ -312,19 +338,14 @@ pub(crate) fn told_to_bob(world: &World, sql: &str) -> Vec<Result<(), String>> {
             Run { entry: &entry, world, governed, protocol, source, open: BTreeMap::new(), prepared: BTreeMap::new() };
         let answer = match protocol {
             Protocol::Engine => governed.local.ask("bob", sql).unwrap(),
-            protocol => protocol.ask(&mut login(governed, "bob"), sql, &[]),
+            protocol => match protocol.login(governed, "bob") {
+                Line::Wire(mut wire) => protocol.ask(&mut wire, sql, &[]),
+                Line::Flight(mut session) => session.ask(sql, &[]),
+            },
         };
         run.hides(&answer.raw, "", &Expect::default())
     };
     PROTOCOLS.map(told).into()
-}
-
-fn login(side: &Side, user: &str) -> Wire {
-    let parameters = [("user", user), ("database", "weir")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    match Wire::connect(side.address(), &parameters, PASSWORD) {
-        Ok((wire, _)) => wire,
-        Err(answer) => panic!("{user} cannot log in: {answer:?}"),
-    }
 }
 
 fn row(row: &Row) -> String {

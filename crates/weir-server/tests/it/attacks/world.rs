@@ -110,6 +110,10 @@ impl Side {
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address
     }
+
+    pub(crate) fn flight(&self) -> SocketAddr {
+        self.server.flight
+    }
 }
 
 /// The governed data directory, with files, users and policies.

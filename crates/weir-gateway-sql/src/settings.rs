@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::array::timezone::Tz;
 use weir_guard::{Caller, Door};
 use weir_model::{Actor, PrincipalId, ProjectName};
+use weir_query::Asked;
 
 use crate::SERVER_VERSION;
 use crate::sqlstate::{Told, code};
@@ -251,6 +252,12 @@ impl SessionSettings {
         find(name).map(|setting| (setting.name, self.value(setting)))
     }
 
+    /// What statements are told of the connection.
+    pub(crate) fn asked(&self, process: i32) -> Asked {
+        let settings = self.show_all().map(|row| row.map(str::to_owned)).collect();
+        Asked { process, zone: self.zone().map(|_| self.zone_name().to_owned()), settings }
+    }
+
     /// Name, value and description of every setting.
     pub(crate) fn show_all(&self) -> impl Iterator<Item = [&str; 3]> {
         TABLE.iter().map(|setting| [setting.name, self.value(setting), setting.about])
@@ -322,8 +329,9 @@ impl Rule {
                 Ok(shown)
             }
             Rule::Encoding => {
-                let plain = value.to_ascii_lowercase().replace(['-', '_'], "");
-                match plain.as_str() {
+                // As PostgreSQL does, and some clients put it into quotes.
+                let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+                match plain.to_ascii_lowercase().as_str() {
                     "utf8" | "unicode" => Ok("UTF8".to_owned()),
                     _ => Err(Told::error(
                         code::FEATURE_NOT_SUPPORTED,

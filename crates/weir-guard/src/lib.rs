@@ -11,6 +11,6 @@ mod unmask;
 
 pub use audit::{Attempt, Door, Ended, Outcome, SourceRecord};
 pub use ports::{AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, ScramVerifier, SnapshotFeed, SystemClock};
-pub use refusal::{Inside, Outside, Refusal, Truth};
+pub use refusal::{Inside, Outside, Refusal, Truth, Wrong};
 pub use request::{Admitted, Caller, Guard, Request};
 pub use unmask::{Unmasking, VALUES_MAX};

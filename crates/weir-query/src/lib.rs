@@ -19,5 +19,6 @@ mod row_key;
 mod statement;
 mod verify;
 
+pub use catalogue::types::{PgType, pg_modifier, pg_type};
 pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits};
-pub use statement::{Cursor, FetchCount, Query, SessionStatement, Statement, parse};
+pub use statement::{Asked, Cursor, FetchCount, Query, SessionStatement, Statement, parse};

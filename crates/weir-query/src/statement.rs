@@ -3,14 +3,14 @@
 
 mod limits;
 mod session;
+mod system;
 
 use std::ops::ControlFlow;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{DescribeAlias, ObjectName, Statement as Sql, visit_relations, visit_statements};
+use datafusion::sql::sqlparser::ast::{DescribeAlias, Statement as Sql, visit_statements};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use weir_guard::{Outside, Refusal, Truth};
 
 pub use session::{Cursor, FetchCount, SessionStatement};
@@ -30,12 +30,28 @@ pub struct Query {
     pub(crate) parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     /// Only the plan is asked for.
     pub(crate) explain: bool,
+    pub(crate) asked: Arc<Asked>,
+}
+
+/// What functions and tables of the catalogue tell of the connection on which a statement was sent.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub process: i32,
+    /// Zone of times that name none; UTC when there is none here either.
+    pub zone: Option<String>,
+    /// Name, value and description of each setting.
+    pub settings: Vec<[String; 3]>,
 }
 
 impl Query {
     /// Whether it is an `EXPLAIN`, which gives the plan of a query and none of its rows.
     pub fn is_explain(&self) -> bool {
         self.explain
+    }
+
+    /// The same, sent on this connection.
+    pub fn asked(&self, asked: &Arc<Asked>) -> Self {
+        Self { asked: Arc::clone(asked), ..self.clone() }
     }
 }
 
@@ -46,13 +62,10 @@ const DEPTH_MAX: usize = 64;
 /// session statement, by name.
 pub fn parse(text: &str) -> Result<Vec<Statement>, Refusal> {
     limits::check(text)?;
-    let parsed = match parse_sql(text) {
-        // What clients send to read PostgreSQL's catalogue takes some rewriting before the engine understands it.
-        Ok(parsed) if parsed.iter().any(reads_pg_catalog) => compatible(text).unwrap_or(parsed),
-        Ok(parsed) => parsed,
-        Err(e) if text.contains("pg_catalog") => compatible(text).map_err(|_| syntax(&e))?,
-        Err(e) => return Err(syntax(&e)),
-    };
+    let mut parsed = parse_sql(text).map_err(|e| syntax(&e))?;
+    for sql in parsed.iter_mut().filter(|sql| system::is_about_system(sql)) {
+        system::rewrite(sql);
+    }
     let many = parsed.len() > 1;
     let statements = parsed.into_iter().map(|sql| classify(if many { sql.to_string() } else { text.to_owned() }, sql));
     statements.collect()
@@ -62,31 +75,12 @@ fn parse_sql(text: &str) -> Result<Vec<Sql>, ParserError> {
     Parser::new(&PostgreSqlDialect {}).with_recursion_limit(DEPTH_MAX).try_with_sql(text)?.parse_statements()
 }
 
-fn compatible(text: &str) -> Result<Vec<Sql>, ParserError> {
-    static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
-    PARSER.parse(text)
-}
-
 fn syntax(error: &ParserError) -> Refusal {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => format!("syntax error: {text}"),
         ParserError::RecursionLimitExceeded => format!("the statement nests deeper than {DEPTH_MAX} levels"),
     };
     Refusal::invalid(text)
-}
-
-/// Whether a statement names PostgreSQL's own tables or types.
-fn reads_pg_catalog(sql: &Sql) -> bool {
-    let named = visit_relations(sql, |name: &ObjectName| {
-        let first = name.0.iter().rev().nth(1).or(name.0.last());
-        let is_system = first.and_then(|part| part.as_ident()).is_some_and(|part| {
-            let part = part.value.to_lowercase();
-            part == "pg_catalog" || (name.0.len() == 1 && part.starts_with("pg_"))
-        });
-        if is_system { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let text = || sql.to_string().to_lowercase();
-    named.is_break() || text().contains("pg_catalog.") || text().contains("::reg")
 }
 
 fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
@@ -122,7 +116,7 @@ fn read(
 ) -> Result<Statement, Refusal> {
     match written_inside(&parsed) {
         Some(inner) => Err(unsupported(&inner)),
-        None => Ok(Statement::Query(Query { text, parsed, explain })),
+        None => Ok(Statement::Query(Query { text, parsed, explain, asked: Arc::default() })),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::mem;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use bytes::BufMut;
@@ -18,6 +19,8 @@ use crate::types::{Column, Format, row_description};
 
 /// Cursors of one connection.
 const CURSORS_MAX: usize = 100;
+/// Savepoints of one transaction.
+const SAVEPOINTS_MAX: usize = 1000;
 
 /// A cursor that was declared and not closed.
 pub(super) struct OpenCursor {
@@ -30,6 +33,10 @@ pub(super) struct OpenCursor {
 }
 
 impl OpenCursor {
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
     /// What is left to fetch.
     pub(super) fn stream(&mut self) -> Option<&mut ResultStream> {
         self.stream.as_mut()
@@ -70,6 +77,22 @@ impl Session {
             SessionStatement::Begin => self.begin_transaction(),
             SessionStatement::Commit => self.end_transaction(self.transaction != TransactionStatus::Error),
             SessionStatement::Rollback => self.end_transaction(false),
+            SessionStatement::Savepoint { name } => self.savepoint(name)?,
+            SessionStatement::Release { name } => {
+                let at = self.find_savepoint(name)?;
+                self.savepoints.truncate(at);
+                self.complete("RELEASE");
+            }
+            SessionStatement::RollbackTo { name } => {
+                let at = self.find_savepoint(name)?;
+                self.savepoints.truncate(at + 1);
+                if let Some((_, before)) = self.savepoints.last() {
+                    let before = before.clone();
+                    self.use_settings(before);
+                }
+                self.transaction = TransactionStatus::Transaction;
+                self.complete("ROLLBACK");
+            }
             SessionStatement::Deallocate { name } => self.deallocate(name.as_deref())?,
             SessionStatement::DiscardAll => self.discard_all()?,
             SessionStatement::Declare(cursor) => {
@@ -102,6 +125,7 @@ impl Session {
             }
         }
         self.caller = self.settings.caller(self.caller.actor.authenticated.clone());
+        self.asked = Arc::new(self.settings.asked(self.registered.process));
     }
 
     /// Changes in which project or as whom the connection acts, when the guard lets it. What is open was read before,
@@ -162,6 +186,7 @@ impl Session {
             Some(before) if !commit => self.use_settings(before),
             Some(_) | None => {}
         }
+        self.savepoints.clear();
         self.portals.clear();
         self.cursors.retain(|_, cursor| {
             cursor.kept |= cursor.with_hold && commit;
@@ -169,6 +194,26 @@ impl Session {
         });
         self.transaction = TransactionStatus::Idle;
         self.complete(if commit { "COMMIT" } else { "ROLLBACK" });
+    }
+
+    fn savepoint(&mut self, name: &str) -> Done {
+        if self.transaction == TransactionStatus::Idle {
+            let told = Told::error(code::NO_TRANSACTION, "`SAVEPOINT` can only be used in transaction blocks");
+            return Err(told.into());
+        }
+        if self.savepoints.len() >= SAVEPOINTS_MAX {
+            let text = format!("more than {SAVEPOINTS_MAX} savepoints in one transaction");
+            return Err(Told::error(code::LIMIT_EXCEEDED, text).into());
+        }
+        self.savepoints.push((name.to_owned(), self.settings.clone()));
+        self.complete("SAVEPOINT");
+        Ok(())
+    }
+
+    /// The latest savepoint of this name.
+    fn find_savepoint(&self, name: &str) -> Result<usize, Told> {
+        let missing = || Told::error(code::INVALID_SAVEPOINT, format!("savepoint `{name}` does not exist"));
+        self.savepoints.iter().rposition(|(known, _)| known == name).ok_or_else(missing)
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Done {
@@ -283,6 +328,9 @@ impl Session {
             | SessionStatement::Begin
             | SessionStatement::Commit
             | SessionStatement::Rollback
+            | SessionStatement::Savepoint { .. }
+            | SessionStatement::Release { .. }
+            | SessionStatement::RollbackTo { .. }
             | SessionStatement::Deallocate { .. }
             | SessionStatement::DiscardAll
             | SessionStatement::Declare(_)

@@ -12,7 +12,7 @@ use pgwire::messages::response::EmptyQueryResponse;
 use weir_guard::Refusal;
 use weir_query::{Cursor, Described, Query, SessionStatement, Statement};
 
-use super::control::cursor_query;
+use super::control::{OpenCursor, cursor_query};
 use super::{Done, ResultStream, Session, supervised};
 use crate::params;
 use crate::sqlstate::{Told, code};
@@ -93,7 +93,8 @@ impl Session {
         let described = match query {
             Some(query) => {
                 let mut running = self.begin();
-                let describe = self.engine.describe(&self.caller, query);
+                let query = query.asked(&self.asked);
+                let describe = self.engine.describe(&self.caller, &query);
                 Some(supervised(&mut self.connection, &mut running, describe).await??)
             }
             None => None,
@@ -160,6 +161,13 @@ impl Session {
     pub(super) fn describe(&mut self, target: Target, name: &str) -> Done {
         let (prepared, formats) = match target {
             Target::Statement => (Arc::clone(self.prepared(name)?), Vec::new()),
+            // A cursor is a portal with a name.
+            Target::Portal if !self.portals.contains_key(name) && self.cursors.contains_key(name) => {
+                let columns = self.cursors.get(name).map(OpenCursor::columns).unwrap_or_default();
+                let description = row_description(columns, &[]);
+                self.put(PgWireBackendMessage::RowDescription(description));
+                return Ok(());
+            }
             Target::Portal => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
                 (Arc::clone(&portal.prepared), portal.formats.clone())

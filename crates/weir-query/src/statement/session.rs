@@ -24,6 +24,17 @@ pub enum SessionStatement {
     Begin,
     Commit,
     Rollback,
+    Savepoint {
+        name: String,
+    },
+    /// `RELEASE name`
+    Release {
+        name: String,
+    },
+    /// `ROLLBACK TO name`
+    RollbackTo {
+        name: String,
+    },
     /// `DEALLOCATE name`; `None` for all.
     Deallocate {
         name: Option<String>,
@@ -80,6 +91,9 @@ pub(super) fn classify(sql: &Sql) -> Result<Option<SessionStatement>, Refusal> {
         Sql::StartTransaction { statements, exception: None, .. } if statements.is_empty() => SessionStatement::Begin,
         Sql::Commit { chain: false, .. } => SessionStatement::Commit,
         Sql::Rollback { chain: false, savepoint: None } => SessionStatement::Rollback,
+        Sql::Rollback { chain: false, savepoint: Some(name) } => SessionStatement::RollbackTo { name: folded(name) },
+        Sql::Savepoint { name } => SessionStatement::Savepoint { name: folded(name) },
+        Sql::ReleaseSavepoint { name } => SessionStatement::Release { name: folded(name) },
         Sql::Deallocate { name, prepare: _ } => {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             SessionStatement::Deallocate { name: (!all).then(|| folded(name)) }

@@ -12,7 +12,7 @@ HOST, PORT, DATABASE, PASSWORD = "127.0.0.1", int(os.environ["WEIR_PORT"]), "wei
 # Who sees what of retail.customer_purchases.
 DEPARTMENTS = {
     "tara": ["Home Goods", "Toys"],
-    "oona": ["Apparel", "Automotive", "Books", "Electronics", "Garden", "Grocery", "Home Goods", "Toys"],
+    "oona": ["Books", "Clothing", "Electronics", "Garden", "Grocery", "Home Goods", "Sports", "Toys"],
 }
 COLUMNS = ["id", "first_name", "last_name", "age", "country", "ssn", "product_id", "department", "purchase_date"]
 UNSEEN, MISSING = "retail.customer_purchases", "retail.customer_purchazes"

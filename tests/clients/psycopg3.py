@@ -115,7 +115,6 @@ def cursors():
             equal(sum(v for (v,) in cursor), 500500)
         connection.rollback()
         with connection.transaction():
-            connection.execute("set local statement_timeout = 1000") if False else None
             equal(connection.execute("select 1").fetchone(), (1,))
         equal(connection.execute("show server_version").fetchone()[0].split()[0], "15.0")
         connection.execute("set timezone to 'Europe/Berlin'")
@@ -149,12 +148,6 @@ def errors():
             except psycopg.Error as other:
                 raise AssertionError(f"{statement}: {other.sqlstate} {other}")
             raise AssertionError(f"{statement}: no error")
-        with connection.transaction():
-            try:
-                with connection.transaction():
-                    pass
-            except psycopg.errors.FeatureNotSupported:
-                pass
         equal(connection.execute("select count(*) from retail.customer_purchases").description[0].name, "count")
 
 

@@ -86,7 +86,6 @@ def superset():
         equal(ask("SELECT 1"), [(1,)])
         equal(ask("select current_schema()"), [("public",)])
         ask("show search_path")
-        ask("SET search_path TO 'retail'") if False else None
         lists = ask("SELECT datname FROM pg_database WHERE datistemplate = false")
         equal(lists, [("weir",)])
         names = ask(

@@ -290,6 +290,7 @@ impl Session {
 
     /// Runs a read up to its first row.
     async fn read(&mut self, running: &mut Running, query: &Query, params: Vec<ArrayRef>) -> Done<ResultStream> {
+        self.set_by(query)?;
         let query = query.asked(&self.asked);
         let run = self.engine.run(&self.caller, &query, params);
         let rows = supervised(&mut self.connection, running, run).await??;

@@ -178,7 +178,7 @@ impl SystemCatalogs {
             _ if is_empty(schema, name) => columns::empty(table.schema()).map(Some),
             PgCatalogTable::Static(table) => {
                 let more = if name == "pg_collation" { "colliculocale" } else { "" };
-                columns::brought(&table.schema(), table.data(), more).map(Some)
+                columns::brought(&table.schema(), table.data(), more, &self.fixed).map(Some)
             }
             // Not made for this reader.
             PgCatalogTable::Dynamic(_) | PgCatalogTable::Empty(_) => Ok(None),

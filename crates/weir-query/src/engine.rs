@@ -118,7 +118,7 @@ impl Engine {
             let Bound { state, plan, .. } = Box::pin(inner.bind(request, &query)).await?;
             let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
             let schema = if query.explain { explain::schema() } else { result_schema(&state, plan, &parameters)? };
-            Ok(Described { parameters, schema })
+            Ok(Described { parameters, schema: query.named(&schema) })
         });
         working.done().await?
     }
@@ -163,7 +163,10 @@ impl Engine {
         let (output, input) = rows::pipe();
         let working = threads.spawn(async move {
             match Box::pin(inner.open(request, &seat, &query, &params)).await {
-                Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
+                Ok((opened, admitted)) => {
+                    let schema = query.named(&opened.schema());
+                    output.flow(opened, schema, admitted, inner.users.limits()).await
+                }
                 Err(refusal) => output.refuse(refusal),
             }
         });

@@ -1,13 +1,18 @@
 //! What a client may say. Reads go to the engine, session statements to the gateway; everything else is refused by
 //! name.
 
+mod columns;
+mod dialect;
 mod limits;
 mod session;
+mod sets;
 mod system;
+mod typed;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{DescribeAlias, Statement as Sql, visit_statements};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -31,6 +36,10 @@ pub struct Query {
     /// Only the plan is asked for.
     pub(crate) explain: bool,
     pub(crate) asked: Arc<Asked>,
+    /// What PostgreSQL calls its columns, where it and the engine differ.
+    pub(crate) columns: Vec<Option<String>>,
+    sets: Vec<(String, String)>,
+    declared: Vec<Option<String>>,
 }
 
 /// What functions and tables of the catalogue tell of the connection on which a statement was sent.
@@ -49,6 +58,34 @@ impl Query {
         self.explain
     }
 
+    /// Names and values of the settings that its `set_config` sets. Whoever runs the query has to set them first.
+    pub fn sets(&self) -> &[(String, String)] {
+        &self.sets
+    }
+
+    /// The types that its parameters are cast to, by the names of PostgreSQL, as far as they are.
+    pub fn declared(&self) -> &[Option<String>] {
+        &self.declared
+    }
+
+    /// The same, with parameters of the types that a client says, by the names of PostgreSQL; `None` for those of which
+    /// it says nothing.
+    pub fn typed(mut self, types: &[Option<&str>]) -> Self {
+        typed::parameters(&mut self.parsed, types);
+        self
+    }
+
+    /// The shape of its result under the names of PostgreSQL.
+    pub(crate) fn named(&self, schema: &SchemaRef) -> SchemaRef {
+        let names = self.columns.iter().map(Option::as_deref).chain(std::iter::repeat(None));
+        let field = |(field, name): (&FieldRef, Option<&str>)| match name {
+            Some(name) => Arc::new(field.as_ref().clone().with_name(name).with_nullable(true)),
+            None => Arc::new(field.as_ref().clone().with_nullable(true)),
+        };
+        let fields: Vec<FieldRef> = schema.fields().iter().zip(names).map(field).collect();
+        Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    }
+
     /// The same, sent on this connection.
     pub fn asked(&self, asked: &Arc<Asked>) -> Self {
         Self { asked: Arc::clone(asked), ..self.clone() }
@@ -63,12 +100,37 @@ const DEPTH_MAX: usize = 64;
 pub fn parse(text: &str) -> Result<Vec<Statement>, Refusal> {
     limits::check(text)?;
     let mut parsed = parse_sql(text).map_err(|e| syntax(&e))?;
-    for sql in parsed.iter_mut().filter(|sql| system::is_about_system(sql)) {
-        system::rewrite(sql);
-    }
     let many = parsed.len() > 1;
-    let statements = parsed.into_iter().map(|sql| classify(if many { sql.to_string() } else { text.to_owned() }, sql));
-    statements.collect()
+    let written = |sql: &Sql| Written {
+        text: if many { sql.to_string() } else { text.to_owned() },
+        columns: of_query(sql, columns::names),
+        declared: of_query(sql, typed::declared),
+    };
+    let written: Vec<Written> = parsed.iter().map(written).collect();
+    for sql in &mut parsed {
+        columns::distinguish(sql);
+        dialect::translate(sql);
+        if system::is_about_system(sql) {
+            system::rewrite(sql);
+        }
+    }
+    written.into_iter().zip(parsed).map(|(written, sql)| classify(written, sql)).collect()
+}
+
+/// What is known of a statement before it is rewritten.
+struct Written {
+    text: String,
+    columns: Vec<Option<String>>,
+    declared: Vec<Option<String>>,
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "only queries have columns and parameters")]
+fn of_query<T>(sql: &Sql, tell: fn(&datafusion::sql::sqlparser::ast::Query) -> Vec<T>) -> Vec<T> {
+    match sql {
+        Sql::Query(query) => tell(query),
+        Sql::Explain { statement, .. } => of_query(statement, tell),
+        _ => Vec::new(),
+    }
 }
 
 fn parse_sql(text: &str) -> Result<Vec<Sql>, ParserError> {
@@ -83,13 +145,13 @@ fn syntax(error: &ParserError) -> Refusal {
     Refusal::invalid(text)
 }
 
-fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
+fn classify(written: Written, sql: Sql) -> Result<Statement, Refusal> {
     if let Some(session) = session::classify(&sql)? {
         return Ok(Statement::Session(session));
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
     match sql {
-        Sql::Query(parsed) => read(text, parsed, false),
+        Sql::Query(parsed) => read(written, parsed, false),
         Sql::Explain { describe_alias: DescribeAlias::Explain, analyze, statement, format, options, .. } => {
             let asks = |name: &str| options.iter().flatten().any(|option| option.name.value.eq_ignore_ascii_case(name));
             if analyze || asks("analyze") {
@@ -101,22 +163,32 @@ fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
                 return Err(Refusal::unsupported("EXPLAIN is supported in the format TEXT only"));
             }
             match *statement {
-                Sql::Query(parsed) => read(text, parsed, true),
+                Sql::Query(parsed) => read(written, parsed, true),
                 other => Err(unsupported(&other.to_string())),
             }
         }
-        _ => Err(unsupported(&text)),
+        _ => Err(unsupported(&written.text)),
     }
 }
 
 fn read(
-    text: String,
+    Written { text, columns, declared }: Written,
     parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     explain: bool,
 ) -> Result<Statement, Refusal> {
+    let sets = sets::settings(&parsed)?;
     match written_inside(&parsed) {
         Some(inner) => Err(unsupported(&inner)),
-        None => Ok(Statement::Query(Query { text, parsed, explain, asked: Arc::default() })),
+        None => Ok(Statement::Query(Query {
+            text,
+            parsed,
+            explain,
+            asked: Arc::default(),
+            // A plan has one of its own.
+            columns: if explain { Vec::new() } else { columns },
+            sets,
+            declared,
+        })),
     }
 }
 

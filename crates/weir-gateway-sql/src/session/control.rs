@@ -95,6 +95,7 @@ impl Session {
             }
             SessionStatement::Deallocate { name } => self.deallocate(name.as_deref())?,
             SessionStatement::DiscardAll => self.discard_all()?,
+            SessionStatement::Unlisten => self.complete("UNLISTEN"),
             SessionStatement::Declare(cursor) => {
                 let query = match cursor_query(cursor) {
                     Ok(query) => query,
@@ -106,6 +107,19 @@ impl Session {
             SessionStatement::Close { cursor } => self.close_cursor(cursor.as_deref())?,
         }
         Ok(())
+    }
+
+    /// What `set_config` of a query sets.
+    pub(super) fn set_by(&mut self, query: &Query) -> Done {
+        let sets = query.sets();
+        if let Some((name, _)) = sets.iter().find(|(name, _)| SessionSettings::is_about_access(name)) {
+            let told = format!("parameter `{name}` can only be changed by `SET`");
+            return Err(Told::error(code::CANNOT_CHANGE_NOW, told).into());
+        }
+        if sets.is_empty() {
+            return Ok(());
+        }
+        self.change_settings(|settings| sets.iter().try_for_each(|(name, value)| settings.set(name, value)))
     }
 
     /// Changes settings and reports to the client what it is kept informed of.
@@ -333,6 +347,7 @@ impl Session {
             | SessionStatement::RollbackTo { .. }
             | SessionStatement::Deallocate { .. }
             | SessionStatement::DiscardAll
+            | SessionStatement::Unlisten
             | SessionStatement::Declare(_)
             | SessionStatement::Close { .. } => Ok(None),
         }

@@ -86,6 +86,7 @@ impl Session {
             Ok(kind) => kind,
             Err(refusal) => return Err(self.refused(&text, refusal).await),
         };
+        let kind = with_types(kind, &types);
         let query = match &kind {
             Kind::Read(query) | Kind::Declare(_, query) => Some(query),
             Kind::Empty | Kind::Session(_) => None,
@@ -99,7 +100,8 @@ impl Session {
             }
             None => None,
         };
-        let parameters = parameters(&types, described.as_ref())?;
+        let declared = query.map(Query::declared).unwrap_or_default();
+        let parameters = parameters(&types, declared, described.as_ref())?;
         let columns = match (&kind, &described) {
             (Kind::Read(_), Some(described)) => columns(&described.schema)?,
             (Kind::Read(_) | Kind::Empty | Kind::Declare(..) | Kind::Session(_), _) => Vec::new(),
@@ -275,13 +277,29 @@ impl Session {
     }
 }
 
-/// What the client said of each parameter, completed by what the statement needs.
-fn parameters(said: &[u32], described: Option<&Described>) -> Result<Vec<Parameter>, Told> {
+/// The statement with what the client said of its parameters.
+fn with_types(kind: Kind, said: &[u32]) -> Kind {
+    let types: Vec<Option<Type>> = said.iter().map(|oid| Type::from_oid(*oid)).collect();
+    let names: Vec<Option<&str>> = types.iter().map(|pg| pg.as_ref().map(Type::name)).collect();
+    match kind {
+        Kind::Read(query) => Kind::Read(query.typed(&names)),
+        Kind::Declare(cursor, query) => Kind::Declare(cursor, query.typed(&names)),
+        Kind::Empty | Kind::Session(_) => kind,
+    }
+}
+
+/// What the client said of each parameter, completed by what the statement casts it to and needs.
+fn parameters(
+    said: &[u32],
+    declared: &[Option<String>],
+    described: Option<&Described>,
+) -> Result<Vec<Parameter>, Told> {
     let needed = described.map_or(&[][..], |described| &described.parameters);
     let parameter = |index: usize| {
         let needed = needed.get(index).cloned();
         let said = said.get(index).copied().unwrap_or(0);
-        let bound = params::parameter_type(index + 1, said, needed.as_ref().unwrap_or(&DataType::Utf8))?;
+        let declared = declared.get(index).and_then(Option::as_deref);
+        let bound = params::parameter_type(index + 1, said, declared, needed.as_ref().unwrap_or(&DataType::Utf8))?;
         Ok(Parameter { bound, needed })
     };
     (0..said.len().max(needed.len())).map(parameter).collect()

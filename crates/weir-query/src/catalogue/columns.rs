@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
+    ArrayRef, AsArray, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
     StringArray, StringBuilder, new_null_array,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::Result;
+
+use super::fixed::Fixed;
 
 /// What a column of a system table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,11 +167,17 @@ impl Columns {
     }
 }
 
+/// The column of `pg_amproc` that names a function.
+const SUPPORT: &str = "amproc";
+
 /// A table that PostgreSQL brings, and columns without values that clients of its version ask for. Rights on what is in it are arrays that are kept as text, and not told.
-pub(super) fn brought(schema: &SchemaRef, batches: &[RecordBatch], more: &str) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn brought(schema: &SchemaRef, batches: &[RecordBatch], more: &str, fixed: &Fixed) -> Result<Arc<dyn TableProvider>> {
     let is_rights = |field: &Field| field.name().ends_with("acl");
-    let field = |field: &Arc<Field>| {
-        if is_rights(field) { Arc::new(Kind::Texts.field(field.name())) } else { Arc::clone(field) }
+    let field = |field: &Arc<Field>| match field.name().as_str() {
+        // Kept by its name, and joined by its number.
+        SUPPORT => Arc::new(Kind::Oid.field(SUPPORT)),
+        name if is_rights(field) => Arc::new(Kind::Texts.field(name)),
+        _ => Arc::clone(field),
     };
     let more = shape(more);
     let fields = schema.fields().iter().map(field).chain(more.fields().iter().cloned());
@@ -177,7 +185,14 @@ pub(super) fn brought(schema: &SchemaRef, batches: &[RecordBatch], more: &str) -
     let batch = |batch: &RecordBatch| {
         let columns = batch.columns().iter().zip(schema.fields()).zip(told.fields());
         let column = |((array, was), is): ((&ArrayRef, &Arc<Field>), &Arc<Field>)| {
-            if is_rights(was) { new_null_array(is.data_type(), batch.num_rows()) } else { Arc::clone(array) }
+            if was.name() == SUPPORT {
+                let names = array.as_string_opt::<i32>().into_iter().flatten();
+                Arc::new(names.map(|name| fixed.procedure_oid(name?)).collect::<Int32Array>())
+            } else if is_rights(was) {
+                new_null_array(is.data_type(), batch.num_rows())
+            } else {
+                Arc::clone(array)
+            }
         };
         let more = more.fields().iter().map(|field| new_null_array(field.data_type(), batch.num_rows()));
         RecordBatch::try_new(Arc::clone(&told), columns.map(column).chain(more).collect())

@@ -13,6 +13,8 @@ pub(crate) struct Fixed {
     types: HashMap<i32, String>,
     by_name: HashMap<String, i32>,
     procedures: HashMap<i32, Procedure>,
+    /// The first of each name.
+    procedures_by_name: HashMap<String, i32>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ const STANDARD: [(&str, &str); 17] = [
 
 impl Fixed {
     pub(super) fn new(pg_type: &[RecordBatch], pg_proc: &[RecordBatch]) -> Result<Self> {
-        let mut fixed = Self { types: HashMap::new(), by_name: HashMap::new(), procedures: HashMap::new() };
+        let mut fixed = Self { types: HashMap::new(), by_name: HashMap::new(), procedures: HashMap::new(), procedures_by_name: HashMap::new() };
         for batch in pg_type {
             for (oid, name) in integers(batch, "oid")?.into_iter().zip(texts(batch, "typname")?) {
                 fixed.by_name.insert(name.clone(), oid);
@@ -57,6 +59,8 @@ impl Fixed {
             let (arguments, results) = (texts(batch, "proargtypes")?, integers(batch, "prorettype")?);
             for (((oid, name), arguments), result) in oids.into_iter().zip(names).zip(arguments).zip(results) {
                 let arguments = arguments.split_whitespace().filter_map(|oid| oid.parse().ok()).collect();
+                let first = fixed.procedures_by_name.entry(name.clone()).or_insert(oid);
+                *first = oid.min(*first);
                 fixed.procedures.insert(oid, Procedure { name, arguments, result });
             }
         }
@@ -69,7 +73,7 @@ impl Fixed {
 
     /// The first function of this name.
     pub(crate) fn procedure_oid(&self, name: &str) -> Option<i32> {
-        self.procedures.iter().filter(|(_, procedure)| procedure.name == name).map(|(oid, _)| *oid).min()
+        self.procedures_by_name.get(name).copied()
     }
 
     /// As the standard calls it.

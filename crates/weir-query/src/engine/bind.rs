@@ -8,7 +8,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::{FunctionRegistry, SessionState};
-use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, ScalarUDF};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
@@ -191,12 +191,24 @@ fn not_there(decision: &Decision, names: &Names) -> Option<Refusal> {
     })
 }
 
-/// The type of each `$n`, in order: what it is compared with or cast to; text where nothing tells it.
+/// The type of each `$n`, in order: what it is compared with or cast to, or a list of what is looked for in it; text where
+/// nothing tells it.
 pub(super) fn parameter_types(plan: &LogicalPlan) -> datafusion::common::Result<Vec<DataType>> {
     let mut types = plan.get_parameter_types()?;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
+                if let Expr::ScalarFunction(call) = part
+                    && call.name() == "array_has"
+                    && let [Expr::Placeholder(list), item] = call.args.as_slice()
+                {
+                    let schemas: Vec<_> = node.inputs().into_iter().map(|input| input.schema().as_ref()).collect();
+                    let mut known = schemas.iter().filter_map(|schema| item.get_type(*schema).ok());
+                    if let Some(item) = known.next() {
+                        let slot = types.entry(list.id.clone()).or_default();
+                        slot.get_or_insert_with(|| DataType::new_list(item, true));
+                    }
+                }
                 if let Expr::Cast(cast) = part
                     && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
                 {

@@ -23,6 +23,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("inet_server_addr", (0, 0), TEXT, nothing),
     function("inet_server_port", (0, 0), INT, |_, _| Ok(ScalarValue::Int32(None))),
     function("obj_description", (1, 2), TEXT, nothing),
+    function("pg_advisory_unlock_all", (0, 0), TEXT, |_, _| Ok(text(""))),
     function("pg_backend_pid", (0, 0), INT, |s, _| Ok(ScalarValue::Int32(Some(s.asked.process)))),
     function("pg_char_to_encoding", (1, 1), INT, char_to_encoding),
     function("pg_collation_is_visible", (1, 1), BOOL, visible),
@@ -66,6 +67,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("pg_type_is_visible", (1, 1), BOOL, visible),
     function("quote_literal", (1, 1), TEXT, |_, a| Ok(a.first().and_then(as_text).map_or(no_text(), literal))),
     function("quote_nullable", (1, 1), TEXT, |_, a| Ok(a.first().and_then(as_text).map_or(text("NULL"), literal))),
+    // The connection has set it by now.
+    function("set_config", (3, 3), TEXT, |_, a| Ok(a.get(1).and_then(as_text).map_or(no_text(), text))),
     function("shobj_description", (2, 2), TEXT, nothing),
 ];
 

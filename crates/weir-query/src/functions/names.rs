@@ -36,6 +36,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("regroleout", (1, 1), TEXT, |s, a| name(s, a, |s, oid| s.reader.relations().role(oid).map(quoted))),
     function("regtype", (1, 1), OID, |s, a| oid(s, a, data_type, fault::missing_type)),
     function("regtypeout", (1, 1), TEXT, |s, a| name(s, a, |s, oid| s.catalogs.fixed().type_name(oid))),
+    function("regtypesout", (1, 1), TEXT, |s, a| type_names(s, a)),
     function("to_regclass", (1, 1), OID, |s, a| Ok(ScalarValue::Int32(found(s, a, relation)))),
     function("to_regnamespace", (1, 1), OID, |s, a| Ok(ScalarValue::Int32(found(s, a, schema)))),
     function("to_regproc", (1, 1), OID, |s, a| Ok(ScalarValue::Int32(found(s, a, procedure)))),
@@ -71,6 +72,15 @@ fn name(system: &System, args: &[ScalarValue], by_oid: fn(&System, i32) -> Optio
         (None, Some(name)) => text(name),
         (_, None) => no_text(),
     })
+}
+
+/// The names of the types whose object ids stand in a text, as an array's text.
+fn type_names(system: &System, args: &[ScalarValue]) -> Result<ScalarValue> {
+    let Some(oids) = args.first().and_then(as_text) else { return Ok(no_text()) };
+    let fixed = system.catalogs.fixed();
+    let oids = oids.split(|c: char| !c.is_ascii_digit()).filter_map(|oid| oid.parse().ok());
+    let names: Vec<String> = oids.map(|oid| fixed.type_name(oid).unwrap_or_else(|| oid.to_string())).collect();
+    Ok(text(names.join(",")))
 }
 
 fn relation(system: &System, name: &str) -> Option<i32> {

@@ -40,6 +40,8 @@ pub enum SessionStatement {
         name: Option<String>,
     },
     DiscardAll,
+    /// `UNLISTEN`; nobody listens.
+    Unlisten,
     Declare(Cursor),
     Fetch {
         cursor: String,
@@ -99,6 +101,7 @@ pub(super) fn classify(sql: &Sql) -> Result<Option<SessionStatement>, Refusal> {
             SessionStatement::Deallocate { name: (!all).then(|| folded(name)) }
         }
         Sql::Discard { object_type: DiscardObject::ALL } => SessionStatement::DiscardAll,
+        Sql::UNLISTEN { .. } => SessionStatement::Unlisten,
         Sql::Declare { stmts } => match stmts.as_slice() {
             [declare] => SessionStatement::Declare(cursor(declare)?),
             _ => return Err(Refusal::unsupported("DECLARE of several cursors is not supported")),

@@ -4,6 +4,8 @@
 //! functions; subqueries that give an array or a value become aggregates. A `SELECT` from a table of which nobody sees
 //! rows is not understood at all: it gives no rows, whatever else stands in it.
 
+mod calls;
+mod known;
 mod nothing;
 
 use std::collections::HashMap;
@@ -14,9 +16,8 @@ use datafusion::sql::sqlparser::ast::{
     ObjectNamePart, Query, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
     visit_relations,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
+use super::dialect::{parsed, string};
 use crate::catalogue::{INFORMATION_SCHEMA, PG_CATALOG, is_system_table, system_oid};
 
 /// The types whose values are object ids with a name.
@@ -43,8 +44,10 @@ pub(super) fn is_about_system(sql: &Sql) -> bool {
 
 /// The statement as the engine understands it.
 pub(super) fn rewrite(sql: &mut Sql) {
+    known::replace(sql);
     let mut rewriting = Rewriting { aliases: aliases(sql) };
     let _ = sql.visit(&mut rewriting);
+    calls::name(sql);
 }
 
 fn names(name: &ObjectName) -> Vec<String> {
@@ -89,6 +92,7 @@ impl VisitorMut for Rewriting {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         nothing::simplify(query);
+        in_columns(query);
         ControlFlow::Continue(())
     }
 
@@ -112,7 +116,7 @@ impl VisitorMut for Rewriting {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         // From the outside in: what is around a cast says whether the name or the number is wanted.
-        if let Some(other) = number_wanted(expr).or_else(|| named_cast(expr)) {
+        if let Some(other) = number_wanted(expr).or_else(|| named_cast(expr)).or_else(|| types_cast(expr)) {
             *expr = other;
         }
         ControlFlow::Continue(())
@@ -171,10 +175,6 @@ fn reads(query: &Query, table: &str) -> bool {
     visit_relations(query, is_read).is_break()
 }
 
-fn parsed(sql: &str) -> Option<Expr> {
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
-}
-
 fn quoted(text: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(text).with_empty_span())
 }
@@ -215,14 +215,6 @@ fn call(function: &str, argument: &Expr) -> Option<Expr> {
     parsed(&format!("{function}({argument})"))
 }
 
-fn string(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "only this is")]
-        _ => None,
-    }
-}
-
 /// A cast to a named type whose number is wanted: it is cast to a number, or compared.
 fn number_wanted(expr: &mut Expr) -> Option<Expr> {
     let number = |side: &Expr| {
@@ -252,6 +244,36 @@ fn number_wanted(expr: &mut Expr) -> Option<Expr> {
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else says")]
         _ => None,
+    }
+}
+
+/// Arrays of types are kept as texts.
+fn types_cast(expr: &Expr) -> Option<Expr> {
+    let Expr::Cast { expr: inner, data_type, .. } = expr else { return None };
+    let name = data_type.to_string().to_lowercase();
+    if name.trim_start_matches("pg_catalog.") != "regtype[]" {
+        return None;
+    }
+    parsed(&format!("string_to_array(nullif(regtypesout({inner}), ''), ',')"))
+}
+
+/// `x IN (SELECT …)` in a result column, where the engine cannot join.
+fn in_columns(query: &mut Query) {
+    struct Found;
+    impl VisitorMut for Found {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::InSubquery { expr: item, subquery, negated: false } = expr
+                && let Some(other) = parsed(&format!("array_has({}, {item})", array(subquery)))
+            {
+                *expr = other;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        let _ = select.projection.visit(&mut Found);
     }
 }
 
@@ -316,7 +338,8 @@ fn array(query: &Query) -> Expr {
     else {
         return nothing();
     };
-    if nothing::is_nothing(query) || select.from.iter().any(|from| makes_rows(&from.relation)) {
+    // A function of a column of the query around cannot be planned.
+    if nothing::is_nothing(query) || select.from.iter().any(|from| makes_rows(&from.relation) && names_column(&from.relation)) {
         return nothing();
     }
     let Some(aggregate) = parsed(&format!("array_agg({item})")) else { return nothing() };
@@ -326,6 +349,15 @@ fn array(query: &Query) -> Expr {
         select.projection = vec![SelectItem::UnnamedExpr(aggregate)];
     }
     Expr::Subquery(Box::new(aggregated))
+}
+
+fn names_column(factor: &TableFactor) -> bool {
+    datafusion::sql::sqlparser::ast::visit_expressions(factor, |expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only these are columns")]
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 /// A subquery that stands for a value gives one row at most; the engine wants to see that.

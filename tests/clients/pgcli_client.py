@@ -22,12 +22,11 @@ def completion():
     equal(list(nora.tables()), [])
     equal([column[2] for column in tara.table_columns() if column[0] == "retail"], COLUMNS)
     equal(list(nora.table_columns()), [])
-    for listing in ("views", "view_columns", "databases", "foreignkeys", "functions", "datatypes", "casing"):
+    for listing in ("views", "view_columns", "databases", "foreignkeys", "functions", "datatypes"):
         list(getattr(tara, listing)())
     equal(list(tara.databases()), ["weir"])
     tara.search_path()
     tara.full_databases()
-    tara.is_superuser()
 
 
 @feature("backslash commands and statements, each user with her own rows")

@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::clients;
 use crate::run::{cargo, command, say, tests};
 use crate::tidy;
 
 type Step = fn() -> Result<()>;
 
 pub(crate) fn run() -> Result<()> {
-    let steps: [(&str, Step); 4] = [
+    let steps: [(&str, Step); 5] = [
         ("install", install),
+        ("clients", clients::install),
         ("tidy", tidy::run),
         ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])),
         ("test", || tests(None, &[])),
@@ -30,7 +32,17 @@ pub(crate) fn run() -> Result<()> {
 
 /// Programs that tests talk to. On Debian they are installed; elsewhere their absence is an error that says so.
 fn install() -> Result<()> {
-    let missing: Vec<&str> = [("psql", "postgresql-client"), ("openssl", "openssl"), ("cc", "build-essential")]
+    const PROGRAMS: [(&str, &str); 8] = [
+        ("psql", "postgresql-client"),
+        ("openssl", "openssl"),
+        ("cc", "build-essential"),
+        ("python3", "python3-venv"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("javac", "openjdk-17-jdk-headless"),
+        ("mvn", "maven"),
+    ];
+    let missing: Vec<&str> = PROGRAMS
         .into_iter()
         .filter(|(program, _)| Command::new(program).arg("--version").output().is_err())
         .map(|(_, package)| package)

@@ -154,8 +154,7 @@ impl SystemCatalogs {
             return Arc::clone(reader);
         }
         open.retain(|_, (known, _)| Arc::ptr_eq(known, &visible.snapshot));
-        let reader =
-            Arc::new(Reader { visible: visible.clone(), relations: OnceLock::new(), made: Mutex::default() });
+        let reader = Arc::new(Reader { visible: visible.clone(), relations: OnceLock::new(), made: Mutex::default() });
         open.insert(key, (Arc::clone(&visible.snapshot), Arc::clone(&reader)));
         reader
     }

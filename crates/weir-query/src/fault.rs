@@ -47,7 +47,9 @@ pub(crate) fn refusal(error: &DataFusionError) -> Refusal {
     let text = one_line(&root.strip_backtrace());
     let data = |text: String| Refusal::new(Outside::Data { text: text.clone() }, Truth::EngineFailed, text);
     match root {
-        DataFusionError::SQL(e, _) => Refusal::invalid(lower_first(&one_line(&e.to_string()).replace("sql parser error: ", ""))),
+        DataFusionError::SQL(e, _) => {
+            Refusal::invalid(lower_first(&one_line(&e.to_string()).replace("sql parser error: ", "")))
+        }
         DataFusionError::SchemaError(e, _) => schema_refusal(e),
         DataFusionError::Plan(message) => plan_refusal(message),
         DataFusionError::NotImplemented(message) => not_implemented(message),
@@ -144,8 +146,9 @@ fn schema_refusal(error: &SchemaError) -> Refusal {
             Refusal::wrong(Wrong::Column, format!("column `{}` does not exist", field.flat_name()))
         }
         SchemaError::AmbiguousReference { .. } => Refusal::wrong(Wrong::Ambiguous, text),
-        SchemaError::DuplicateQualifiedField { .. }
-        | SchemaError::DuplicateUnqualifiedField { .. } => Refusal::invalid(text),
+        SchemaError::DuplicateQualifiedField { .. } | SchemaError::DuplicateUnqualifiedField { .. } => {
+            Refusal::invalid(text)
+        }
     }
 }
 

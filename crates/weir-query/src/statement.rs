@@ -76,7 +76,7 @@ impl Query {
     }
 
     /// The shape of its result under the names of PostgreSQL.
-    pub(crate) fn named(&self, schema: &SchemaRef) -> SchemaRef {
+    pub fn named(&self, schema: &SchemaRef) -> SchemaRef {
         let names = self.columns.iter().map(Option::as_deref).chain(std::iter::repeat(None));
         let field = |(field, name): (&FieldRef, Option<&str>)| match name {
             Some(name) => Arc::new(field.as_ref().clone().with_name(name).with_nullable(true)),

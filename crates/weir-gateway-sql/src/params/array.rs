@@ -72,7 +72,8 @@ fn items(text: &str) -> Option<Vec<Option<String>>> {
 }
 
 pub(super) fn binary(item: &Type, mut bytes: Bytes) -> Option<ArrayRef> {
-    let (dimensions, _has_nulls, oid) = (bytes.try_get_i32().ok()?, bytes.try_get_i32().ok()?, bytes.try_get_u32().ok()?);
+    let (dimensions, _has_nulls, oid) =
+        (bytes.try_get_i32().ok()?, bytes.try_get_i32().ok()?, bytes.try_get_u32().ok()?);
     if oid != item.oid() {
         return None;
     }
@@ -149,7 +150,9 @@ mod tests {
         let array = |bytes| shown(binary(&Type::INT4, bytes));
         assert_eq!(array(bytes(&[head, seven, null])).as_deref(), Some("[7, ]"));
         assert_eq!(array(bytes(&[&[0; 8], &[0, 0, 0, 23]])).as_deref(), Some("[]"));
-        for wrong in [bytes(&[head, seven]), bytes(&[head, seven, null, &[0]]), bytes(&[&head[..16]]), bytes(&[&[0x7f; 40]])] {
+        for wrong in
+            [bytes(&[head, seven]), bytes(&[head, seven, null, &[0]]), bytes(&[&head[..16]]), bytes(&[&[0x7f; 40]])]
+        {
             assert_eq!(array(wrong), None);
         }
         assert_eq!(shown(binary(&Type::INT8, bytes(&[head, seven, null]))), None, "of another type");

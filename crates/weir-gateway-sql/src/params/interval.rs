@@ -23,7 +23,10 @@ pub(super) fn parse(text: &str) -> Option<IntervalMonthDayNano> {
                 sum.parts(word, |unit| unit)?;
             } else {
                 // A number without a unit is of seconds.
-                sum.add(word, words.next_if(|next| next.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or("s"))?;
+                sum.add(
+                    word,
+                    words.next_if(|next| next.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or("s"),
+                )?;
             }
         }
     }

@@ -171,7 +171,12 @@ impl Columns {
 const SUPPORT: &str = "amproc";
 
 /// A table that PostgreSQL brings, and columns without values that clients of its version ask for. Rights on what is in it are arrays that are kept as text, and not told.
-pub(super) fn brought(schema: &SchemaRef, batches: &[RecordBatch], more: &str, fixed: &Fixed) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn brought(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    more: &str,
+    fixed: &Fixed,
+) -> Result<Arc<dyn TableProvider>> {
     let is_rights = |field: &Field| field.name().ends_with("acl");
     let field = |field: &Arc<Field>| match field.name().as_str() {
         // Kept by its name, and joined by its number.

@@ -109,11 +109,7 @@ const COLUMNS: [(&str, &str, &str); 43] = [
     (PG_CATALOG, "pg_user_mappings", "umid:oid srvid:oid srvname umuser:oid usename umoptions:text[]"),
     (PG_CATALOG, "pg_views", "schemaname viewname viewowner definition"),
     (INFORMATION_SCHEMA, "applicable_roles", "grantee role_name is_grantable"),
-    (
-        INFORMATION_SCHEMA,
-        "check_constraints",
-        "constraint_catalog constraint_schema constraint_name check_clause",
-    ),
+    (INFORMATION_SCHEMA, "check_constraints", "constraint_catalog constraint_schema constraint_name check_clause"),
     (
         INFORMATION_SCHEMA,
         "constraint_column_usage",

@@ -47,7 +47,12 @@ const STANDARD: [(&str, &str); 17] = [
 
 impl Fixed {
     pub(super) fn new(pg_type: &[RecordBatch], pg_proc: &[RecordBatch]) -> Result<Self> {
-        let mut fixed = Self { types: HashMap::new(), by_name: HashMap::new(), procedures: HashMap::new(), procedures_by_name: HashMap::new() };
+        let mut fixed = Self {
+            types: HashMap::new(),
+            by_name: HashMap::new(),
+            procedures: HashMap::new(),
+            procedures_by_name: HashMap::new(),
+        };
         for batch in pg_type {
             for (oid, name) in integers(batch, "oid")?.into_iter().zip(texts(batch, "typname")?) {
                 fixed.by_name.insert(name.clone(), oid);

@@ -56,7 +56,11 @@ fn each_column(all: &Relations) -> impl Iterator<Item = (&Relation, i16, Column<
         fields.zip(1..).map(move |(field, at)| {
             let data_type = field.data_type();
             let pg = pg_type(data_type);
-            (relation, at, Column { name: field.name(), pg, modifier: pg_modifier(data_type), number: precision(data_type) })
+            (
+                relation,
+                at,
+                Column { name: field.name(), pg, modifier: pg_modifier(data_type), number: precision(data_type) },
+            )
         })
     })
 }

@@ -98,8 +98,9 @@ pub fn pg_type(data_type: &DataType) -> Option<&'static PgType> {
 /// `pg_attribute.atttypmod`: precision and scale of a decimal, plus four; -1 for every other type.
 pub fn pg_modifier(data_type: &DataType) -> i32 {
     match precision(data_type) {
-        Some((precision, scale)) => u16::try_from(scale)
-            .map_or(-1, |scale| ((i32::from(precision) << 16) | i32::from(scale)) + 4),
+        Some((precision, scale)) => {
+            u16::try_from(scale).map_or(-1, |scale| ((i32::from(precision) << 16) | i32::from(scale)) + 4)
+        }
         None => -1,
     }
 }

@@ -170,8 +170,12 @@ fn format(_: &System, args: &[ScalarValue]) -> Result<ScalarValue> {
         match (kind, value) {
             (Some('s'), value) => out.push_str(&value.unwrap_or_default()),
             (Some('I'), Some(name)) => out.push_str(&quoted(&name)),
-            (Some('I'), None) => return datafusion::common::exec_err!("null values cannot be formatted as an SQL identifier"),
-            (Some('L'), value) => out.push_str(&value.map_or_else(|| "NULL".to_owned(), |value| quoted_literal(&value))),
+            (Some('I'), None) => {
+                return datafusion::common::exec_err!("null values cannot be formatted as an SQL identifier");
+            }
+            (Some('L'), value) => {
+                out.push_str(&value.map_or_else(|| "NULL".to_owned(), |value| quoted_literal(&value)))
+            }
             (Some(_) | None, _) => return datafusion::common::exec_err!("unrecognized format() type specifier"),
         }
     }

@@ -17,9 +17,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("regcollation", (1, 1), OID, |_, a| Ok(ScalarValue::Int32(a.first().and_then(as_oid)))),
     function("regcollationout", (1, 1), TEXT, |s, a| name(s, a, |_, _| None)),
     function("regnamespace", (1, 1), OID, |s, a| oid(s, a, schema, fault::missing_schema)),
-    function("regnamespaceout", (1, 1), TEXT, |s, a| {
-        name(s, a, |s, oid| s.reader.relations().schema(oid).map(quoted))
-    }),
+    function("regnamespaceout", (1, 1), TEXT, |s, a| name(s, a, |s, oid| s.reader.relations().schema(oid).map(quoted))),
     function("regprocedureout", (1, 1), TEXT, |s, a| {
         name(s, a, |s, oid| {
             let (fixed, procedure) = (s.catalogs.fixed(), s.catalogs.fixed().procedure(oid)?);

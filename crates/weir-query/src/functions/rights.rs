@@ -78,7 +78,8 @@ fn column(system: &System, args: &[ScalarValue]) -> Result<ScalarValue> {
     let Some(name) = as_text(column) else { return Ok(NULL) };
     if let Some(relation) = relation {
         let fields = relation.columns.fields();
-        let by_place = || as_oid(column).and_then(|at| usize::try_from(at).ok()?.checked_sub(1)).and_then(|at| fields.get(at));
+        let by_place =
+            || as_oid(column).and_then(|at| usize::try_from(at).ok()?.checked_sub(1)).and_then(|at| fields.get(at));
         if fields.find(&name).is_none() && by_place().is_none() {
             return if as_oid(column).is_some() { Ok(NULL) } else { Err(fault::missing_column(&name)) };
         }

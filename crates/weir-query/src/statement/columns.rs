@@ -46,7 +46,8 @@ fn distinguish_in(set: &mut SetExpr, inside: bool) {
     match set {
         SetExpr::Select(select) => {
             let mut seen = BTreeSet::new();
-            let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+            let is_star =
+                |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
             let starred = select.projection.iter().any(is_star);
             for (at, item) in select.projection.iter_mut().enumerate() {
                 if let SelectItem::UnnamedExpr(expr) = item
@@ -59,9 +60,13 @@ fn distinguish_in(set: &mut SetExpr, inside: bool) {
                 // A star may bring the column again.
                 let again = starred && matches!(item, SelectItem::UnnamedExpr(expr) if column(expr).is_some());
                 let (expr, key) = match item {
-                    SelectItem::UnnamedExpr(expr) => (&*expr, column(expr).filter(|_| plain(expr)).unwrap_or(expr.to_string())),
+                    SelectItem::UnnamedExpr(expr) => {
+                        (&*expr, column(expr).filter(|_| plain(expr)).unwrap_or(expr.to_string()))
+                    }
                     SelectItem::ExprWithAlias { expr, alias } => (&*expr, folded(alias)),
-                    SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => {
+                    SelectItem::ExprWithAliases { .. }
+                    | SelectItem::QualifiedWildcard(..)
+                    | SelectItem::Wildcard(_) => {
                         continue;
                     }
                 };

@@ -51,7 +51,8 @@ fn translate_expr(expr: &mut Expr) {
         }
         Expr::Function(call) if call.name.0.len() == 1 => {
             let name = call.name.to_string().to_lowercase();
-            if let ("to_char" | "to_date" | "to_timestamp", FunctionArguments::List(list)) = (name.as_str(), &mut call.args)
+            if let ("to_char" | "to_date" | "to_timestamp", FunctionArguments::List(list)) =
+                (name.as_str(), &mut call.args)
                 && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(template))] = list.args.as_mut_slice()
                 && let Some(format) = string(template).and_then(strftime)
             {
@@ -99,7 +100,8 @@ fn strftime(template: &str) -> Option<String> {
     ];
     let (mut rest, mut format, mut found) = (template, String::new(), false);
     while let Some(c) = rest.chars().next() {
-        let part = PARTS.iter().find(|(part, _)| rest.get(..part.len()).is_some_and(|head| head.eq_ignore_ascii_case(part)));
+        let part =
+            PARTS.iter().find(|(part, _)| rest.get(..part.len()).is_some_and(|head| head.eq_ignore_ascii_case(part)));
         if let Some((part, as_format)) = part {
             format.push_str(as_format);
             found = true;

@@ -36,7 +36,11 @@ pub(super) fn settings(query: &Query) -> Result<Vec<(String, String)>, Refusal> 
 }
 
 fn is_set_config(call: &Function) -> bool {
-    call.name.0.last().and_then(|name| name.as_ident()).is_some_and(|name| name.value.eq_ignore_ascii_case("set_config"))
+    call.name
+        .0
+        .last()
+        .and_then(|name| name.as_ident())
+        .is_some_and(|name| name.value.eq_ignore_ascii_case("set_config"))
 }
 
 fn setting(item: &SelectItem) -> Option<(String, String)> {

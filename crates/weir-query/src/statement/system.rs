@@ -12,17 +12,15 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    ObjectNamePart, Query, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
-    visit_relations,
+    CastKind, DataType, Expr, Function, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query,
+    SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_relations,
 };
 
 use super::dialect::{parsed, string};
 use crate::catalogue::{INFORMATION_SCHEMA, PG_CATALOG, is_system_table, system_oid};
 
 /// The types whose values are object ids with a name.
-const NAMED: [&str; 7] =
-    ["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole", "regcollation"];
+const NAMED: [&str; 7] = ["regclass", "regtype", "regproc", "regprocedure", "regnamespace", "regrole", "regcollation"];
 
 /// Whether a statement reads system tables or names something of theirs.
 pub(super) fn is_about_system(sql: &Sql) -> bool {
@@ -170,7 +168,11 @@ impl Rewriting {
 
 fn reads(query: &Query, table: &str) -> bool {
     let is_read = |name: &ObjectName| {
-        if names(name).last().is_some_and(|name| name == table) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if names(name).last().is_some_and(|name| name == table) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     visit_relations(query, is_read).is_break()
 }
@@ -257,7 +259,7 @@ fn types_cast(expr: &Expr) -> Option<Expr> {
     parsed(&format!("string_to_array(nullif(regtypesout({inner}), ''), ',')"))
 }
 
-/// `x IN (SELECT …)` in a result column, where the engine cannot join.
+/// `x IN (SELECT …)` in a result column or in what is sorted by, where the engine cannot join.
 fn in_columns(query: &mut Query) {
     struct Found;
     impl VisitorMut for Found {
@@ -275,6 +277,7 @@ fn in_columns(query: &mut Query) {
     if let SetExpr::Select(select) = query.body.as_mut() {
         let _ = select.projection.visit(&mut Found);
     }
+    let _ = query.order_by.visit(&mut Found);
 }
 
 /// Other casts to a named type: from a constant to the number, from anything else to the name.
@@ -332,14 +335,19 @@ fn array(query: &Query) -> Expr {
     let nothing = || parsed("CAST(NULL AS TEXT[])").unwrap_or(Expr::Value(Value::Null.with_empty_span()));
     let SetExpr::Select(select) = query.body.as_ref() else { return nothing() };
     let makes_rows = |factor: &TableFactor| {
-        matches!(factor, TableFactor::UNNEST { .. } | TableFactor::Function { .. } | TableFactor::Table { args: Some(_), .. })
+        matches!(
+            factor,
+            TableFactor::UNNEST { .. } | TableFactor::Function { .. } | TableFactor::Table { args: Some(_), .. }
+        )
     };
     let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_slice()
     else {
         return nothing();
     };
     // A function of a column of the query around cannot be planned.
-    if nothing::is_nothing(query) || select.from.iter().any(|from| makes_rows(&from.relation) && names_column(&from.relation)) {
+    if nothing::is_nothing(query)
+        || select.from.iter().any(|from| makes_rows(&from.relation) && names_column(&from.relation))
+    {
         return nothing();
     }
     let Some(aggregate) = parsed(&format!("array_agg({item})")) else { return nothing() };
@@ -370,7 +378,8 @@ fn one_value(query: &mut Query) {
         && select.having.is_none()
         && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
         && !select.from.is_empty();
-    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = select.projection.as_mut_slice()
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+        select.projection.as_mut_slice()
     else {
         return;
     };

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator,
-    TableFactor, TableWithJoins, Value, ValueWithSpan, visit_expressions,
+    BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
+    SetOperator, TableFactor, TableWithJoins, Value, ValueWithSpan, visit_expressions,
 };
 
 use super::names;
@@ -59,8 +59,19 @@ fn single_row(select: &Select) -> bool {
 /// Whether an expression has an aggregate in it, outside of subqueries.
 pub(super) fn aggregates(expr: &Expr) -> bool {
     const AGGREGATES: [&str; 13] = [
-        "array_agg", "avg", "bool_and", "bool_or", "count", "every", "first_value", "json_agg", "max", "min", "string_agg",
-        "sum", "jsonb_agg",
+        "array_agg",
+        "avg",
+        "bool_and",
+        "bool_or",
+        "count",
+        "every",
+        "first_value",
+        "json_agg",
+        "max",
+        "min",
+        "string_agg",
+        "sum",
+        "jsonb_agg",
     ];
     let mut subqueries = 0_usize;
     let found = visit_expressions(expr, |part| {
@@ -148,7 +159,9 @@ fn simplify_select(select: &mut Select) {
         let (expr, alias) = match item {
             SelectItem::UnnamedExpr(expr) => (expr, None),
             SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
-            SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => continue,
+            SelectItem::ExprWithAliases { .. } | SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => {
+                continue;
+            }
         };
         let null = Expr::Value(Value::Null.with_empty_span());
         let alias = alias.unwrap_or_else(|| name_of(expr).unwrap_or_else(|| Ident::new(format!("_{at}"))));
@@ -170,8 +183,10 @@ fn simplify_select(select: &mut Select) {
     }
     for from in &mut select.from {
         for join in &mut from.joins {
-            if let JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::Left(on) | JoinOperator::LeftOuter(on) =
-                &mut join.join_operator
+            if let JoinOperator::Join(on)
+            | JoinOperator::Inner(on)
+            | JoinOperator::Left(on)
+            | JoinOperator::LeftOuter(on) = &mut join.join_operator
                 && matches!(on, JoinConstraint::On(_))
             {
                 *on = JoinConstraint::On(Expr::Value(Value::Boolean(true).with_empty_span()));

@@ -64,11 +64,11 @@ public class Client {
             + "cast(0.1 as double precision), cast('12345.6789' as numeric(12, 4)), 'größe', decode('00ff', 'hex'), "
             + "date '2024-02-29', cast('01:02:03' as time), timestamp '2024-02-29 01:02:03.25', "
             + "cast('2024-02-29 01:02:03+00' as timestamptz), array[1, 2], null";
-        // 1: binary from the first execution on; 0: text.
-        for (String transfer : List.of("false", "true")) {
-            try (Connection tara = connect("tara", "prepareThreshold", "-1", "binaryTransfer", transfer);
+        for (String binary : List.of("false", "true")) {
+            // A threshold of -1 asks for binary from the first execution on.
+            String threshold = binary.equals("true") ? "-1" : "5";
+            try (Connection tara = connect("tara", "prepareThreshold", threshold, "binaryTransfer", binary);
                  PreparedStatement statement = tara.prepareStatement(sql)) {
-                if (transfer.equals("true")) statement.unwrap(org.postgresql.PGStatement.class).setPrepareThreshold(-1);
                 ResultSet row = statement.executeQuery();
                 row.next();
                 same(row.getBoolean(1), true);
@@ -323,10 +323,12 @@ public class Client {
                 + "where quote_ident(table_schema) not in ('information_schema', 'pg_catalog', '_timescaledb_cache') and table_type = 'BASE TABLE' order by 1";
             same(ask(tara, tables, "table"), List.of("retail.customer_purchases"));
             same(ask(nora, tables, "table"), List.of());
-            String onPath = "select case when quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END "
-                + "FROM generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), array_upper(string_to_array(current_setting('search_path'),','),1)) as i, "
-                + "string_to_array(current_setting('search_path'),',') s) then quote_ident(table_name) else quote_ident(table_schema) || '.' || quote_ident(table_name) end as \"table\" "
-                + "from information_schema.tables where quote_ident(table_schema) not in ('information_schema', 'pg_catalog')";
+            String path = "quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END FROM "
+                + "generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), array_upper(string_to_array(current_setting('search_path'),','),1)) as i, "
+                + "string_to_array(current_setting('search_path'),',') s)";
+            String onPath = "SELECT CASE WHEN " + path + " THEN quote_ident(table_name) ELSE quote_ident(table_schema) || '.' || quote_ident(table_name) END AS \"table\" "
+                + "FROM information_schema.tables WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog', '_timescaledb_cache') "
+                + "ORDER BY CASE WHEN " + path + " THEN 0 ELSE 1 END, 1";
             same(ask(tara, onPath, "table"), List.of("retail.customer_purchases"));
             String columns = "select quote_ident(column_name) as \"column\", data_type as \"type\" from information_schema.columns "
                 + "where quote_ident(table_schema) || '.' || quote_ident(table_name) = 'retail.customer_purchases'";

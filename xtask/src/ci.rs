@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use crate::clients;
 use crate::run::{cargo, command, say, tests};
 use crate::tidy;
 
@@ -15,8 +16,9 @@ const JDBC: &str = "org.apache.arrow:flight-sql-jdbc-driver:18.3.0";
 type Step = fn() -> Result<()>;
 
 pub(crate) fn run() -> Result<()> {
-    let steps: [(&str, Step); 5] = [
+    let steps: [(&str, Step); 6] = [
         ("install", install),
+        ("clients", clients::install),
         ("flight clients", flight_clients),
         ("tidy", tidy::run),
         ("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])),
@@ -35,7 +37,16 @@ pub(crate) fn run() -> Result<()> {
 
 /// Programs that tests talk to.
 fn install() -> Result<()> {
-    debian(&[("psql", "postgresql-client"), ("openssl", "openssl"), ("cc", "build-essential")])
+    debian(&[
+        ("psql", "postgresql-client"),
+        ("openssl", "openssl"),
+        ("cc", "build-essential"),
+        ("python3", "python3-venv"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("javac", "openjdk-17-jdk-headless"),
+        ("mvn", "maven"),
+    ])
 }
 
 /// Programs and the packages that they are in. On Debian they are installed; elsewhere their absence is an error that

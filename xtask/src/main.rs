@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod layers;
 mod oracle;
 mod run;
@@ -21,6 +22,8 @@ struct Args {
 enum Verb {
     /// What the gate runs, in its order: install what is missing, tidy, clippy, every test.
     Ci,
+    /// Installs the clients that tests run, below `WEIR_CLIENTS_DIR` (`~/.cache/weir/clients` when it is not set).
+    Clients,
     /// Every test (a release build, so that the engine is compiled once for tests and program).
     Test {
         /// Only tests whose name holds this.
@@ -73,6 +76,7 @@ enum Verb {
 fn main() -> Result<()> {
     match Args::parse().verb {
         Verb::Ci => ci::run(),
+        Verb::Clients => clients::install(),
         Verb::Test { filter } => run::tests(filter.as_deref(), &[]),
         Verb::Tidy => tidy::run(),
         Verb::Layers { print: true } => layers::print(),

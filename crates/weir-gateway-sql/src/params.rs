@@ -1,5 +1,8 @@
 //! Parameters of prepared statements: what clients bind, as Arrow arrays of length one.
 
+mod array;
+mod interval;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -7,7 +10,7 @@ use arrow::array::{
     IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use bytes::{Buf, Bytes};
 use pgwire::api::Type;
 
@@ -40,10 +43,36 @@ const TYPES: &[Type] = &[
     Type::INTERVAL,
     Type::BYTEA,
     Type::UUID,
+    Type::JSON,
+    Type::JSONB,
 ];
 
-/// The type of parameter `$number`: what the client says, else what the statement needs.
-pub(crate) fn parameter_type(number: usize, said: u32, needed: &DataType) -> Result<Type, Told> {
+/// Their arrays, as far as statements name them.
+const ARRAYS: &[Type] = &[
+    Type::BOOL_ARRAY,
+    Type::INT2_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+    Type::OID_ARRAY,
+    Type::FLOAT4_ARRAY,
+    Type::FLOAT8_ARRAY,
+    Type::NUMERIC_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::VARCHAR_ARRAY,
+    Type::NAME_ARRAY,
+    Type::DATE_ARRAY,
+    Type::TIMESTAMP_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::UUID_ARRAY,
+];
+
+/// The type of parameter `$number`: what the client says, else what the statement casts it to, else what that needs.
+pub(crate) fn parameter_type(
+    number: usize,
+    said: u32,
+    declared: Option<&str>,
+    needed: &DataType,
+) -> Result<Type, Told> {
     let unsupported = |name: &str| {
         Told::error(
             code::FEATURE_NOT_SUPPORTED,
@@ -51,14 +80,34 @@ pub(crate) fn parameter_type(number: usize, said: u32, needed: &DataType) -> Res
         )
     };
     if said != 0 {
-        let known = TYPES.iter().find(|known| known.oid() == said);
-        return known.cloned().ok_or_else(|| match Type::from_oid(said) {
-            Some(other) => unsupported(other.name()),
-            None => unsupported(&said.to_string()),
-        });
+        let Some(said) = Type::from_oid(said) else { return Err(unsupported(&said.to_string())) };
+        return if is_known(&said) { Ok(said) } else { Err(unsupported(said.name())) };
+    }
+    if let Some(declared) = declared.and_then(named) {
+        return Ok(declared);
     }
     let needed = pg_type(needed).unwrap_or(Type::TEXT);
-    if TYPES.contains(&needed) { Ok(needed) } else { Err(unsupported(needed.name())) }
+    if is_known(&needed) { Ok(needed) } else { Err(unsupported(needed.name())) }
+}
+
+fn is_known(pg: &Type) -> bool {
+    TYPES.contains(pg) || item(pg).is_some()
+}
+
+/// A type by its name; an array's begins with `_`.
+fn named(name: &str) -> Option<Type> {
+    let (name, is_array) = name.strip_prefix('_').map_or((name, false), |item| (item, true));
+    let item = TYPES.iter().find(|known| known.name() == name)?;
+    if !is_array {
+        return Some(item.clone());
+    }
+    ARRAYS.iter().find(|array| self::item(array) == Some(item)).cloned()
+}
+
+/// The type of an array's items.
+fn item(pg: &Type) -> Option<&'static Type> {
+    let name = pg.name().strip_prefix('_')?;
+    TYPES.iter().find(|item| item.name() == name)
 }
 
 /// The value of parameter `$number` as an array of length one and of the type that the statement needs. `zone` is
@@ -75,9 +124,13 @@ pub(crate) fn value(
         return Ok(new_null_array(needed, 1));
     };
     let invalid = |code| Told::error(code, format!("invalid input for parameter ${number} of type `{}`", pg.name()));
-    let bound = match format {
-        Format::Text => text(pg, bytes, zone).ok_or_else(|| invalid(code::INVALID_TEXT))?,
-        Format::Binary => binary(pg, bytes.clone()).ok_or_else(|| invalid(code::INVALID_BINARY))?,
+    let bound = match (format, item(pg)) {
+        (Format::Text, None) => text(pg, bytes, zone).ok_or_else(|| invalid(code::INVALID_TEXT))?,
+        (Format::Binary, None) => binary(pg, bytes.clone()).ok_or_else(|| invalid(code::INVALID_BINARY))?,
+        (Format::Text, Some(item)) => array::text(item, bytes, zone).ok_or_else(|| invalid(code::INVALID_TEXT))?,
+        (Format::Binary, Some(item)) => {
+            array::binary(item, bytes.clone()).ok_or_else(|| invalid(code::INVALID_BINARY))?
+        }
     };
     cast(&bound, needed).ok_or_else(|| {
         Told::error(
@@ -94,6 +147,9 @@ fn cast(array: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
 
 fn text(pg: &Type, bytes: &[u8], zone: &str) -> Option<ArrayRef> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?;
+    if *pg == Type::INTERVAL {
+        return Some(Arc::new(IntervalMonthDayNanoArray::from(vec![interval::parse(text)?])));
+    }
     if *pg == Type::BYTEA {
         return Some(Arc::new(BinaryArray::from_vec(vec![&bytea(text)?])));
     }
@@ -108,7 +164,7 @@ fn text(pg: &Type, bytes: &[u8], zone: &str) -> Option<ArrayRef> {
         Type::TIME => DataType::Time64(TimeUnit::Microsecond),
         Type::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())),
-        Type::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
+        Type::UUID => return Some(Arc::new(StringArray::from(vec![uuid_text(text)?]))),
         // Precision and scale are those that the statement needs; a text is what it is.
         _ => DataType::Utf8,
     };
@@ -155,6 +211,10 @@ fn binary(pg: &Type, mut bytes: Bytes) -> Option<ArrayRef> {
         Type::UUID => Arc::new(StringArray::from(vec![uuid(&mut bytes)?])),
         Type::BYTEA => Arc::new(BinaryArray::from_vec(vec![&bytes.split_off(0)])),
         _ => {
+            // A version comes before the text.
+            if *pg == Type::JSONB && bytes.try_get_u8().ok()? != 1 {
+                return None;
+            }
             let text = String::from_utf8(bytes.split_off(0).into()).ok().filter(|text| !text.contains('\0'))?;
             Arc::new(StringArray::from(vec![text]))
         }
@@ -166,10 +226,19 @@ fn timestamp(bytes: &mut Bytes) -> Option<i64> {
     bytes.try_get_i64().ok()?.checked_add(EPOCH_MICROS)
 }
 
+/// In any of the forms that PostgreSQL takes.
+fn uuid_text(text: &str) -> Option<String> {
+    let digits: String = text.trim().trim_matches(['{', '}']).chars().filter(|c| *c != '-').collect();
+    (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok().map(canonical_uuid)).flatten()
+}
+
 fn uuid(bytes: &mut Bytes) -> Option<String> {
-    let hex = format!("{:032x}", bytes.try_get_u128().ok()?);
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| hex.get(part).unwrap_or_default());
-    Some(parts.join("-"))
+    bytes.try_get_u128().ok().map(canonical_uuid)
+}
+
+fn canonical_uuid(value: u128) -> String {
+    let hex = format!("{value:032x}");
+    [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| hex.get(part).unwrap_or_default()).join("-")
 }
 
 /// The text of a binary `numeric`.
@@ -288,10 +357,12 @@ mod tests {
 
     #[test]
     fn a_type_is_taken_from_the_client_then_from_the_statement() {
-        assert_eq!(parameter_type(1, 23, &DataType::Utf8), Ok(Type::INT4));
-        assert_eq!(parameter_type(1, 0, &DataType::UInt32), Ok(Type::INT8));
-        assert_eq!(parameter_type(1, 0, &DataType::Utf8View), Ok(Type::TEXT));
-        let refused = parameter_type(2, 1007, &DataType::Utf8).unwrap_err();
-        assert_eq!(refused.message, "parameter $2 is of a type that is not supported: `_int4`");
+        assert_eq!(parameter_type(1, 23, None, &DataType::Utf8), Ok(Type::INT4));
+        assert_eq!(parameter_type(1, 0, None, &DataType::UInt32), Ok(Type::INT8));
+        assert_eq!(parameter_type(1, 0, None, &DataType::Utf8View), Ok(Type::TEXT));
+        assert_eq!(parameter_type(1, 1007, None, &DataType::Utf8), Ok(Type::INT4_ARRAY));
+        assert_eq!(parameter_type(1, 0, Some("_oid"), &DataType::Utf8), Ok(Type::OID_ARRAY));
+        let refused = parameter_type(2, 600, None, &DataType::Utf8).unwrap_err();
+        assert_eq!(refused.message, "parameter $2 is of a type that is not supported: `point`");
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use weir_guard::Caller;
 use weir_guard::Refusal;
-use weir_query::{CopyOut, Engine, Query, SessionStatement, Statement, Write};
+use weir_query::{Asked, CopyOut, Engine, Query, SessionStatement, Statement, Write};
 
 use self::control::OpenCursor;
 use self::extended::{Portal, Prepared};
@@ -44,8 +44,12 @@ pub(crate) struct Session {
     engine: Engine,
     caller: Caller,
     settings: SessionSettings,
+    /// What statements are told of the connection.
+    asked: Arc<Asked>,
     /// What `ROLLBACK` goes back to.
     settings_before: Option<SessionSettings>,
+    /// What `ROLLBACK TO` goes back to, by name, the latest last.
+    savepoints: Vec<(String, SessionSettings)>,
     transaction: TransactionStatus,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
@@ -105,8 +109,10 @@ impl Session {
             connection: started.connection,
             engine: shared.engine.clone(),
             caller: started.caller,
+            asked: Arc::new(started.settings.asked(started.registered.process)),
             settings: started.settings,
             settings_before: None,
+            savepoints: Vec::new(),
             transaction: TransactionStatus::Idle,
             statements: HashMap::new(),
             portals: HashMap::new(),
@@ -288,7 +294,9 @@ impl Session {
 
     /// Runs a read up to its first row.
     async fn read(&mut self, running: &mut Running, query: &Query, params: Vec<ArrayRef>) -> Done<ResultStream> {
-        let run = self.engine.run(&self.caller, query, params);
+        self.set_by(query)?;
+        let query = query.asked(&self.asked);
+        let run = self.engine.run(&self.caller, &query, params);
         let rows = supervised(&mut self.connection, running, run).await??;
         Ok(ResultStream::new(rows, self.settings.zone())?)
     }
@@ -326,7 +334,12 @@ impl Session {
 
     /// In a failed transaction nothing is done but ending it.
     fn check_transaction(&self, statement: &Statement) -> Done {
-        let ends = matches!(statement, Statement::Session(SessionStatement::Commit | SessionStatement::Rollback));
+        let ends = matches!(
+            statement,
+            Statement::Session(
+                SessionStatement::Commit | SessionStatement::Rollback | SessionStatement::RollbackTo { .. }
+            )
+        );
         if self.transaction == TransactionStatus::Error && !ends {
             let text = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(Told::error(code::FAILED_TRANSACTION, text).into());

@@ -7,6 +7,7 @@ use arrow::array::timezone::Tz;
 use weir_gateway::{Access, AccessError, IMPERSONATE_USER, PROJECT, client_name};
 use weir_guard::{Caller, Door};
 use weir_model::PrincipalId;
+use weir_query::Asked;
 
 use crate::SERVER_VERSION;
 use crate::sqlstate::{Told, code};
@@ -70,6 +71,7 @@ static TABLE: &[Setting] = &[
         "Least severity of messages to the client.",
     ),
     reported("DateStyle", "ISO, MDY", Rule::DateStyle, "Text form of dates."),
+    setting("default_table_access_method", "heap", Rule::Fixed, "Has no effect."),
     setting("default_transaction_deferrable", "off", Rule::OneOf(&["on", "off"]), "Has no effect."),
     setting("default_transaction_isolation", "read committed", Rule::Isolation, "Isolation of new transactions."),
     reported("default_transaction_read_only", "on", Rule::On(READ_ONLY), "Whether new transactions only read."),
@@ -80,10 +82,12 @@ static TABLE: &[Setting] = &[
     reported("integer_datetimes", "on", Rule::Fixed, "Binary form of dates and times."),
     reported("IntervalStyle", "postgres", Rule::OneOf(&["postgres"]), "Text form of intervals."),
     reported("is_superuser", "off", Rule::Identity, "Nobody is."),
+    setting("jit", "off", Rule::OneOf(&["on", "off"]), "Has no effect."),
     setting("lc_collate", "C", Rule::Fixed, "Order of text."),
     setting("lc_ctype", "C.UTF-8", Rule::Fixed, "Classes of characters."),
     setting("lock_timeout", "0", Rule::Duration, "Has no effect: reads take no locks."),
     setting("max_identifier_length", "63", Rule::Fixed, "Length of names."),
+    setting("max_index_keys", "32", Rule::Fixed, "Has no effect."),
     setting("role", "none", Rule::Identity, "Fixed for the connection."),
     setting("row_security", "on", Rule::On("policies always hold"), "Whether row filters hold."),
     setting("search_path", "\"$user\", public", Rule::Names, "Kept for tools; tables are named with their schema."),
@@ -228,6 +232,12 @@ impl SessionSettings {
         find(name).map(|setting| (setting.name, self.value(setting)))
     }
 
+    /// What statements are told of the connection.
+    pub(crate) fn asked(&self, process: i32) -> Asked {
+        let settings = self.show_all().map(|row| row.map(str::to_owned)).collect();
+        Asked { process, zone: self.zone().map(|_| self.zone_name().to_owned()), settings }
+    }
+
     /// Name, value and description of every setting.
     pub(crate) fn show_all(&self) -> impl Iterator<Item = [&str; 3]> {
         TABLE.iter().map(|setting| [setting.name, self.value(setting), setting.about])
@@ -295,8 +305,9 @@ impl Rule {
             Rule::Off(why) => only(name, value, "off", why),
             Rule::ApplicationName => Ok(client_name(value)),
             Rule::Encoding => {
-                let plain = value.to_ascii_lowercase().replace(['-', '_'], "");
-                match plain.as_str() {
+                // As PostgreSQL does, and some clients put it into quotes.
+                let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+                match plain.to_ascii_lowercase().as_str() {
                     "utf8" | "unicode" => Ok("UTF8".to_owned()),
                     _ => Err(Told::error(
                         code::FEATURE_NOT_SUPPORTED,

@@ -1,7 +1,7 @@
 //! What clients are told: the one table from refusals to SQLSTATE codes, and the gateway's own conditions.
 
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
-use weir_guard::{Outside, Refusal};
+use weir_guard::{Outside, Refusal, Wrong};
 
 /// Longest text of one field of an error, in bytes.
 const FIELD_BYTES_MAX: usize = 8 * 1024;
@@ -54,10 +54,16 @@ pub(crate) mod code {
     pub(crate) const INVALID_AUTHORIZATION: &str = "28000";
     pub(crate) const INVALID_PASSWORD: &str = "28P01";
     pub(crate) const INVALID_CURSOR_NAME: &str = "34000";
+    pub(crate) const INVALID_SAVEPOINT: &str = "3B001";
     pub(crate) const INVALID_CATALOG_NAME: &str = "3D000";
+    pub(crate) const INVALID_SCHEMA_NAME: &str = "3F000";
     pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
     pub(crate) const SYNTAX_ERROR: &str = "42601";
+    pub(crate) const AMBIGUOUS_COLUMN: &str = "42702";
+    pub(crate) const UNDEFINED_COLUMN: &str = "42703";
     pub(crate) const UNDEFINED_OBJECT: &str = "42704";
+    pub(crate) const GROUPING_ERROR: &str = "42803";
+    pub(crate) const UNDEFINED_FUNCTION: &str = "42883";
     pub(crate) const DUPLICATE_CURSOR: &str = "42P03";
     pub(crate) const DUPLICATE_STATEMENT: &str = "42P05";
     pub(crate) const UNDEFINED_TABLE: &str = "42P01";
@@ -166,7 +172,15 @@ fn sqlstate(outside: &Outside) -> &'static str {
         Outside::Unauthenticated => code::INVALID_PASSWORD,
         Outside::NotFound { .. } => code::UNDEFINED_TABLE,
         Outside::Forbidden { .. } => code::INSUFFICIENT_PRIVILEGE,
-        Outside::Invalid { .. } => code::SYNTAX_ERROR,
+        Outside::Invalid { wrong, .. } => match wrong {
+            Wrong::Statement => code::SYNTAX_ERROR,
+            Wrong::Column => code::UNDEFINED_COLUMN,
+            Wrong::Ambiguous => code::AMBIGUOUS_COLUMN,
+            Wrong::Function => code::UNDEFINED_FUNCTION,
+            Wrong::Schema => code::INVALID_SCHEMA_NAME,
+            Wrong::Object => code::UNDEFINED_OBJECT,
+            Wrong::Grouping => code::GROUPING_ERROR,
+        },
         Outside::Unsupported { .. } => code::FEATURE_NOT_SUPPORTED,
         Outside::TooMuch { .. } => code::LIMIT_EXCEEDED,
         Outside::Data { text } => data_sqlstate(text),
@@ -212,7 +226,13 @@ mod tests {
             (Outside::Unauthenticated, "28P01"),
             (Outside::NotFound { text: text() }, "42P01"),
             (Outside::Forbidden { text: text() }, "42501"),
-            (Outside::Invalid { text: text(), hint: None }, "42601"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Statement }, "42601"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Column }, "42703"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Ambiguous }, "42702"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Function }, "42883"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Object }, "42704"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Schema }, "3F000"),
+            (Outside::Invalid { text: text(), hint: None, wrong: Wrong::Grouping }, "42803"),
             (Outside::Unsupported { text: text() }, "0A000"),
             (Outside::TooMuch { text: text() }, "53400"),
             (Outside::Data { text: text() }, "22000"),
@@ -234,7 +254,11 @@ mod tests {
     fn only_the_outer_half_is_told() {
         let request = RequestId::new_at(1_700_000_000_000);
         let refusal = Refusal::new(
-            Outside::Invalid { text: "no such thing".to_owned(), hint: Some("try `y`".to_owned()) },
+            Outside::Invalid {
+                text: "no such thing".to_owned(),
+                hint: Some("try `y`".to_owned()),
+                wrong: Wrong::Statement,
+            },
             Truth::Unseen,
             "hidden column ssn",
         )

@@ -30,6 +30,9 @@ const PROTOCOL: i32 = PROTOCOL_MAJOR << 16;
 /// Longest message while a client authenticates.
 const AUTHENTICATION_BYTES_MAX: usize = 10_000;
 
+/// Programs that would fail half-way, by the name that they give themselves.
+const DUMPS: [&str; 3] = ["pg_dump", "pg_dumpall", "pg_basebackup"];
+
 /// A connection whose caller is known.
 pub(crate) struct Started {
     pub(crate) connection: Connection,
@@ -160,6 +163,11 @@ async fn admit(
     if database != DATABASE {
         let told = Told::fatal(code::INVALID_CATALOG_NAME, format!("database `{database}` does not exist"));
         return Err(told.hint(format!("the only database is `{DATABASE}`")).into());
+    }
+    if let Some(dump) = parameters.get("application_name").filter(|name| DUMPS.contains(&name.as_str())) {
+        let told = Told::fatal(code::FEATURE_NOT_SUPPORTED, format!("`{dump}` is not supported"));
+        let why = "Weir shows each reader what policies let through; it has nothing that could be restored elsewhere";
+        return Err(told.hint(why).into());
     }
     let settings = session_settings(&principal, parameters).map_err(Told::into_fatal)?;
     let caller = settings.caller(principal);

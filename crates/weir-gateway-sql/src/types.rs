@@ -57,7 +57,7 @@ impl Column {
             Refusal::unsupported(format!("column `{}` is of a type that cannot be sent: `{data_type}`", field.name()))
         })?;
         // A name ends at a zero byte on the wire.
-        Ok(Self { name: field.name().replace('\0', "\u{fffd}"), pg, modifier: modifier(data_type) })
+        Ok(Self { name: field.name().replace('\0', "\u{fffd}"), pg, modifier: weir_query::pg_modifier(data_type) })
     }
 
     fn describe(&self, format: Format) -> FieldDescription {
@@ -104,69 +104,10 @@ fn catalogue_type(field: &Field) -> Option<Type> {
 
 /// `None` when the type has no form on the wire.
 pub(crate) fn pg_type(data_type: &DataType) -> Option<Type> {
-    Some(match data_type {
-        DataType::Boolean => Type::BOOL,
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => Type::INT2,
-        DataType::Int32 | DataType::UInt16 => Type::INT4,
-        DataType::Int64 | DataType::UInt32 => Type::INT8,
-        DataType::Float16 | DataType::Float32 => Type::FLOAT4,
-        DataType::Float64 => Type::FLOAT8,
-        DataType::UInt64
-        | DataType::Decimal32(..)
-        | DataType::Decimal64(..)
-        | DataType::Decimal128(..)
-        | DataType::Decimal256(..) => Type::NUMERIC,
-        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::TEXT,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::BYTEA,
-        DataType::Date32 | DataType::Date64 => Type::DATE,
-        DataType::Time32(_) | DataType::Time64(_) => Type::TIME,
-        DataType::Timestamp(_, None) => Type::TIMESTAMP,
-        DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
-        DataType::Interval(_) | DataType::Duration(_) => Type::INTERVAL,
-        DataType::Dictionary(_, value) => pg_type(value)?,
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item) => {
-            let item = pg_type(item.data_type())?;
-            array_of(&item).unwrap_or(Type::JSON)
-        }
-        DataType::Struct(fields) => {
-            fields.iter().try_for_each(|field| pg_type(field.data_type()).map(drop))?;
-            Type::JSON
-        }
-        DataType::Map(entries, _) => {
-            pg_type(entries.data_type())?;
-            Type::JSON
-        }
-        DataType::Union(..) | DataType::RunEndEncoded(..) => return None,
-    })
+    Type::from_oid(weir_query::pg_type(data_type)?.oid)
 }
 
-/// The array type of an element type. What is itself a list, a struct or a map has none: lists in PostgreSQL's
-/// arrays would have to be of one length.
-fn array_of(item: &Type) -> Option<Type> {
-    let arrays = [
-        (Type::BOOL, Type::BOOL_ARRAY),
-        (Type::INT2, Type::INT2_ARRAY),
-        (Type::INT4, Type::INT4_ARRAY),
-        (Type::INT8, Type::INT8_ARRAY),
-        (Type::FLOAT4, Type::FLOAT4_ARRAY),
-        (Type::FLOAT8, Type::FLOAT8_ARRAY),
-        (Type::NUMERIC, Type::NUMERIC_ARRAY),
-        (Type::TEXT, Type::TEXT_ARRAY),
-        (Type::BYTEA, Type::BYTEA_ARRAY),
-        (Type::DATE, Type::DATE_ARRAY),
-        (Type::TIME, Type::TIME_ARRAY),
-        (Type::TIMESTAMP, Type::TIMESTAMP_ARRAY),
-        (Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY),
-        (Type::INTERVAL, Type::INTERVAL_ARRAY),
-    ];
-    arrays.into_iter().find(|(element, _)| element == item).map(|(_, array)| array)
-}
-
-/// `pg_type.typlen`.
+/// `pg_type.typlen`
 fn size(pg: &Type) -> i16 {
     let sizes = [
         (Type::BOOL, 1),
@@ -184,56 +125,6 @@ fn size(pg: &Type) -> i16 {
         (Type::INTERVAL, 16),
     ];
     sizes.into_iter().find(|(fixed, _)| fixed == pg).map_or(-1, |(_, size)| size)
-}
-
-/// `pg_attribute.atttypmod` of a decimal: precision and scale, plus four.
-fn modifier(data_type: &DataType) -> i32 {
-    match data_type {
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => match u16::try_from(*scale) {
-            Ok(scale) => ((i32::from(*precision) << 16) | i32::from(scale)) + 4,
-            Err(_) => -1,
-        },
-        DataType::Null
-        | DataType::Boolean
-        | DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::UInt8
-        | DataType::UInt16
-        | DataType::UInt32
-        | DataType::UInt64
-        | DataType::Float16
-        | DataType::Float32
-        | DataType::Float64
-        | DataType::Timestamp(..)
-        | DataType::Date32
-        | DataType::Date64
-        | DataType::Time32(_)
-        | DataType::Time64(_)
-        | DataType::Duration(_)
-        | DataType::Interval(_)
-        | DataType::Binary
-        | DataType::FixedSizeBinary(_)
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::Utf8
-        | DataType::LargeUtf8
-        | DataType::Utf8View
-        | DataType::List(_)
-        | DataType::ListView(_)
-        | DataType::FixedSizeList(..)
-        | DataType::LargeList(_)
-        | DataType::LargeListView(_)
-        | DataType::Struct(_)
-        | DataType::Union(..)
-        | DataType::Dictionary(..)
-        | DataType::Map(..)
-        | DataType::RunEndEncoded(..) => -1,
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use ports::{
     AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, SnapshotFeed, SystemClock, Workspaces, WriteError,
     WrittenTable,
 };
-pub use refusal::{Inside, Outside, Refusal, Truth};
+pub use refusal::{Inside, Outside, Refusal, Truth, Wrong};
 pub use request::{Admitted, Caller, Guard, Request};
 pub use scram::{CredentialId, ScramVerifier};
 pub use unmask::{Unmasking, VALUES_MAX};

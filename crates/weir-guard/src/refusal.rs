@@ -30,6 +30,7 @@ pub enum Outside {
     Invalid {
         text: String,
         hint: Option<String>,
+        wrong: Wrong,
     },
     /// A statement or feature that Weir does not do, by name.
     Unsupported {
@@ -50,6 +51,25 @@ pub enum Outside {
     Unavailable,
     /// A defect; the log has the cause.
     Internal,
+}
+
+/// What is wrong about a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// Its wording, or more than one thing.
+    Statement,
+    /// A column that does not exist.
+    Column,
+    /// A name that may mean several columns.
+    Ambiguous,
+    /// A function or operator that does not exist, or not for these arguments.
+    Function,
+    /// A schema that does not exist.
+    Schema,
+    /// A type, role, setting or other thing that does not exist.
+    Object,
+    /// A column beside aggregates that is not grouped by.
+    Grouping,
 }
 
 impl Outside {
@@ -130,8 +150,13 @@ impl Refusal {
 
     /// What the client asked is wrong; the text is safe for it and true.
     pub fn invalid(text: impl Into<String>) -> Self {
+        Self::wrong(Wrong::Statement, text)
+    }
+
+    /// As [`Self::invalid`], and says what about it.
+    pub fn wrong(wrong: Wrong, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self::new(Outside::Invalid { text: text.clone(), hint: None }, Truth::Invalid, text)
+        Self::new(Outside::Invalid { text: text.clone(), hint: None, wrong }, Truth::Invalid, text)
     }
 
     pub fn unsupported(text: impl Into<String>) -> Self {

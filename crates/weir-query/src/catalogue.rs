@@ -1,5 +1,12 @@
-//! The catalogue that one actor sees: the tables of the statement, ready to be scanned, and the names and columns of
-//! the other sources she may read, for listings. What she may not read is not in it.
+//! The catalogue that one actor sees: the tables of the statement, ready to be scanned, and system tables that list
+//! names and columns of all sources she may read. What she may not read is not in it.
+
+mod columns;
+mod empty;
+mod fixed;
+pub(crate) mod relations;
+mod tables;
+pub(crate) mod types;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -7,16 +14,24 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableProvider};
-use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+};
+use datafusion::common::{DataFusionError, Result};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
+use datafusion_pg_catalog::pg_catalog::{
+    PG_CATALOG_TABLES, PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable,
+};
 use weir_guard::Request;
 use weir_model::{DataSource, PrincipalId, SourceName, Surroundings};
 use weir_policy::Snapshot;
+
+use self::columns::Columns;
+pub(crate) use self::empty::is_empty;
+use self::fixed::Fixed;
+use self::relations::{Relations, name_parts};
+use self::tables::TABLES;
+use crate::statement::Asked;
 
 /// The one database.
 pub const CATALOG: &str = "weir";
@@ -91,67 +106,210 @@ fn listed_schema(source: &DataSource) -> SchemaRef {
     Arc::new(Schema::new(source.columns.iter().map(field).collect::<Vec<_>>()))
 }
 
-/// For `pg_catalog`.
-#[async_trait]
-impl CatalogInfo for Visible {
-    async fn catalog_names(&self) -> Result<Vec<String>> {
-        Ok(vec![CATALOG.to_owned()])
-    }
-
-    async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
-        let system = [INFORMATION_SCHEMA, PG_CATALOG].map(str::to_owned);
-        Ok((catalog == CATALOG).then(|| self.tables().keys().cloned().chain(system).collect()))
-    }
-
-    async fn table_names(&self, _: &str, schema: &str) -> Result<Option<Vec<String>>> {
-        Ok(self.tables().get(schema).map(|tables| tables.keys().cloned().collect()))
-    }
-
-    async fn table_schema(&self, _: &str, schema: &str, table: &str) -> Result<Option<SchemaRef>> {
-        Ok(self.tables().get(schema).and_then(|tables| tables.get(table)).cloned())
-    }
-
-    async fn table_type(&self, _: &str, schema: &str, table: &str) -> Result<Option<TableType>> {
-        Ok(self.tables().get(schema).and_then(|tables| tables.get(table)).map(|_| TableType::Base))
-    }
-}
-
-/// `pg_catalog` for each principal, kept for as long as the snapshot holds, so that the object ids which a client got in
-/// one statement mean the same in the next.
-pub(crate) struct PgCatalogs {
-    fixed: Arc<PgCatalogStaticTables>,
+/// The system tables of each principal, kept for as long as the snapshot holds.
+pub(crate) struct SystemCatalogs {
+    /// What PostgreSQL brings: types, functions, operators.
+    brought: PgCatalogSchemaProvider<Arc<dyn CatalogProviderList>, EmptyContextProvider>,
+    fixed: Fixed,
     open: Mutex<HashMap<(PrincipalId, Surroundings), Opened>>,
 }
 
 /// A snapshot may be followed by another one of the same epoch, when something approved for a time runs out.
-type Opened = (Arc<Snapshot>, Arc<dyn SchemaProvider>);
+type Opened = (Arc<Snapshot>, Arc<Reader>);
 
-impl PgCatalogs {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { fixed: Arc::new(PgCatalogStaticTables::try_new()?), open: Mutex::default() })
+/// What system tables and functions tell one reader, under one snapshot.
+pub(crate) struct Reader {
+    visible: Visible,
+    relations: OnceLock<Relations>,
+    made: Mutex<HashMap<(&'static str, &'static str), Arc<dyn TableProvider>>>,
+}
+
+impl Reader {
+    pub(crate) fn relations(&self) -> &Relations {
+        let visible = &self.visible;
+        self.relations.get_or_init(|| Relations::new(visible.tables(), &visible.principal.to_string()))
     }
 
-    pub(crate) fn get(&self, visible: &Visible) -> Result<Arc<dyn SchemaProvider>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is listed depends on all of the surroundings but the time.
-        let key = (visible.principal.clone(), Surroundings { at_unix_ms: 0, ..visible.surroundings.clone() });
-        if let Some((known, catalog)) = open.get(&key)
-            && Arc::ptr_eq(known, &visible.snapshot)
-        {
-            return Ok(Arc::clone(catalog));
+    /// A system table that differs from reader to reader.
+    fn table(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some((schema, name, make)) = TABLES.iter().find(|(s, n, _)| *s == schema && *n == name) else {
+            return Ok(None);
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = made.get(&(*schema, *name)) {
+            return Ok(Some(Arc::clone(table)));
         }
-        open.retain(|_, (known, _)| Arc::ptr_eq(known, &visible.snapshot));
-        let catalog = PgCatalogSchemaProvider::try_new(visible.clone(), Arc::clone(&self.fixed), EmptyContextProvider)?;
-        let catalog: Arc<dyn SchemaProvider> = Arc::new(catalog);
-        open.insert(key, (Arc::clone(&visible.snapshot), Arc::clone(&catalog)));
-        Ok(catalog)
+        let table = make(self.relations())?;
+        made.insert((schema, name), Arc::clone(&table));
+        Ok(Some(table))
     }
 }
 
-impl fmt::Debug for PgCatalogs {
+impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PgCatalogs")
+        f.debug_tuple("Reader").field(&self.visible).finish()
     }
+}
+
+impl SystemCatalogs {
+    pub(crate) fn new() -> Result<Self> {
+        let nothing: Arc<dyn CatalogProviderList> = Arc::new(MemoryCatalogProviderList::new());
+        let tables = Arc::new(PgCatalogStaticTables::try_new()?);
+        let fixed = Fixed::new(tables.pg_type.data(), tables.pg_proc.data())?;
+        let brought = PgCatalogSchemaProvider::try_new(nothing, tables, EmptyContextProvider)?;
+        Ok(Self { brought, fixed, open: Mutex::default() })
+    }
+
+    pub(crate) fn fixed(&self) -> &Fixed {
+        &self.fixed
+    }
+
+    pub(crate) fn reader(&self, visible: &Visible) -> Arc<Reader> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is listed depends on all of the surroundings but the time.
+        let key = (visible.principal.clone(), Surroundings { at_unix_ms: 0, ..visible.surroundings.clone() });
+        if let Some((known, reader)) = open.get(&key)
+            && Arc::ptr_eq(known, &visible.snapshot)
+        {
+            return Arc::clone(reader);
+        }
+        open.retain(|_, (known, _)| Arc::ptr_eq(known, &visible.snapshot));
+        let reader = Arc::new(Reader { visible: visible.clone(), relations: OnceLock::new(), made: Mutex::default() });
+        open.insert(key, (Arc::clone(&visible.snapshot), Arc::clone(&reader)));
+        reader
+    }
+
+    fn table(&self, schema: &str, name: &str, system: &System) -> Result<Option<Arc<dyn TableProvider>>> {
+        if (schema, name) == (PG_CATALOG, "pg_settings") {
+            return settings(&system.asked).map(Some);
+        }
+        if let Some(table) = system.reader.table(schema, name)? {
+            return Ok(Some(table));
+        }
+        if let Some(columns) = empty::columns(schema, name) {
+            return columns::empty(columns::shape(columns)).map(Some);
+        }
+        if schema != PG_CATALOG {
+            return Ok(None);
+        }
+        let Some(table) = self.brought.build_table_by_name(name)? else { return Ok(None) };
+        match table {
+            _ if is_empty(schema, name) => columns::empty(table.schema()).map(Some),
+            PgCatalogTable::Static(table) => {
+                let more = if name == "pg_collation" { "colliculocale" } else { "" };
+                columns::brought(&table.schema(), table.data(), more, &self.fixed).map(Some)
+            }
+            // Not made for this reader.
+            PgCatalogTable::Dynamic(_) | PgCatalogTable::Empty(_) => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for SystemCatalogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SystemCatalogs")
+    }
+}
+
+/// Whether PostgreSQL's search path finds a name among the system tables.
+pub(crate) fn is_system_table(name: &str) -> bool {
+    PG_CATALOG_TABLES.contains(&name)
+        || TABLES.iter().any(|(schema, table, _)| *schema == PG_CATALOG && *table == name)
+        || is_empty(PG_CATALOG, name)
+}
+
+/// The object ids that PostgreSQL gives to the tables of its own that others refer to.
+const SYSTEM_OIDS: [(&str, i32); 21] = [
+    ("pg_am", 2601),
+    ("pg_attrdef", 2604),
+    ("pg_attribute", 1249),
+    ("pg_authid", 1260),
+    ("pg_class", 1259),
+    ("pg_collation", 3456),
+    ("pg_constraint", 2606),
+    ("pg_database", 1262),
+    ("pg_extension", 3079),
+    ("pg_foreign_data_wrapper", 2328),
+    ("pg_foreign_server", 1417),
+    ("pg_language", 2612),
+    ("pg_namespace", 2615),
+    ("pg_opclass", 2616),
+    ("pg_operator", 2617),
+    ("pg_opfamily", 2753),
+    ("pg_policy", 3256),
+    ("pg_proc", 1255),
+    ("pg_rewrite", 2618),
+    ("pg_trigger", 2620),
+    ("pg_type", 1247),
+];
+
+pub(crate) fn system_oid(table: &str) -> Option<i32> {
+    SYSTEM_OIDS.iter().find(|(name, _)| *name == table).map(|(_, oid)| *oid)
+}
+
+pub(crate) fn system_table(oid: i32) -> Option<&'static str> {
+    SYSTEM_OIDS.iter().find(|(_, known)| *known == oid).map(|(name, _)| *name)
+}
+
+/// Whether a name, as it is written in SQL, is that of a system table.
+pub(crate) fn is_system_relation(name: &str) -> bool {
+    match name_parts(name).unwrap_or_default().as_slice() {
+        [table] => is_system_table(table),
+        [schema, table] if schema == PG_CATALOG => is_system_table(table),
+        [schema, table] if schema == INFORMATION_SCHEMA => is_information(table),
+        _ => false,
+    }
+}
+
+fn is_information(table: &str) -> bool {
+    is_empty(INFORMATION_SCHEMA, table)
+        || TABLES.iter().any(|(schema, known, _)| *schema == INFORMATION_SCHEMA && *known == table)
+}
+
+/// Who asks for system tables, on which connection, and where they come from.
+#[derive(Clone, Debug)]
+pub(crate) struct System {
+    pub(crate) catalogs: Arc<SystemCatalogs>,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) asked: Arc<Asked>,
+}
+
+/// One of the two system schemas.
+#[derive(Debug)]
+struct SystemSchema {
+    name: &'static str,
+    system: System,
+}
+
+#[async_trait]
+impl SchemaProvider for SystemSchema {
+    fn table_names(&self) -> Vec<String> {
+        let own = TABLES.iter().filter(|(schema, ..)| *schema == self.name).map(|(_, name, _)| *name);
+        own.chain(empty::names(self.name)).map(str::to_owned).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        self.system.catalogs.table(self.name, name, &self.system)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        if self.name == PG_CATALOG { is_system_table(name) } else { is_information(name) }
+    }
+}
+
+/// `pg_settings` of the connection.
+fn settings(asked: &Asked) -> Result<Arc<dyn TableProvider>> {
+    let each = &asked.settings;
+    Columns::of(each.len())
+        .text("name", each.iter().map(|[name, ..]| name))
+        .text("setting", each.iter().map(|[_, value, _]| value))
+        .same("unit category")
+        .text("short_desc", each.iter().map(|[.., about]| about))
+        .same("extra_desc context=user vartype=string source=session min_val max_val enumvals:text[]")
+        .text("boot_val", each.iter().map(|[_, value, _]| value))
+        .text("reset_val", each.iter().map(|[_, value, _]| value))
+        .same("sourcefile sourceline:int4 pending_restart:bool=f")
+        .table()
 }
 
 /// All that name resolution of one statement can reach.
@@ -162,20 +320,12 @@ pub(crate) struct ActorCatalogue {
 }
 
 impl ActorCatalogue {
-    /// `bound` are the tables that the statement names, `system` the system schemas where it names those. Listings
-    /// are in the catalogue only with the latter.
+    /// `bound` are the tables that the statement names; `system` is there when it names a system table.
     pub(crate) fn list(
         bound: HashMap<SourceName, Arc<dyn TableProvider>>,
-        visible: Option<&Visible>,
-        pg_catalog: Option<Arc<dyn SchemaProvider>>,
+        system: Option<&System>,
     ) -> Arc<dyn CatalogProviderList> {
         let mut tables: BTreeMap<String, BTreeMap<String, Arc<dyn TableProvider>>> = BTreeMap::new();
-        for (schema, listed) in visible.into_iter().flat_map(|visible| visible.tables()) {
-            let into = tables.entry(schema.clone()).or_default();
-            for (table, shape) in listed {
-                into.insert(table.clone(), Arc::new(ListedTable(Arc::clone(shape))));
-            }
-        }
         for (name, provider) in bound {
             tables.entry(name.schema().to_owned()).or_default().insert(name.table().to_owned(), provider);
         }
@@ -183,8 +333,10 @@ impl ActorCatalogue {
         for (schema, tables) in tables {
             schemas.insert(schema, Arc::new(ActorSchema(tables)));
         }
-        if let Some(pg_catalog) = pg_catalog {
-            schemas.insert(PG_CATALOG.to_owned(), pg_catalog);
+        for (name, system) in [PG_CATALOG, INFORMATION_SCHEMA].into_iter().zip(std::iter::repeat(system)) {
+            if let Some(system) = system.cloned() {
+                schemas.insert(name.to_owned(), Arc::new(SystemSchema { name, system }));
+            }
         }
         Arc::new(Catalogues(Arc::new(Self { schemas })))
     }
@@ -232,30 +384,5 @@ impl SchemaProvider for ActorSchema {
 
     fn table_exist(&self, name: &str) -> bool {
         self.0.contains_key(name)
-    }
-}
-
-/// A table in a listing: columns, no rows. No statement can scan it, because the names of a statement are bound.
-#[derive(Debug)]
-struct ListedTable(SchemaRef);
-
-#[async_trait]
-impl TableProvider for ListedTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        _: Option<&Vec<usize>>,
-        _: &[Expr],
-        _: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        internal_err!("a listed table was scanned")
     }
 }

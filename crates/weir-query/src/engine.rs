@@ -28,7 +28,7 @@ use weir_policy::{Decision, DenyReason};
 use weir_sources::Sources;
 
 use crate::builtins;
-use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, PgCatalogs, Visible, VisibleTable};
+use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, SystemCatalogs, Visible, VisibleTable};
 use crate::descent;
 use crate::fault::{planning_refusal, refusal};
 use crate::functions;
@@ -69,7 +69,7 @@ struct Inner {
     template: Arc<SessionState>,
     sources: Arc<Sources>,
     lookups: Arc<Lookups>,
-    pg_catalogs: PgCatalogs,
+    catalogs: Arc<SystemCatalogs>,
     users: Users,
     lanes: Lanes,
     /// Absent where nothing is written.
@@ -133,7 +133,7 @@ impl Engine {
             template: Arc::new(template),
             lookups: Arc::new(Lookups::new(Arc::clone(&sources))),
             sources,
-            pg_catalogs: PgCatalogs::new().map_err(|e| refusal(&e))?,
+            catalogs: Arc::new(SystemCatalogs::new().map_err(|e| refusal(&e))?),
             workspaces,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -150,7 +150,7 @@ impl Engine {
             let Bound { state, plan, request, decision } = Box::pin(inner.bind(request, &query)).await?;
             let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
             let schema = if query.explain { explain::schema() } else { result_schema(&state, plan, &parameters)? };
-            Ok(Described { parameters, schema, basis: Arc::new(request.basis(&decision)) })
+            Ok(Described { parameters, schema: query.named(&schema), basis: Arc::new(request.basis(&decision)) })
         });
         working.done().await?
     }
@@ -239,7 +239,10 @@ impl Engine {
         let (output, input) = rows::pipe();
         let working = threads.spawn(async move {
             match Box::pin(inner.open(request, &seat, &query, &params, basis.as_deref(), None)).await {
-                Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
+                Ok((opened, admitted)) => {
+                    let schema = query.named(&opened.schema());
+                    output.flow(opened, schema, admitted, inner.users.limits()).await
+                }
                 Err(refusal) => output.refuse(refusal),
             }
         });
@@ -357,9 +360,10 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_cache_manager(caches).build_arc()?;
     let config = SessionConfig::new()
         .with_target_partitions(settings.partitions.max(1))
-        .with_information_schema(true)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
         .set_bool("datafusion.catalog.create_default_catalog_and_schema", true)
+        // Makes `timestamptz` a type of its own; a statement has the zone of its connection.
+        .set_str("datafusion.execution.time_zone", "+00:00")
         // The engine pushes the bound of one `min` below another aggregate that needs the rows which it drops.
         .set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false)
         // By the bounds that a join hands to a scan while both run, the scan at times drops rows that the join needs.
@@ -370,7 +374,7 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
     let mut state = context.state();
     builtins::restrict(&mut state)?;
-    builtins::check(&state, &functions::NAMES).map_err(DataFusionError::Internal)?;
+    builtins::check(&state, &functions::names()).map_err(DataFusionError::Internal)?;
     Ok(state)
 }
 

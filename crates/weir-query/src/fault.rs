@@ -5,7 +5,7 @@ use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
-use weir_guard::{Outside, Refusal, Truth};
+use weir_guard::{Outside, Refusal, Truth, Wrong};
 use weir_model::SourceName;
 
 /// A failure below the barrier. Prints the source's name only; the cause is for the audit log.
@@ -45,15 +45,15 @@ impl Error for SourceFault {}
 pub(crate) fn refusal(error: &DataFusionError) -> Refusal {
     let root = error.find_root();
     let text = one_line(&root.strip_backtrace());
-    let invalid =
-        |text: String| Refusal::new(Outside::Invalid { text: text.clone(), hint: None }, Truth::Invalid, text);
     let data = |text: String| Refusal::new(Outside::Data { text: text.clone() }, Truth::EngineFailed, text);
     match root {
-        DataFusionError::SQL(e, _) => invalid(lower_first(&one_line(&e.to_string()).replace("sql parser error: ", ""))),
+        DataFusionError::SQL(e, _) => {
+            Refusal::invalid(lower_first(&one_line(&e.to_string()).replace("sql parser error: ", "")))
+        }
         DataFusionError::SchemaError(e, _) => schema_refusal(e),
         DataFusionError::Plan(message) => plan_refusal(message),
-        DataFusionError::NotImplemented(message) => Refusal::unsupported(lower_first(&one_line(message))),
-        DataFusionError::Configuration(message) => invalid(lower_first(&one_line(message))),
+        DataFusionError::NotImplemented(message) => not_implemented(message),
+        DataFusionError::Configuration(message) => Refusal::invalid(lower_first(&one_line(message))),
         DataFusionError::Execution(message) => data(lower_first(&one_line(message))),
         DataFusionError::ArrowError(e, _) => match e.as_ref() {
             ArrowError::DivideByZero => data("division by zero".to_owned()),
@@ -82,7 +82,10 @@ pub(crate) fn refusal(error: &DataFusionError) -> Refusal {
             Some(fault) => {
                 Refusal::new(Outside::Data { text: fault.to_string() }, Truth::EngineFailed, one_line(&fault.cause))
             }
-            None => Refusal::bug(text),
+            None => match cause.downcast_ref::<NotThere>() {
+                Some(NotThere { outside }) => Refusal::new(outside.clone(), Truth::Missing, outside.text()),
+                None => Refusal::bug(text),
+            },
         },
         DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
             unreadable(&text)
@@ -140,24 +143,102 @@ fn schema_refusal(error: &SchemaError) -> Refusal {
     let text = lower_first(&one_line(&error.to_string()));
     match error {
         SchemaError::FieldNotFound { field, .. } => {
-            let text = format!("column `{}` does not exist", field.flat_name());
-            Refusal::new(Outside::Invalid { text: text.clone(), hint: None }, Truth::Invalid, text)
+            Refusal::wrong(Wrong::Column, format!("column `{}` does not exist", field.flat_name()))
         }
-        SchemaError::AmbiguousReference { .. }
-        | SchemaError::DuplicateQualifiedField { .. }
-        | SchemaError::DuplicateUnqualifiedField { .. } => Refusal::invalid(text),
+        SchemaError::AmbiguousReference { .. } => Refusal::wrong(Wrong::Ambiguous, text),
+        SchemaError::DuplicateQualifiedField { .. } | SchemaError::DuplicateUnqualifiedField { .. } => {
+            Refusal::invalid(text)
+        }
     }
 }
 
-/// DataFusion has no kind of its own for a missing table.
+/// A type that the planner does not know is one that it does not implement.
+fn not_implemented(message: &str) -> Refusal {
+    let text = lower_first(&one_line(message));
+    match text.strip_prefix("unsupported SQL type ") {
+        Some(name) => Refusal::wrong(Wrong::Object, format!("type `{name}` does not exist")),
+        None => Refusal::unsupported(text),
+    }
+}
+
+/// DataFusion has no kind of its own for a missing table, a missing function, or a column that is not grouped by.
 fn plan_refusal(message: &str) -> Refusal {
     let text = lower_first(&one_line(message));
     // Of several names that are as near, the engine finds another one each time.
     let text = text.split_once(". Did you mean ").map_or(text.as_str(), |(said, _)| said).to_owned();
     match text.strip_prefix("table '").and_then(|rest| rest.split_once("' not found")) {
         Some((name, _)) => not_found(name.strip_prefix("weir.").unwrap_or(name)),
-        None => Refusal::invalid(text),
+        None => Refusal::wrong(wrong(&text), text),
     }
+}
+
+fn wrong(text: &str) -> Wrong {
+    let of = [
+        ("invalid function ", Wrong::Function),
+        ("failed to coerce arguments ", Wrong::Function),
+        ("function '", Wrong::Function),
+        ("cannot infer common argument type ", Wrong::Function),
+        ("column in ", Wrong::Grouping),
+    ];
+    of.into_iter().find(|(start, _)| text.starts_with(start)).map_or(Wrong::Statement, |(_, wrong)| wrong)
+}
+
+/// What functions of the catalogue say of a thing that the reader does not see: there is none.
+#[derive(Debug)]
+struct NotThere {
+    outside: Outside,
+}
+
+impl fmt::Display for NotThere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.outside.text())
+    }
+}
+
+impl Error for NotThere {}
+
+fn not_there(outside: Outside) -> DataFusionError {
+    DataFusionError::External(Box::new(NotThere { outside }))
+}
+
+fn no_object(kind: &str, name: &str, wrong: Wrong) -> DataFusionError {
+    not_there(Outside::Invalid { text: format!("{kind} `{name}` does not exist"), hint: None, wrong })
+}
+
+pub(crate) fn missing_table(name: &str) -> DataFusionError {
+    not_there(not_found(name).outside().clone())
+}
+
+pub(crate) fn missing_column(name: &str) -> DataFusionError {
+    no_object("column", name, Wrong::Column)
+}
+
+pub(crate) fn missing_database(name: &str) -> DataFusionError {
+    no_object("database", name, Wrong::Object)
+}
+
+pub(crate) fn missing_function(name: &str) -> DataFusionError {
+    no_object("function", name, Wrong::Function)
+}
+
+pub(crate) fn missing_role(name: &str) -> DataFusionError {
+    no_object("role", name, Wrong::Object)
+}
+
+pub(crate) fn missing_schema(name: &str) -> DataFusionError {
+    no_object("schema", name, Wrong::Schema)
+}
+
+pub(crate) fn missing_setting(name: &str) -> DataFusionError {
+    not_there(Outside::Invalid {
+        text: format!("unrecognized configuration parameter `{name}`"),
+        hint: None,
+        wrong: Wrong::Object,
+    })
+}
+
+pub(crate) fn missing_type(name: &str) -> DataFusionError {
+    no_object("type", name, Wrong::Object)
 }
 
 /// The same whether there is no such table or the principal may not see it; the truth is filled in by who knows it.
@@ -171,7 +252,12 @@ fn one_line(text: &str) -> String {
 }
 
 fn lower_first(text: &str) -> String {
-    let mut chars = text.trim_end_matches('.').chars();
+    let text = text.trim_end_matches('.');
+    // Not of words such as `LIKE`.
+    if text.chars().nth(1).is_some_and(char::is_uppercase) {
+        return text.to_owned();
+    }
+    let mut chars = text.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 

@@ -21,8 +21,10 @@ mod row_key;
 mod statement;
 mod verify;
 
+pub use catalogue::types::{PgType, pg_modifier, pg_type};
 pub use catalogue::{CATALOG, VisibleTable};
 pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits, WorkspaceSettings};
 pub use statement::{
-    CopyForm, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse, parse_question_marks,
+    Asked, CopyForm, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse,
+    parse_question_marks,
 };

@@ -1,20 +1,25 @@
 //! What a client may say. Reads and writes of tables in workspaces go to the engine, session statements to the gateway;
 //! everything else is refused by name.
 
+mod columns;
 mod copy;
+mod dialect;
 mod limits;
 mod marks;
 mod session;
+mod sets;
+mod system;
+mod typed;
 mod write;
 
 use std::ops::ControlFlow;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{DescribeAlias, ObjectName, Statement as Sql, visit_relations, visit_statements};
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast::{DescribeAlias, Statement as Sql, visit_statements};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer, TokenizerError};
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use weir_guard::{Outside, Refusal, Truth};
 
 pub use copy::{CopyForm, CopyOut};
@@ -39,12 +44,60 @@ pub struct Query {
     pub(crate) parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     /// Only the plan is asked for.
     pub(crate) explain: bool,
+    pub(crate) asked: Arc<Asked>,
+    /// What PostgreSQL calls its columns, where it and the engine differ.
+    pub(crate) columns: Vec<Option<String>>,
+    sets: Vec<(String, String)>,
+    declared: Vec<Option<String>>,
+}
+
+/// What functions and tables of the catalogue tell of the connection on which a statement was sent.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub process: i32,
+    /// Zone of times that name none; UTC when there is none here either.
+    pub zone: Option<String>,
+    /// Name, value and description of each setting.
+    pub settings: Vec<[String; 3]>,
 }
 
 impl Query {
     /// Whether it is an `EXPLAIN`, which gives the plan of a query and none of its rows.
     pub fn is_explain(&self) -> bool {
         self.explain
+    }
+
+    /// Names and values of the settings that its `set_config` sets. Whoever runs the query has to set them first.
+    pub fn sets(&self) -> &[(String, String)] {
+        &self.sets
+    }
+
+    /// The types that its parameters are cast to, by the names of PostgreSQL, as far as they are.
+    pub fn declared(&self) -> &[Option<String>] {
+        &self.declared
+    }
+
+    /// The same, with parameters of the types that a client says, by the names of PostgreSQL; `None` for those of which
+    /// it says nothing.
+    pub fn typed(mut self, types: &[Option<&str>]) -> Self {
+        typed::parameters(&mut self.parsed, types);
+        self
+    }
+
+    /// The shape of its result under the names of PostgreSQL.
+    pub fn named(&self, schema: &SchemaRef) -> SchemaRef {
+        let names = self.columns.iter().map(Option::as_deref).chain(std::iter::repeat(None));
+        let field = |(field, name): (&FieldRef, Option<&str>)| match name {
+            Some(name) => Arc::new(field.as_ref().clone().with_name(name).with_nullable(true)),
+            None => Arc::new(field.as_ref().clone().with_nullable(true)),
+        };
+        let fields: Vec<FieldRef> = schema.fields().iter().zip(names).map(field).collect();
+        Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    }
+
+    /// The same, sent on this connection.
+    pub fn asked(&self, asked: &Arc<Asked>) -> Self {
+        Self { asked: Arc::clone(asked), ..self.clone() }
     }
 }
 
@@ -66,27 +119,51 @@ type Tokens = Result<Vec<TokenWithSpan>, TokenizerError>;
 
 fn parse_with(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Result<Vec<Statement>, Refusal> {
     limits::check(text)?;
-    let parsed = match parse_sql(text, edit) {
-        // What clients send to read PostgreSQL's catalogue takes some rewriting before the engine understands it.
-        Ok(parsed) if parsed.iter().any(reads_pg_catalog) => compatible(text).unwrap_or(parsed),
-        Ok(parsed) => parsed,
-        Err(e) if text.contains("pg_catalog") => compatible(text).map_err(|_| syntax(&e))?,
-        Err(e) => return Err(syntax(&e)),
-    };
+    let mut parsed = parse_sql(text, edit).map_err(|e| syntax(&e))?;
     let many = parsed.len() > 1;
-    let statements = parsed.into_iter().map(|sql| classify(if many { sql.to_string() } else { text.to_owned() }, sql));
-    statements.collect()
+    let written = |sql: &Sql| Written {
+        text: if many { sql.to_string() } else { text.to_owned() },
+        columns: of_query(sql, columns::names),
+        declared: of_query(sql, typed::declared),
+    };
+    let written: Vec<Written> = parsed.iter().map(written).collect();
+    for sql in &mut parsed {
+        columns::distinguish(sql);
+        dialect::translate(sql);
+        if system::is_about_system(sql) {
+            system::rewrite(sql);
+        }
+    }
+    written.into_iter().zip(parsed).map(|(written, sql)| classify(written, sql)).collect()
+}
+
+/// What is known of a statement before it is rewritten.
+struct Written {
+    text: String,
+    columns: Vec<Option<String>>,
+    declared: Vec<Option<String>>,
+}
+
+impl Written {
+    /// Of a query inside a statement.
+    fn inside(text: &str, query: &datafusion::sql::sqlparser::ast::Query) -> Self {
+        Self { text: text.to_owned(), columns: columns::names(query), declared: typed::declared(query) }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "only queries have columns and parameters")]
+fn of_query<T>(sql: &Sql, tell: fn(&datafusion::sql::sqlparser::ast::Query) -> Vec<T>) -> Vec<T> {
+    match sql {
+        Sql::Query(query) => tell(query),
+        Sql::Explain { statement, .. } => of_query(statement, tell),
+        _ => Vec::new(),
+    }
 }
 
 fn parse_sql(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Result<Vec<Sql>, ParserError> {
     let dialect = PostgreSqlDialect {};
     let tokens = edit(Tokenizer::new(&dialect, text).tokenize_with_location()?)?;
     Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens).parse_statements()
-}
-
-fn compatible(text: &str) -> Result<Vec<Sql>, ParserError> {
-    static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
-    PARSER.parse(text)
 }
 
 fn syntax(error: &ParserError) -> Refusal {
@@ -97,33 +174,19 @@ fn syntax(error: &ParserError) -> Refusal {
     Refusal::invalid(text)
 }
 
-/// Whether a statement names PostgreSQL's own tables or types.
-fn reads_pg_catalog(sql: &Sql) -> bool {
-    let named = visit_relations(sql, |name: &ObjectName| {
-        let first = name.0.iter().rev().nth(1).or(name.0.last());
-        let is_system = first.and_then(|part| part.as_ident()).is_some_and(|part| {
-            let part = part.value.to_lowercase();
-            part == "pg_catalog" || (name.0.len() == 1 && part.starts_with("pg_"))
-        });
-        if is_system { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let text = || sql.to_string().to_lowercase();
-    named.is_break() || text().contains("pg_catalog.") || text().contains("::reg")
-}
-
-fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
+fn classify(written: Written, sql: Sql) -> Result<Statement, Refusal> {
     if let Some(session) = session::classify(&sql)? {
         return Ok(Statement::Session(session));
     }
-    if let Some(write) = write::classify(&text, &sql)? {
+    if let Some(write) = write::classify(&written.text, &sql)? {
         return Ok(Statement::Write(write));
     }
-    if let Some(copy) = copy::classify(&text, &sql)? {
+    if let Some(copy) = copy::classify(&written.text, &sql)? {
         return Ok(Statement::Copy(copy));
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
     match sql {
-        Sql::Query(parsed) => read(text, parsed, false),
+        Sql::Query(parsed) => read(written, parsed, false),
         Sql::Explain { describe_alias: DescribeAlias::Explain, analyze, statement, format, options, .. } => {
             let asks = |name: &str| options.iter().flatten().any(|option| option.name.value.eq_ignore_ascii_case(name));
             if analyze || asks("analyze") {
@@ -135,16 +198,16 @@ fn classify(text: String, sql: Sql) -> Result<Statement, Refusal> {
                 return Err(Refusal::unsupported("EXPLAIN is supported in the format TEXT only"));
             }
             match *statement {
-                Sql::Query(parsed) => read(text, parsed, true),
+                Sql::Query(parsed) => read(written, parsed, true),
                 other => Err(unsupported(&other.to_string())),
             }
         }
-        _ => Err(unsupported(&text)),
+        _ => Err(unsupported(&written.text)),
     }
 }
 
 fn read(
-    text: String,
+    Written { text, columns, declared }: Written,
     parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     explain: bool,
 ) -> Result<Statement, Refusal> {
@@ -153,9 +216,19 @@ fn read(
             format!("`{function}` stands alone: `SELECT {function}(…)`, with a name in single quotes or nothing");
         return Err(Refusal::unsupported(text));
     }
+    let sets = sets::settings(&parsed)?;
     match written_inside(&parsed) {
         Some(inner) => Err(unsupported(&inner)),
-        None => Ok(Statement::Query(Query { text, parsed, explain })),
+        None => Ok(Statement::Query(Query {
+            text,
+            parsed,
+            explain,
+            asked: Arc::default(),
+            // A plan has one of its own.
+            columns: if explain { Vec::new() } else { columns },
+            sets,
+            declared,
+        })),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::mem;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use bytes::BufMut;
@@ -21,6 +22,8 @@ use crate::types::{Column, Format, row_description};
 
 /// Cursors of one connection.
 const CURSORS_MAX: usize = 100;
+/// Savepoints of one transaction.
+const SAVEPOINTS_MAX: usize = 1000;
 
 /// A cursor that was declared and not closed.
 pub(super) struct OpenCursor {
@@ -33,6 +36,10 @@ pub(super) struct OpenCursor {
 }
 
 impl OpenCursor {
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
     /// What is left to fetch.
     pub(super) fn stream(&mut self) -> Option<&mut ResultStream> {
         self.stream.as_mut()
@@ -73,8 +80,25 @@ impl Session {
             SessionStatement::Begin => self.begin_transaction(),
             SessionStatement::Commit => self.end_transaction(self.transaction != TransactionStatus::Error),
             SessionStatement::Rollback => self.end_transaction(false),
+            SessionStatement::Savepoint { name } => self.savepoint(name)?,
+            SessionStatement::Release { name } => {
+                let at = self.find_savepoint(name)?;
+                self.savepoints.truncate(at);
+                self.complete("RELEASE");
+            }
+            SessionStatement::RollbackTo { name } => {
+                let at = self.find_savepoint(name)?;
+                self.savepoints.truncate(at + 1);
+                if let Some((_, before)) = self.savepoints.last() {
+                    let before = before.clone();
+                    self.use_settings(before);
+                }
+                self.transaction = TransactionStatus::Transaction;
+                self.complete("ROLLBACK");
+            }
             SessionStatement::Deallocate { name } => self.deallocate(name.as_deref())?,
             SessionStatement::DiscardAll => self.discard_all()?,
+            SessionStatement::Unlisten => self.complete("UNLISTEN"),
             SessionStatement::Declare(cursor) => {
                 let query = match cursor_query(cursor) {
                     Ok(query) => query,
@@ -109,6 +133,19 @@ impl Session {
         Ok(())
     }
 
+    /// What `set_config` of a query sets.
+    pub(super) fn set_by(&mut self, query: &Query) -> Done {
+        let sets = query.sets();
+        if let Some((name, _)) = sets.iter().find(|(name, _)| SessionSettings::is_about_access(name)) {
+            let told = format!("parameter `{name}` can only be changed by `SET`");
+            return Err(Told::error(code::CANNOT_CHANGE_NOW, told).into());
+        }
+        if sets.is_empty() {
+            return Ok(());
+        }
+        self.change_settings(|settings| sets.iter().try_for_each(|(name, value)| settings.set(name, value)))
+    }
+
     /// Changes settings and reports to the client what it is kept informed of.
     fn change_settings(&mut self, change: impl FnOnce(&mut SessionSettings) -> Result<(), Told>) -> Done {
         let mut changed = self.settings.clone();
@@ -126,6 +163,7 @@ impl Session {
             }
         }
         self.caller = self.settings.caller(self.caller.actor.authenticated.clone());
+        self.asked = Arc::new(self.settings.asked(self.registered.process));
     }
 
     /// Changes in which project or as whom the connection acts, when the guard lets it. What is open was read before,
@@ -205,6 +243,7 @@ impl Session {
             Some(before) if !commit => self.use_settings(before),
             Some(_) | None => {}
         }
+        self.savepoints.clear();
         self.portals.clear();
         self.cursors.retain(|_, cursor| {
             cursor.kept |= cursor.with_hold && commit;
@@ -212,6 +251,26 @@ impl Session {
         });
         self.transaction = TransactionStatus::Idle;
         self.complete(if commit { "COMMIT" } else { "ROLLBACK" });
+    }
+
+    fn savepoint(&mut self, name: &str) -> Done {
+        if self.transaction == TransactionStatus::Idle {
+            let told = Told::error(code::NO_TRANSACTION, "`SAVEPOINT` can only be used in transaction blocks");
+            return Err(told.into());
+        }
+        if self.savepoints.len() >= SAVEPOINTS_MAX {
+            let text = format!("more than {SAVEPOINTS_MAX} savepoints in one transaction");
+            return Err(Told::error(code::LIMIT_EXCEEDED, text).into());
+        }
+        self.savepoints.push((name.to_owned(), self.settings.clone()));
+        self.complete("SAVEPOINT");
+        Ok(())
+    }
+
+    /// The latest savepoint of this name.
+    fn find_savepoint(&self, name: &str) -> Result<usize, Told> {
+        let missing = || Told::error(code::INVALID_SAVEPOINT, format!("savepoint `{name}` does not exist"));
+        self.savepoints.iter().rposition(|(known, _)| known == name).ok_or_else(missing)
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Done {
@@ -329,8 +388,12 @@ impl Session {
             | SessionStatement::Begin
             | SessionStatement::Commit
             | SessionStatement::Rollback
+            | SessionStatement::Savepoint { .. }
+            | SessionStatement::Release { .. }
+            | SessionStatement::RollbackTo { .. }
             | SessionStatement::Deallocate { .. }
             | SessionStatement::DiscardAll
+            | SessionStatement::Unlisten
             | SessionStatement::Declare(_)
             | SessionStatement::Close { .. } => Ok(None),
         }

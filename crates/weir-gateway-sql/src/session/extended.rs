@@ -12,7 +12,7 @@ use pgwire::messages::response::EmptyQueryResponse;
 use weir_guard::Refusal;
 use weir_query::{CopyOut, Cursor, Described, Query, SessionStatement, Statement, Write};
 
-use super::control::cursor_query;
+use super::control::{OpenCursor, cursor_query};
 use super::stream::Form;
 use super::{Done, ResultStream, Session, supervised};
 use crate::params;
@@ -94,6 +94,7 @@ impl Session {
             Ok(kind) => kind,
             Err(refusal) => return Err(self.refused(&text, refusal).await),
         };
+        let kind = with_types(kind, &types);
         let query = match &kind {
             Kind::Read(query) | Kind::Declare(_, query) => Some(query),
             Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) => None,
@@ -101,12 +102,14 @@ impl Session {
         let described = match query {
             Some(query) => {
                 let mut running = self.begin();
-                let describe = self.engine.describe(&self.caller, query);
+                let query = query.asked(&self.asked);
+                let describe = self.engine.describe(&self.caller, &query);
                 Some(supervised(&mut self.connection, &mut running, describe).await??)
             }
             None => None,
         };
-        let parameters = parameters(&types, described.as_ref())?;
+        let declared = query.map(Query::declared).unwrap_or_default();
+        let parameters = parameters(&types, declared, described.as_ref())?;
         let columns = match (&kind, &described) {
             (Kind::Read(_), Some(described)) => columns(&described.schema)?,
             (
@@ -173,6 +176,13 @@ impl Session {
     pub(super) fn describe(&mut self, target: Target, name: &str) -> Done {
         let (prepared, formats) = match target {
             Target::Statement => (Arc::clone(self.prepared(name)?), Vec::new()),
+            // A cursor is a portal with a name.
+            Target::Portal if !self.portals.contains_key(name) && self.cursors.contains_key(name) => {
+                let columns = self.cursors.get(name).map(OpenCursor::columns).unwrap_or_default();
+                let description = row_description(columns, &[]);
+                self.put(PgWireBackendMessage::RowDescription(description));
+                return Ok(());
+            }
             Target::Portal => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
                 (Arc::clone(&portal.prepared), portal.formats.clone())
@@ -297,13 +307,29 @@ impl Session {
     }
 }
 
-/// What the client said of each parameter, completed by what the statement needs.
-fn parameters(said: &[u32], described: Option<&Described>) -> Result<Vec<Parameter>, Told> {
+/// The statement with what the client said of its parameters.
+fn with_types(kind: Kind, said: &[u32]) -> Kind {
+    let types: Vec<Option<Type>> = said.iter().map(|oid| Type::from_oid(*oid)).collect();
+    let names: Vec<Option<&str>> = types.iter().map(|pg| pg.as_ref().map(Type::name)).collect();
+    match kind {
+        Kind::Read(query) => Kind::Read(query.typed(&names)),
+        Kind::Declare(cursor, query) => Kind::Declare(cursor, query.typed(&names)),
+        Kind::Empty | Kind::Session(_) => kind,
+    }
+}
+
+/// What the client said of each parameter, completed by what the statement casts it to and needs.
+fn parameters(
+    said: &[u32],
+    declared: &[Option<String>],
+    described: Option<&Described>,
+) -> Result<Vec<Parameter>, Told> {
     let needed = described.map_or(&[][..], |described| &described.parameters);
     let parameter = |index: usize| {
         let needed = needed.get(index).cloned();
         let said = said.get(index).copied().unwrap_or(0);
-        let bound = params::parameter_type(index + 1, said, needed.as_ref().unwrap_or(&DataType::Utf8))?;
+        let declared = declared.get(index).and_then(Option::as_deref);
+        let bound = params::parameter_type(index + 1, said, declared, needed.as_ref().unwrap_or(&DataType::Utf8))?;
         Ok(Parameter { bound, needed })
     };
     (0..said.len().max(needed.len())).map(parameter).collect()

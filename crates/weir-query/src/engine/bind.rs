@@ -7,8 +7,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, ScalarUDF};
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
@@ -18,7 +18,7 @@ use weir_policy::{Decision, SourceDecision};
 
 use super::Inner;
 use crate::builtins;
-use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, Visible};
+use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, System, Visible};
 use crate::fault::{self, refusal};
 use crate::functions;
 use crate::govern::{GovernedTable, Resolver};
@@ -39,8 +39,7 @@ struct Names {
     /// Whatever has to be a source, as it is written, and which one that is.
     wanted: Vec<(String, Option<SourceId>)>,
     /// Whether it reads `pg_catalog` or `information_schema`.
-    pg_catalog: bool,
-    information_schema: bool,
+    system: bool,
 }
 
 impl Inner {
@@ -61,7 +60,7 @@ impl Inner {
         if let Some(refusal) = not_there(&decision, &names) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
-        match self.plan(&request, &decision, &names, statement, query.explain).await {
+        match self.plan(&request, &decision, &names, statement, query).await {
             Ok((state, plan)) => Ok(Bound { request, decision, state, plan }),
             Err(refusal) => Err(request.refuse_decided(&decision, refusal).await),
         }
@@ -73,18 +72,24 @@ impl Inner {
         decision: &Decision,
         names: &Names,
         statement: EngineStatement,
-        explain: bool,
+        query: &Query,
     ) -> Result<(SessionState, LogicalPlan), Refusal> {
-        let bound = self.govern(request, decision, explain).await?;
-        let system = names.pg_catalog || names.information_schema;
-        let visible = system.then(|| Visible::new(request));
-        let pg_catalog = match &visible {
-            Some(visible) if names.pg_catalog => Some(self.pg_catalogs.get(visible).map_err(|e| refusal(&e))?),
-            Some(_) | None => None,
-        };
+        let bound = self.govern(request, decision, query.explain).await?;
         let mut state = self.template.as_ref().clone();
         functions::register(&mut state, &request.principal().id).map_err(|e| refusal(&e))?;
-        state.register_catalog_list(ActorCatalogue::list(bound, visible.as_ref(), pg_catalog));
+        let called = functions::called(&query.parsed);
+        let system = (names.system || !called.is_empty()).then(|| System {
+            catalogs: Arc::clone(&self.catalogs),
+            reader: self.catalogs.reader(&Visible::new(request)),
+            asked: Arc::clone(&query.asked),
+        });
+        if let Some(system) = &system {
+            functions::register_called(&mut state, &called, system).map_err(|e| refusal(&e))?;
+        }
+        state.register_catalog_list(ActorCatalogue::list(bound, system.as_ref()));
+        if let Some(zone) = &query.asked.zone {
+            in_zone(&mut state, zone).map_err(|e| refusal(&e))?;
+        }
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal(&e))?;
         Ok((state, plan))
     }
@@ -129,6 +134,18 @@ impl Inner {
     }
 }
 
+/// Times that name no zone are of this one, in types and in functions.
+fn in_zone(state: &mut SessionState, zone: &str) -> datafusion::common::Result<()> {
+    state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
+    let options = state.config_options();
+    let functions = state.scalar_functions().values();
+    let changed: Vec<ScalarUDF> = functions.filter_map(|f| f.inner().with_updated_config(options)).collect();
+    for function in changed {
+        state.register_udf(Arc::new(function))?;
+    }
+    Ok(())
+}
+
 /// Sorts the names of a statement into sources and system tables.
 fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusal> {
     let (tables, _) = resolve_table_references(statement, true).map_err(|e| refusal(&e))?;
@@ -148,8 +165,7 @@ fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusa
             }
         };
         match schema {
-            PG_CATALOG => names.pg_catalog = true,
-            INFORMATION_SCHEMA => names.information_schema = true,
+            PG_CATALOG | INFORMATION_SCHEMA => names.system = true,
             schema => {
                 let name = SourceName::new(schema, name).ok();
                 let source = name.as_ref().and_then(|name| request.snapshot().source_by_name(name));
@@ -175,12 +191,24 @@ fn not_there(decision: &Decision, names: &Names) -> Option<Refusal> {
     })
 }
 
-/// The type of each `$n`, in order: what it is compared with or cast to; text where nothing tells it.
+/// The type of each `$n`, in order: what it is compared with or cast to, or a list of what is looked for in it; text where
+/// nothing tells it.
 pub(super) fn parameter_types(plan: &LogicalPlan) -> datafusion::common::Result<Vec<DataType>> {
     let mut types = plan.get_parameter_types()?;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
+                if let Expr::ScalarFunction(call) = part
+                    && call.name() == "array_has"
+                    && let [Expr::Placeholder(list), item] = call.args.as_slice()
+                {
+                    let schemas: Vec<_> = node.inputs().into_iter().map(|input| input.schema().as_ref()).collect();
+                    let mut known = schemas.iter().filter_map(|schema| item.get_type(*schema).ok());
+                    if let Some(item) = known.next() {
+                        let slot = types.entry(list.id.clone()).or_default();
+                        slot.get_or_insert_with(|| DataType::new_list(item, true));
+                    }
+                }
                 if let Expr::Cast(cast) = part
                     && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
                 {

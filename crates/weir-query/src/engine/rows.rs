@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -42,15 +42,16 @@ impl Output {
     }
 
     /// Makes batches as fast as they are taken, until the last one, an error, or the end of the time for it.
-    pub(super) async fn flow(self, mut stream: Opened, admitted: Admitted, limits: &UserLimits) {
-        if self.started.send(Ok((stream.schema(), admitted))).is_err() {
+    /// Its columns go by the names of `schema`.
+    pub(super) async fn flow(self, mut stream: Opened, schema: SchemaRef, admitted: Admitted, limits: &UserLimits) {
+        if self.started.send(Ok((Arc::clone(&schema), admitted))).is_err() {
             return;
         }
         let mut left = limits.statement_time_max;
         loop {
             let since = Instant::now();
             let next = match tokio::time::timeout(left, stream.next()).await {
-                Ok(next) => next.map(|next| next.map_err(|e| refusal(&e))),
+                Ok(next) => next.map(|next| next.and_then(|batch| named(batch, &schema)).map_err(|e| refusal(&e))),
                 Err(_) => Some(Err(too_long(limits.statement_time_max))),
             };
             left = left.saturating_sub(since.elapsed());
@@ -65,6 +66,13 @@ impl Output {
             }
         }
     }
+}
+
+/// Only the names of its columns change.
+fn named(batch: RecordBatch, schema: &SchemaRef) -> datafusion::common::Result<RecordBatch> {
+    let (_, columns, rows) = batch.into_parts();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 fn too_long(limit: Duration) -> Refusal {

@@ -220,7 +220,10 @@ impl Engine {
         let (tell, told) = oneshot::channel();
         let working = threads.spawn(async move {
             match Box::pin(inner.open(request, &seat, &query, &[], None, Some(tell))).await {
-                Ok((opened, admitted)) => output.flow(opened, admitted, inner.users.limits()).await,
+                Ok((opened, admitted)) => {
+                    let schema = query.named(&opened.schema());
+                    output.flow(opened, schema, admitted, inner.users.limits()).await
+                }
                 Err(refusal) => output.refuse(refusal),
             }
         });

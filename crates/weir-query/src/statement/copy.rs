@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{CopyOption, CopySource, CopyTarget, Query as SqlQuery, Statement as Sql};
 use weir_guard::Refusal;
 
-use super::{Query, Statement, parse_sql, read, syntax};
+use super::{Query, Statement, Written, parse_sql, read, syntax};
 
 /// A read and the form in which its rows are wanted.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(super) fn classify(text: &str, sql: &Sql) -> Result<Option<CopyOut>, Refusal
         }
     };
     let form = form(options)?;
-    match read(text.to_owned(), query, false)? {
+    match read(Written::inside(text, &query), query, false)? {
         Statement::Query(query) => Ok(Some(CopyOut { query, form })),
         Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) => {
             Err(Refusal::bug("a read is something else"))
@@ -55,7 +55,7 @@ pub(super) fn classify(text: &str, sql: &Sql) -> Result<Option<CopyOut>, Refusal
 }
 
 fn one_query(sql: &str) -> Result<Box<SqlQuery>, Refusal> {
-    let mut parsed = parse_sql(sql).map_err(|e| syntax(&e))?;
+    let mut parsed = parse_sql(sql, Ok).map_err(|e| syntax(&e))?;
     match (parsed.pop(), parsed.is_empty()) {
         (Some(Sql::Query(query)), true) => Ok(query),
         _ => Err(Refusal::invalid("COPY is of one table or one query in parentheses")),

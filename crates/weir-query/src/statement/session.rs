@@ -27,11 +27,24 @@ pub enum SessionStatement {
     Begin,
     Commit,
     Rollback,
+    Savepoint {
+        name: String,
+    },
+    /// `RELEASE name`
+    Release {
+        name: String,
+    },
+    /// `ROLLBACK TO name`
+    RollbackTo {
+        name: String,
+    },
     /// `DEALLOCATE name`; `None` for all.
     Deallocate {
         name: Option<String>,
     },
     DiscardAll,
+    /// `UNLISTEN`; nobody listens.
+    Unlisten,
     Declare(Cursor),
     Fetch {
         cursor: String,
@@ -91,11 +104,15 @@ pub(super) fn classify(sql: &Sql) -> Result<Option<SessionStatement>, Refusal> {
         Sql::StartTransaction { statements, exception: None, .. } if statements.is_empty() => SessionStatement::Begin,
         Sql::Commit { chain: false, .. } => SessionStatement::Commit,
         Sql::Rollback { chain: false, savepoint: None } => SessionStatement::Rollback,
+        Sql::Rollback { chain: false, savepoint: Some(name) } => SessionStatement::RollbackTo { name: folded(name) },
+        Sql::Savepoint { name } => SessionStatement::Savepoint { name: folded(name) },
+        Sql::ReleaseSavepoint { name } => SessionStatement::Release { name: folded(name) },
         Sql::Deallocate { name, prepare: _ } => {
             let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
             SessionStatement::Deallocate { name: (!all).then(|| folded(name)) }
         }
         Sql::Discard { object_type: DiscardObject::ALL } => SessionStatement::DiscardAll,
+        Sql::UNLISTEN { .. } => SessionStatement::Unlisten,
         Sql::Declare { stmts } => match stmts.as_slice() {
             [declare] => SessionStatement::Declare(cursor(declare)?),
             _ => return Err(Refusal::unsupported("DECLARE of several cursors is not supported")),

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 use weir_guard::Refusal;
 use weir_model::SourceName;
 
-use super::{Query, Statement, read};
+use super::{Query, Statement, Written, read};
 
 /// A statement that writes a table of a workspace.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub(super) fn classify(text: &str, sql: &Sql) -> Result<Option<Write>, Refusal> 
 
 /// The read whose rows are written.
 fn inner(text: &str, query: &SqlQuery) -> Result<Query, Refusal> {
-    match read(text.to_owned(), Box::new(query.clone()), false)? {
+    match read(Written::inside(text, query), Box::new(query.clone()), false)? {
         Statement::Query(query) => Ok(query),
         Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) => {
             Err(Refusal::bug("a read is something else"))

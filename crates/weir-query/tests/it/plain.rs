@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
     SchemaProvider,
@@ -19,6 +19,7 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use futures::FutureExt as _;
 use weir_model::{FileFormat, Location, SourceId};
+use weir_query::Statement;
 use weir_testkit::Row;
 use weir_testkit::cell::to_batch;
 use weir_testkit::generate::World;
@@ -77,6 +78,7 @@ pub(crate) static TEMPLATE: LazyLock<SessionState> = LazyLock::new(|| {
         .with_target_partitions(2)
         .with_default_catalog_and_schema("weir", "public")
         .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
+        .set_str("datafusion.execution.time_zone", "+00:00")
         .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
     let context = SessionContext::new_with_config(config);
     setup_pg_catalog(&context, "weir", EmptyContextProvider).expect("functions of PostgreSQL");
@@ -107,10 +109,18 @@ async fn asked(session: &SessionContext, sql: &str) -> Answer {
         // The optimiser computes constants, so that data errors come here too.
         Err(e) => return failed(&e, if is_of_data(&e) { Kind::Data } else { Kind::Planning }),
     };
-    let schema = plan.schema();
+    let schema = named(sql, plan.schema());
     match datafusion::physical_plan::collect(plan, session.task_ctx()).await {
         Ok(batches) => Answer::of_batches(&schema, &batches),
         Err(e) => failed(&e, Kind::Data),
+    }
+}
+
+/// Weir gives results the names that PostgreSQL does.
+fn named(sql: &str, schema: SchemaRef) -> SchemaRef {
+    match weir_query::parse(sql).as_deref() {
+        Ok([Statement::Query(query)]) => query.named(&schema),
+        _ => schema,
     }
 }
 

@@ -1,0 +1,1 @@
+select department, count(*) as purchases from {{ ref('purchases') }} group by 1

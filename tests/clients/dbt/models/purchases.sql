@@ -1,0 +1,1 @@
+select id, department, age from {{ source('retail', 'customer_purchases') }} where age is not null

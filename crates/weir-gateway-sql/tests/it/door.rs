@@ -130,11 +130,11 @@ async fn what_is_not_a_read_is_refused_by_name_and_recorded() {
     let world = World::new().await;
     let client = world.tara().await;
     for (sql, name) in [
-        ("INSERT INTO a.b VALUES (1)", "INSERT"),
+        ("TRUNCATE a.b", "TRUNCATE"),
         ("UPDATE a.b SET c = 1", "UPDATE"),
         ("DELETE FROM a.b", "DELETE"),
         ("CREATE TABLE a.b (c INT)", "CREATE TABLE"),
-        ("DROP TABLE a.b", "DROP TABLE"),
+        ("DROP VIEW a.b", "DROP VIEW"),
     ] {
         let (code, text) = refused(&client, sql).await;
         assert_eq!(code, "0A000");
@@ -145,8 +145,16 @@ async fn what_is_not_a_read_is_refused_by_name_and_recorded() {
         assert!(last.refusal.is_some());
     }
     // The same by the extended protocol.
-    let (code, _) = told(&client.prepare("DROP TABLE a.b").await.unwrap_err());
+    let (code, _) = told(&client.prepare("DROP VIEW a.b").await.unwrap_err());
     assert_eq!(code, "0A000");
+    // What is done in workspaces is refused elsewhere.
+    for sql in ["INSERT INTO a.b VALUES (1)", "DROP TABLE a.b", "CREATE TABLE a.b AS SELECT 1 AS c"] {
+        assert_eq!(refused(&client, sql).await.0, "42501");
+        let attempts = world.ports.attempts.lock().unwrap();
+        let last = attempts.last().unwrap();
+        assert_eq!((last.statement.as_str(), last.writes.as_ref().unwrap().to_string().as_str()), (sql, "a.b"));
+        assert!(last.refusal.is_some());
+    }
 }
 
 #[tokio::test]

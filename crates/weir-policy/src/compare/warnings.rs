@@ -42,7 +42,7 @@ pub(super) fn warnings(
         let closed = problem.source.as_ref().map(|source| format!(" (it closes `{source}`)")).unwrap_or_default();
         let message = match &problem.policy {
             Some(_) => format!("cannot be applied{closed}: {}", problem.diagnostic.message),
-            None => format!("{}, which closes it to everybody", problem.diagnostic.message),
+            None => format!("{} (it is closed to everybody)", problem.diagnostic.message),
         };
         found.insert(Warning { policy: problem.policy.clone(), code: "plan::broken", message });
     }

@@ -98,23 +98,40 @@ impl Door {
         } else if session.client().is_none() {
             session.set_client(client_name(&header("user-agent").unwrap_or_default()));
         }
-        let given = [PROJECT, IMPERSONATE_USER].map(|name| (name.to_owned(), header(name)));
-        let given = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let invalid = |name: &str| Status::invalid_argument(format!("invalid value for header `{name}`"));
+        let mut given = Vec::new();
+        for name in [PROJECT, IMPERSONATE_USER] {
+            let mut values = metadata.get_all(name).iter();
+            let Some(value) = values.next() else { continue };
+            // Whoever asks for less must not get more because nobody understood it.
+            let value = value.to_str().ok().filter(|_| values.next().is_none()).ok_or_else(|| invalid(name))?;
+            given.push((name.to_owned(), value.to_owned()));
+        }
         match self.set_access(session, given).await?.first() {
             None => Ok(()),
-            Some(name) => Err(Status::invalid_argument(format!("invalid value for header `{name}`"))),
+            Some((name, _)) => Err(invalid(name)),
         }
     }
 
-    /// Changes in which project or as whom the session acts, when the guard lets it. Gives the names of options that do
-    /// not take their values; then nothing is changed.
-    async fn set_access(&self, session: &Session, given: Vec<(String, String)>) -> Result<Vec<String>, Status> {
+    /// Changes in which project or as whom the session acts, when the guard lets it: all of it, or nothing. Then it says
+    /// why, for every option.
+    async fn set_access(
+        &self,
+        session: &Session,
+        given: Vec<(String, String)>,
+    ) -> Result<Vec<(String, ErrorValue)>, Status> {
         let before = session.access();
-        let (mut after, mut invalid, mut said) = (before.clone(), Vec::new(), Vec::new());
+        let (mut after, mut problems, mut said) = (before.clone(), Vec::new(), Vec::new());
         for (name, value) in given {
             match after.set(&name, &value) {
-                Ok(()) => said.push(format!("{name} = '{value}'")),
-                Err(AccessError::Unknown | AccessError::Invalid) => invalid.push(name),
+                Ok(()) => {
+                    said.push(format!("{name} = '{value}'"));
+                    problems.push((name, ErrorValue::Error));
+                }
+                // First, so that it is what is told where one is.
+                Err(AccessError::Unknown | AccessError::Invalid) => {
+                    problems.insert(0, (name, ErrorValue::InvalidValue));
+                }
                 Err(AccessError::Locked(locked)) => {
                     return Err(Status::failed_precondition(format!(
                         "option `{name}` cannot be changed: the session acts as `{locked}` to its end"
@@ -122,13 +139,16 @@ impl Door {
                 }
             }
         }
-        if invalid.is_empty() && after != before {
+        if problems.first().is_some_and(|(_, problem)| *problem == ErrorValue::InvalidValue) {
+            return Ok(problems);
+        }
+        if after != before {
             let caller = after.caller(session.principal.clone(), DoorKind::FlightSql, session.client());
             let asked = format!("{SET_SESSION_OPTIONS} {}", said.join(", "));
             self.engine.enter(&caller, &asked).await.map_err(|refusal| told(&refusal))?;
             session.set_access(&before, after)?;
         }
-        Ok(invalid)
+        Ok(Vec::new())
     }
 
     async fn set_options(
@@ -159,8 +179,8 @@ impl Door {
                 }
             }
         }
-        for name in self.set_access(session, access).await? {
-            fail(name, ErrorValue::InvalidValue);
+        for (name, problem) in self.set_access(session, access).await? {
+            fail(name, problem);
         }
         Ok(SetSessionOptionsResult { errors })
     }

@@ -362,6 +362,15 @@ async fn a_session_has_options_and_acts_as_others_where_that_is_granted() {
     }
     refused(nora.set_options(&[("weir.project", "nothing")]).await, Code::PermissionDenied, "no project `nothing`");
 
+    // Nothing is set in part, and what is not understood is no less than refused.
+    let unset = nora.set_options(&[("weir.project", "nothing"), ("weir.impersonate_user", "a\u{1}")]).await.unwrap();
+    assert_eq!(unset, [("weir.impersonate_user".to_owned(), 2), ("weir.project".to_owned(), 3)]);
+    for value in ["t\u{e4}ra", "(nobody):"] {
+        let mut asking = login(&server, "nora").await;
+        asking.headers.push(("weir.impersonate_user", value.to_owned()));
+        refused(asking.query("select 1").await, Code::InvalidArgument, "invalid value for header");
+    }
+
     weir.ok(&["impersonation", "allow", "nora", "--user", "tara"]);
     let (_, of) = nora.statement("select 1").await.unwrap();
     assert_eq!(nora.set_options(&[("weir.impersonate_user", "tara")]).await.unwrap(), []);

@@ -117,11 +117,14 @@ pub(crate) struct SystemCatalogs {
 /// A snapshot may be followed by another one of the same epoch, when something approved for a time runs out.
 type Opened = (Arc<Snapshot>, Arc<Reader>);
 
+type TableKey = (&'static str, &'static str);
+
 /// What system tables and functions tell one reader, under one snapshot.
 pub(crate) struct Reader {
     visible: Visible,
     relations: OnceLock<Relations>,
-    made: Mutex<HashMap<(&'static str, &'static str), Arc<dyn TableProvider>>>,
+    /// By schema and name.
+    made: Mutex<HashMap<TableKey, Arc<dyn TableProvider>>>,
 }
 
 impl Reader {

@@ -34,7 +34,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("regroleout", (1, 1), TEXT, |s, a| name(s, a, |s, oid| s.reader.relations().role(oid).map(quoted))),
     function("regtype", (1, 1), OID, |s, a| oid(s, a, data_type, fault::missing_type)),
     function("regtypeout", (1, 1), TEXT, |s, a| name(s, a, |s, oid| s.catalogs.fixed().type_name(oid))),
-    function("regtypesout", (1, 1), TEXT, |s, a| type_names(s, a)),
+    function("regtypesout", (1, 1), TEXT, type_names),
     function("to_regclass", (1, 1), OID, |s, a| Ok(ScalarValue::Int32(found(s, a, relation)))),
     function("to_regnamespace", (1, 1), OID, |s, a| Ok(ScalarValue::Int32(found(s, a, schema)))),
     function("to_regproc", (1, 1), OID, |s, a| Ok(ScalarValue::Int32(found(s, a, procedure)))),

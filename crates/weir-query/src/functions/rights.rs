@@ -8,7 +8,7 @@ use crate::catalogue::{CATALOG, System, is_system_relation};
 use crate::fault;
 
 pub(super) static FUNCTIONS: &[Function] = &[
-    function("has_any_column_privilege", (2, 3), DataType::Boolean, |s, a| relation(s, a)),
+    function("has_any_column_privilege", (2, 3), DataType::Boolean, relation),
     function("has_column_privilege", (3, 4), DataType::Boolean, column),
     function("has_database_privilege", (2, 3), DataType::Boolean, database),
     function("has_foreign_data_wrapper_privilege", (2, 3), DataType::Boolean, |_, _| yes(false)),
@@ -17,7 +17,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("has_schema_privilege", (2, 3), DataType::Boolean, schema),
     function("has_sequence_privilege", (2, 3), DataType::Boolean, |_, _| yes(false)),
     function("has_server_privilege", (2, 3), DataType::Boolean, |_, _| yes(false)),
-    function("has_table_privilege", (2, 3), DataType::Boolean, |s, a| relation(s, a)),
+    function("has_table_privilege", (2, 3), DataType::Boolean, relation),
     function("has_tablespace_privilege", (2, 3), DataType::Boolean, |_, _| yes(false)),
     function("has_type_privilege", (2, 3), DataType::Boolean, |_, _| yes(true)),
     function("pg_has_role", (2, 3), DataType::Boolean, role),

@@ -1,4 +1,5 @@
 //! What PostgreSQL calls the columns of a result, which the engine calls otherwise.
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named stays as it is")]
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -41,7 +42,6 @@ pub(super) fn distinguish(sql: &mut Sql) {
     let _ = sql.visit(&mut Distinguishing(0));
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "others have no columns of their own")]
 fn distinguish_in(set: &mut SetExpr, inside: bool) {
     match set {
         SetExpr::Select(select) => {
@@ -94,7 +94,6 @@ fn folded(name: &Ident) -> String {
 }
 
 /// A set operation takes the names of its first part.
-#[expect(clippy::wildcard_enum_match_arm, reason = "others have no names of their own")]
 fn first_select(set: &SetExpr) -> Option<&Select> {
     match set {
         SetExpr::Select(select) => Some(select),
@@ -105,7 +104,6 @@ fn first_select(set: &SetExpr) -> Option<&Select> {
 }
 
 /// As `FigureColname` of PostgreSQL does.
-#[expect(clippy::wildcard_enum_match_arm, reason = "everything else has no name")]
 fn name(expr: &Expr) -> Option<String> {
     Some(match expr {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => column(expr)?,
@@ -148,7 +146,6 @@ fn name(expr: &Expr) -> Option<String> {
 const UNKNOWN: &str = "?column?";
 
 fn column(expr: &Expr) -> Option<String> {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only these are columns")]
     match expr {
         Expr::Identifier(name) => Some(folded(name)),
         Expr::CompoundIdentifier(parts) => parts.last().map(folded),

@@ -1,4 +1,5 @@
 //! `set_config`, the form of `SET` that is a function.
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not named stays as it is")]
 
 use std::ops::ControlFlow;
 

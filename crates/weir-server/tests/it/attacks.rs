@@ -7,7 +7,7 @@ mod local;
 mod page;
 mod people;
 mod run;
-mod wire;
+pub(crate) mod wire;
 mod world;
 
 use std::path::{Path, PathBuf};

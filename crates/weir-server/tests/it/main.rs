@@ -13,11 +13,11 @@ mod demo;
 #[cfg(test)]
 mod derived;
 #[cfg(test)]
+#[cfg(test)]
 mod flight;
-#[cfg(test)]
 mod flight_client;
-#[cfg(test)]
 mod flight_clients;
+mod fuzz;
 #[cfg(test)]
 mod import;
 #[cfg(test)]

@@ -16,7 +16,6 @@ pub(super) fn is_nothing(query: &Query) -> bool {
     body(&query.body)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing is known of others")]
 fn body(set: &SetExpr) -> bool {
     match set {
         SetExpr::Select(select) => is_false(select) || (!single_row(select) && select.from.iter().any(joined)),
@@ -34,7 +33,6 @@ fn is_false(select: &Select) -> bool {
     !single_row(select) && select.selection.as_ref().is_some_and(never)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing is known of others")]
 fn never(condition: &Expr) -> bool {
     match condition {
         Expr::Value(ValueWithSpan { value: Value::Boolean(value), .. }) => !value,
@@ -94,7 +92,6 @@ pub(super) fn aggregates(expr: &Expr) -> bool {
 fn joined(from: &TableWithJoins) -> bool {
     from.joins.iter().fold(factor(&from.relation), |left, Join { relation, join_operator, .. }| {
         let right = factor(relation);
-        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing is known of others")]
         match join_operator {
             JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => left || right,
             JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => left,
@@ -105,7 +102,6 @@ fn joined(from: &TableWithJoins) -> bool {
     })
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing is known of others")]
 fn factor(factor: &TableFactor) -> bool {
     match factor {
         TableFactor::Table { name, args: None, .. } => match names(name).as_slice() {
@@ -128,7 +124,6 @@ pub(super) fn simplify(query: &mut Query) {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "others hold no select of their own")]
 fn simplify_set(set: &mut SetExpr) -> bool {
     let nothing = body(set);
     match set {
@@ -195,7 +190,6 @@ fn simplify_select(select: &mut Select) {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "others have no name of their own")]
 fn name_of(expr: &Expr) -> Option<Ident> {
     match expr {
         Expr::Identifier(name) => Some(name.clone()),

@@ -106,6 +106,17 @@ impl Wire {
         self.exchange(&steps.concat())
     }
 
+    /// Sends bytes that need not be messages, and nothing after them; all that the server says to the end.
+    pub(crate) fn throw(mut self, bytes: &[u8]) -> Answer {
+        self.send(bytes);
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Answer::default();
+        while let Some((kind, body)) = self.message() {
+            answer.take(kind, &body);
+        }
+        answer
+    }
+
     fn exchange(&mut self, request: &[u8]) -> Answer {
         let mut answer = Answer::default();
         if self.closed {
@@ -259,24 +270,24 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     [text.as_bytes(), &[0]].concat()
 }
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = i32::try_from(body.len() + 4).unwrap();
     [&[kind], length.to_be_bytes().as_slice(), body].concat()
 }
 
-fn parse(name: &str, sql: &str) -> Vec<u8> {
+pub(crate) fn parse(name: &str, sql: &str) -> Vec<u8> {
     message(b'P', &[text(name), text(sql), vec![0, 0]].concat())
 }
 
-fn describe(what: u8, name: &str) -> Vec<u8> {
+pub(crate) fn describe(what: u8, name: &str) -> Vec<u8> {
     message(b'D', &[vec![what], text(name)].concat())
 }
 
-fn bind(statement: &str, with: &[String], format: Format) -> Vec<u8> {
+pub(crate) fn bind(statement: &str, with: &[String], format: Format) -> Vec<u8> {
     let mut body = [text(""), text(statement), vec![0, 0]].concat();
     body.extend(i16::try_from(with.len()).unwrap().to_be_bytes());
     for value in with {
@@ -290,6 +301,6 @@ fn bind(statement: &str, with: &[String], format: Format) -> Vec<u8> {
     message(b'B', &body)
 }
 
-fn execute(rows_max: i32) -> Vec<u8> {
+pub(crate) fn execute(rows_max: i32) -> Vec<u8> {
     message(b'E', &[text(""), rows_max.to_be_bytes().to_vec()].concat())
 }

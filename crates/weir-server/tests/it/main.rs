@@ -13,10 +13,12 @@ mod demo;
 #[cfg(test)]
 mod derived;
 #[cfg(test)]
-#[cfg(test)]
 mod flight;
+#[cfg(test)]
 mod flight_client;
+#[cfg(test)]
 mod flight_clients;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod import;

@@ -30,11 +30,16 @@ pub(crate) fn run() -> Result<()> {
 
 /// Programs that tests talk to. On Debian they are installed; elsewhere their absence is an error that says so.
 fn install() -> Result<()> {
-    let missing: Vec<&str> = [("psql", "postgresql-client"), ("openssl", "openssl"), ("cc", "build-essential")]
+    let mut missing: Vec<&str> = [("psql", "postgresql-client"), ("openssl", "openssl"), ("cc", "build-essential")]
         .into_iter()
         .filter(|(program, _)| Command::new(program).arg("--version").output().is_err())
         .map(|(_, package)| package)
         .collect();
+    // Its programs are not on the path.
+    let servers = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    if !servers.map(|version| version.path().join("bin/initdb")).any(|initdb| initdb.exists()) {
+        missing.push("postgresql");
+    }
     if missing.is_empty() {
         return Ok(());
     }

@@ -10,7 +10,9 @@ mod request;
 mod unmask;
 
 pub use audit::{Attempt, Door, Ended, Outcome, SourceRecord};
-pub use ports::{AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, ScramVerifier, SnapshotFeed, SystemClock};
+pub use ports::{
+    AuditSink, Clock, Connections, Credentials, KeyRing, MaskKey, PortError, ScramVerifier, SnapshotFeed, SystemClock,
+};
 pub use refusal::{Inside, Outside, Refusal, Truth};
 pub use request::{Admitted, Caller, Guard, Request};
 pub use unmask::{Unmasking, VALUES_MAX};

@@ -26,6 +26,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("certifications", include_str!("../migrations/state/0006_certifications.sql")),
         ("touched", include_str!("../migrations/state/0007_touched.sql")),
         ("lineage", include_str!("../migrations/state/0008_lineage.sql")),
+        ("connections", include_str!("../migrations/state/0009_connections.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

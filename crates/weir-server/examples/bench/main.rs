@@ -6,6 +6,7 @@ mod data;
 mod grants;
 mod measure;
 mod neighbours;
+mod remote;
 mod timing;
 mod tpch;
 
@@ -30,6 +31,8 @@ enum Bench {
     Grants(Common),
     /// Point lookups of one user beside greedy statements of another.
     Neighbours(Common),
+    /// TPC-H in PostgreSQL, behind Weir and behind views.
+    Remote(Common),
     /// How long point queries take, by how many rows are hidden from whoever asks.
     Timing(Common),
 }
@@ -65,6 +68,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Neighbours(common) => {
             let report = neighbours::run(&common).await?;
+            (common, report)
+        }
+        Bench::Remote(common) => {
+            let report = remote::run(&common).await?;
             (common, report)
         }
         Bench::Timing(common) => {

@@ -90,6 +90,7 @@ pub(super) async fn serve(
     }
     let shared = Arc::new(store.clone());
     let guard = Guard::new(shared.clone(), shared.clone(), shared.clone(), Arc::new(SystemClock));
+    let guard = guard.with_connections(shared.clone());
     let engine =
         Engine::new(guard, engine_settings(settings)).map_err(|e| operator_error("cannot start the engine", &e))?;
     let gateway = SqlGateway::new(engine, shared, sql_settings(settings))?;

@@ -98,7 +98,10 @@ impl Model {
                 self.principals.insert(user.id.clone(), user.clone());
                 Ok(())
             }
-            Change::SetPassword { .. } => unreachable!("not generated"),
+            Change::SetPassword { .. }
+            | Change::AddConnection(_)
+            | Change::SetConnectionPassword { .. }
+            | Change::RemoveConnection(_) => unreachable!("not generated"),
             Change::RemoveUser(id) => {
                 self.sources.values_mut().for_each(|s| s.owners.retain(|owner| owner != id));
                 self.selected.retain(|(_, selected)| selected != id);

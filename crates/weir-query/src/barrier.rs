@@ -34,6 +34,8 @@ pub(crate) use opaque::OpaqueScan;
 pub(crate) use parts::{OutputPart, part_type};
 use stream::BarrierStream;
 
+type Expr = Arc<dyn PhysicalExpr>;
+
 /// One column that leaves the barrier.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
@@ -92,7 +94,7 @@ impl Output {
     pub(crate) fn moved(
         &self,
         place: &dyn Fn(usize) -> Result<usize>,
-        expr: &dyn Fn(&Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>>,
+        expr: &dyn Fn(&Expr) -> Result<Expr>,
     ) -> Result<Self> {
         let mask = |OutputMask { value, when }: &OutputMask| {
             let when = when.as_ref().map(expr).transpose()?;

@@ -76,6 +76,19 @@ impl Postgres {
         }
     }
 
+    /// Encrypts sessions of clients that want it, by this certificate and its key in PEM.
+    pub fn encrypt(&self, certificate: &str, key: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.dir.join("data").join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            give_away(&path);
+        }
+        self.sql("ALTER SYSTEM SET ssl = on");
+        self.sql("SELECT pg_reload_conf()");
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

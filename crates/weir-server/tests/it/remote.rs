@@ -163,6 +163,43 @@ fn what_goes_wrong_over_there_is_an_error_and_tells_nothing() {
     assert_eq!(count().out, "count(*)\n2\n");
 }
 
+/// A certificate for this machine, signed by itself, and its key.
+fn certificate(weir: &Weir, name: &str) -> (String, String) {
+    let (key, certificate) = (weir.path().join(format!("{name}.key")), weir.path().join(format!("{name}.crt")));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=database", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    let made = openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    (std::fs::read_to_string(certificate).unwrap(), std::fs::read_to_string(key).unwrap())
+}
+
+#[test]
+fn an_encrypted_database_is_known_by_its_certificate() {
+    let database = Postgres::start();
+    let weir = Weir::new();
+    weir.file("database-password", PASSWORD);
+    let url = format!("postgresql://{USER}@127.0.0.1:{}/postgres", database.port());
+    let add = |name: &str, authorities: &str| {
+        let file = "database-password";
+        weir.run(&["connection", "add", name, &url, "--tls-authorities", authorities, "--password-file", file])
+    };
+    let (good, key) = certificate(&weir, "good");
+    certificate(&weir, "other");
+    // Without encryption over there nothing is sent in the clear instead.
+    assert_eq!(add("plain", "good.crt").code, Some(1));
+    database.encrypt(&good, &key);
+    assert_eq!(add("db", "good.crt").code, Some(0));
+    assert_eq!(add("forged", "other.crt").code, Some(1));
+    assert_eq!(add("empty", "database-password").code, Some(1));
+    assert!(weir.ok(&["connection", "test", "db"]).contains("works: PostgreSQL"));
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'weir' AND NOT ssl";
+    assert_eq!(database.sql(encrypted).trim(), "0");
+    database.sql("CREATE TABLE t AS SELECT 1 AS n");
+    weir.ok(&["source", "add", "db.t", "--connection", "db", "--table", "t"]);
+    assert!(weir.ok(&["connection", "list"]).contains("verified"));
+}
+
 #[test]
 fn an_answer_that_breaks_off_is_no_answer() {
     let mut database = Postgres::start();

@@ -21,7 +21,7 @@ fn governed_results_over_postgresql_are_those_of_the_visible_copy() {
     assert!(with_rows * 3 >= asked, "only {with_rows} of {asked} queries gave rows");
     let log = database.log();
     // Each kind of what is sent was sent, and more than once.
-    for part in ["WHERE", "GROUP BY", "CROSS JOIN", "EXISTS", "sum(", "CASE WHEN", "LIMIT", "COLLATE \"C\" <"] {
+    for part in ["WHERE", "GROUP BY", "CROSS JOIN", "EXISTS", "sum(", "CASE WHEN", "LIMIT", "COLLATE \"C\") <"] {
         let times = log.lines().filter(|line| line.contains("\"t1\"") && line.contains(part)).count();
         assert!(times > 1, "`{part}` was sent {times} times");
     }

@@ -169,6 +169,7 @@ fn certificate(weir: &Weir, name: &str) -> (String, String) {
     let mut openssl = std::process::Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
     openssl.args(["-subj", "/CN=database", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     let made = openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     (std::fs::read_to_string(certificate).unwrap(), std::fs::read_to_string(key).unwrap())

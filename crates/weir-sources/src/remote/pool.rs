@@ -24,6 +24,8 @@ const SESSIONS_MAX: usize = 16;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// For one of the sessions to be free.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// For what the catalogue of a database is asked.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// After which a peer that does not answer at all is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The first version whose catalogue tells what is asked of it.
@@ -98,6 +100,24 @@ struct Session {
     utf8: bool,
     /// What is asked at every statement, by its text.
     kept: Option<(&'static str, Statement)>,
+}
+
+impl Session {
+    async fn query_kept(
+        &mut self,
+        text: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let statement = match &self.kept {
+            Some((kept, statement)) if *kept == text => statement.clone(),
+            Some(_) | None => {
+                let statement = self.client.prepare(text).await?;
+                self.kept = Some((text, statement.clone()));
+                statement
+            }
+        };
+        self.client.query(&statement, params).await
+    }
 }
 
 impl Drop for Session {
@@ -225,16 +245,9 @@ impl Lease {
     ) -> Result<Vec<Row>, SourceError> {
         self.busy = true;
         let Some(session) = &mut self.session else { return Err(unreachable(self.pool.name(), "there is no session")) };
-        let failed = |e: tokio_postgres::Error| unreachable(self.pool.name(), &chain(&e));
-        let statement = match &session.kept {
-            Some((kept, statement)) if *kept == text => statement.clone(),
-            Some(_) | None => {
-                let statement = session.client.prepare(text).await.map_err(failed)?;
-                session.kept = Some((text, statement.clone()));
-                statement
-            }
-        };
-        let rows = session.client.query(&statement, params).await.map_err(failed)?;
+        let answer = tokio::time::timeout(ANSWER_TIME_MAX, session.query_kept(text, params)).await;
+        let failed = |why: &str| unreachable(self.pool.name(), why);
+        let rows = answer.map_err(|_| failed("its catalogue does not answer"))?.map_err(|e| failed(&chain(&e)))?;
         self.busy = false;
         Ok(rows)
     }

@@ -6,7 +6,7 @@ use crate::run::cargo;
 
 pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<()> {
     let (scale, repetitions) = (scale.to_string(), repetitions.to_string());
-    let all = ["decision", "scale", "tpch", "grants", "flight", "neighbours", "timing"];
+    let all = ["decision", "scale", "tpch", "grants", "flight", "neighbours", "remote", "timing"];
     match only {
         Some(name) if !all.contains(&name) => bail!("there is no benchmark `{name}`: {}", all.join(", ")),
         Some(_) | None => {}
@@ -39,6 +39,10 @@ pub(crate) fn run(only: Option<&str>, scale: f64, repetitions: usize) -> Result<
     }
     if wanted("neighbours") {
         example("weir-server", "bench", &["neighbours", "--scale", &scale, "--report", "bench/neighbours.md"])?;
+    }
+    if wanted("remote") {
+        let args = ["remote", "--scale", &scale, "--repetitions", &repetitions, "--report", "bench/remote.md"];
+        example("weir-server", "bench", &args)?;
     }
     if wanted("timing") {
         // A difference of microseconds takes many repetitions to see.

@@ -46,7 +46,13 @@ fn install() -> Result<()> {
         ("npm", "npm"),
         ("javac", "openjdk-17-jdk-headless"),
         ("mvn", "maven"),
-    ])
+    ])?;
+    // Its programs are not on the path.
+    let servers = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    match servers.map(|version| version.path().join("bin/initdb")).any(|initdb| initdb.exists()) {
+        true => Ok(()),
+        false => install_packages(&["postgresql"]),
+    }
 }
 
 /// Programs and the packages that they are in. On Debian they are installed; elsewhere their absence is an error that
@@ -57,6 +63,10 @@ fn debian(programs: &[(&str, &str)]) -> Result<()> {
         .filter(|(program, _)| Command::new(program).arg("--version").output().is_err())
         .map(|(_, package)| *package)
         .collect();
+    install_packages(&missing)
+}
+
+fn install_packages(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -13,8 +13,8 @@ mod unmask;
 pub use audit::{Attempt, Door, Ended, Outcome, SourceRecord};
 pub use basis::Basis;
 pub use ports::{
-    AuditSink, Clock, Credentials, KeyRing, MaskKey, PortError, SnapshotFeed, SystemClock, Workspaces, WriteError,
-    WrittenTable,
+    AuditSink, Clock, Connections, Credentials, KeyRing, MaskKey, PortError, SnapshotFeed, SystemClock, Workspaces,
+    WriteError, WrittenTable,
 };
 pub use refusal::{Inside, Outside, Refusal, Truth, Wrong};
 pub use request::{Admitted, Caller, Guard, Request};

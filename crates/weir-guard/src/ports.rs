@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use weir_model::{ColumnName, DataSource, DataType, Lineage, Location, PrincipalId, ProjectName, Secret, SourceName};
+use weir_model::{
+    ColumnName, Connection, ConnectionName, DataSource, DataType, Lineage, Location, PrincipalId, ProjectName, Secret,
+    SourceName,
+};
 use weir_policy::{KeyScope, Snapshot};
 
 use crate::audit::{Attempt, Outcome};
@@ -65,6 +68,22 @@ pub struct MaskKey {
     pub id: u32,
     /// 256 bits, from which those of the masks are derived.
     pub secret: Secret,
+}
+
+/// Where remote databases are, with the credentials by which they are read.
+#[async_trait]
+pub trait Connections: Send + Sync {
+    async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError>;
+}
+
+/// Knows none.
+pub(crate) struct NoConnections;
+
+#[async_trait]
+impl Connections for NoConnections {
+    async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
+        Err(PortError::new("connections", format_args!("there is no connection `{name}`")))
+    }
 }
 
 /// Tables that members of projects write. Each call is one change of state, which is done or not at all.

@@ -10,7 +10,7 @@ use weir_policy::{Decision, Snapshot, SourceDecision};
 
 use crate::audit::{Attempt, Door, Ended, Outcome, RefusalRecord, SourceRecord, VERSION};
 use crate::basis::Basis;
-use crate::ports::{AuditSink, Clock, KeyRing, SnapshotFeed};
+use crate::ports::{AuditSink, Clock, Connections, KeyRing, NoConnections, SnapshotFeed};
 use crate::refusal::{Outside, Refusal, Truth};
 
 /// Who asks, for whom, where and by which door.
@@ -32,6 +32,7 @@ pub struct Guard {
     audit: Arc<dyn AuditSink>,
     keys: Arc<dyn KeyRing>,
     clock: Arc<dyn Clock>,
+    connections: Arc<dyn Connections>,
 }
 
 impl Guard {
@@ -41,7 +42,13 @@ impl Guard {
         keys: Arc<dyn KeyRing>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { feed, audit, keys, clock }
+        Self { feed, audit, keys, clock, connections: Arc::new(NoConnections) }
+    }
+
+    /// With remote databases.
+    #[must_use]
+    pub fn with_connections(self, connections: Arc<dyn Connections>) -> Self {
+        Self { connections, ..self }
     }
 
     /// Pins the snapshot that holds now for one statement of one caller. Whom the actor acts as is checked here, so
@@ -94,6 +101,10 @@ impl Guard {
 
     pub fn keys(&self) -> &Arc<dyn KeyRing> {
         &self.keys
+    }
+
+    pub fn connections(&self) -> &Arc<dyn Connections> {
+        &self.connections
     }
 
     async fn record_refusal(&self, mut record: Attempt, refusal: Refusal) -> Refusal {

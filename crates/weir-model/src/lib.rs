@@ -2,6 +2,7 @@
 //!
 //! Plain values only. Nothing here decides, reads, writes or waits.
 
+mod connection;
 mod data_type;
 mod ids;
 mod lineage;
@@ -14,10 +15,13 @@ mod source;
 mod tag;
 mod value;
 
+pub use connection::{Address, Connection, DatabaseKind, Tls};
 pub use data_type::{DataType, Field, Nested, TypeClass};
 pub use ids::{ColumnId, Epoch, PolicyId, RequestId, SourceId};
 pub use lineage::{Lineage, Origin, ParentColumn};
-pub use names::{AttributeKey, ColumnName, GroupName, InvalidName, PolicyKey, ProjectName, PurposeName, SourceName};
+pub use names::{
+    AttributeKey, ColumnName, ConnectionName, GroupName, InvalidName, PolicyKey, ProjectName, PurposeName, SourceName,
+};
 pub use principal::{Actor, IamId, Impersonation, Permission, Principal, PrincipalId, PrincipalSet};
 pub use profile::Profile;
 pub use project::{Project, Surroundings};

@@ -98,6 +98,10 @@ text_name!(
     ColumnName, "column name"
 );
 text_name!(
+    /// A remote database that data sources are in. Case matters.
+    ConnectionName, "connection name"
+);
+text_name!(
     /// A group of principals. Case matters.
     GroupName, "group name"
 );

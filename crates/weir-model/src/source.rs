@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_type::{DataType, Nested};
 use crate::ids::{ColumnId, SourceId};
 use crate::lineage::Lineage;
-use crate::names::{ColumnName, InvalidName, ProjectName, SourceName};
+use crate::names::{ColumnName, ConnectionName, InvalidName, ProjectName, SourceName};
 use crate::principal::PrincipalId;
 use crate::profile::Profile;
 use crate::tag::Tag;
@@ -126,6 +126,8 @@ pub enum Location {
         #[serde(default)]
         partitions: Vec<PartitionColumn>,
     },
+    /// A table or view of a remote database, by the names that it has there.
+    Table { connection: ConnectionName, schema: String, table: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

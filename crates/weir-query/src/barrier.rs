@@ -18,7 +18,8 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, split_conjunction};
 use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
@@ -32,6 +33,8 @@ use crate::mask::CompiledMask;
 pub(crate) use opaque::OpaqueScan;
 pub(crate) use parts::{OutputPart, part_type};
 use stream::BarrierStream;
+
+type Expr = Arc<dyn PhysicalExpr>;
 
 /// One column that leaves the barrier.
 #[derive(Clone, Debug)]
@@ -65,18 +68,6 @@ pub(crate) enum MaskValue {
     Computed(Arc<dyn PhysicalExpr>),
 }
 
-impl MaskValue {
-    fn over(&self, scanned: &Schema, place: &impl Fn(usize) -> Result<usize>) -> Result<Self> {
-        Ok(match self {
-            MaskValue::Kernel { mask, row_key } => MaskValue::Kernel {
-                mask: Arc::clone(mask),
-                row_key: row_key.iter().map(|column| place(*column)).collect::<Result<_>>()?,
-            },
-            MaskValue::Computed(expr) => MaskValue::Computed(reassign_expr_columns(Arc::clone(expr), scanned)?),
-        })
-    }
-}
-
 impl Output {
     /// Columns of the raw scan that this output is computed from.
     pub(crate) fn needs(&self) -> Result<BTreeSet<usize>> {
@@ -96,9 +87,25 @@ impl Output {
     /// The same output over a scan of fewer columns.
     pub(crate) fn over(&self, all: &Schema, scanned: &Schema) -> Result<Self> {
         let place = |column: usize| Ok::<_, DataFusionError>(scanned.index_of(all.field(column).name())?);
+        self.moved(&place, &|expr| reassign_expr_columns(Arc::clone(expr), scanned))
+    }
+
+    /// The same output of columns that are at other places.
+    pub(crate) fn moved(
+        &self,
+        place: &dyn Fn(usize) -> Result<usize>,
+        expr: &dyn Fn(&Expr) -> Result<Expr>,
+    ) -> Result<Self> {
         let mask = |OutputMask { value, when }: &OutputMask| {
-            let when = when.as_ref().map(|when| reassign_expr_columns(Arc::clone(when), scanned)).transpose()?;
-            Ok::<_, DataFusionError>(OutputMask { value: value.over(scanned, &place)?, when })
+            let when = when.as_ref().map(expr).transpose()?;
+            let value = match value {
+                MaskValue::Kernel { mask, row_key } => MaskValue::Kernel {
+                    mask: Arc::clone(mask),
+                    row_key: row_key.iter().map(|column| place(*column)).collect::<Result<_>>()?,
+                },
+                MaskValue::Computed(computed) => MaskValue::Computed(expr(computed)?),
+            };
+            Ok::<_, DataFusionError>(OutputMask { value, when })
         };
         let masks = self.masks.iter().map(mask).collect::<Result<_>>()?;
         let part = |part: &OutputPart| {
@@ -122,13 +129,51 @@ pub(crate) fn columns_of(expr: &Arc<dyn PhysicalExpr>, into: &mut BTreeSet<usize
     Ok(())
 }
 
+/// What rows have to meet, over the schema of the input.
+#[derive(Clone, Default)]
+pub(crate) struct Conditions {
+    /// Of the statement; leakproof.
+    pub(crate) statement: Vec<Arc<dyn PhysicalExpr>>,
+    /// The row filter.
+    pub(crate) policy: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Conditions {
+    /// The same over a scan of fewer columns.
+    pub(crate) fn over(self, scanned: &Schema) -> Result<Self> {
+        let narrow = |exprs: Vec<Arc<dyn PhysicalExpr>>| {
+            exprs.into_iter().map(|expr| reassign_expr_columns(expr, scanned)).collect::<Result<_>>()
+        };
+        Ok(Self { statement: narrow(self.statement)?, policy: narrow(self.policy)? })
+    }
+
+    /// Those of the statement first: they cannot fail, and are usually more selective.
+    fn all(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        let all = self.statement.iter().chain(&self.policy).cloned();
+        all.reduce(|left, right| Arc::new(BinaryExpr::new(left, Operator::And, right)))
+    }
+}
+
+/// What is read: one source, or several of one database together.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) ids: Arc<[SourceId]>,
+    pub(crate) names: Arc<[SourceName]>,
+}
+
+impl Sources {
+    pub(crate) fn one(id: SourceId, name: SourceName) -> Self {
+        Self { ids: Arc::new([id]), names: Arc::new([name]) }
+    }
+}
+
 /// A governed scan.
 #[derive(Clone)]
 pub(crate) struct BarrierExec {
-    source: SourceId,
-    name: SourceName,
+    sources: Sources,
     input: Arc<dyn ExecutionPlan>,
-    /// Leakproof conditions of the statement first, then the row filter; over the input's schema.
+    conditions: Conditions,
+    /// All conditions; over the input's schema.
     predicate: Option<Arc<dyn PhysicalExpr>>,
     outputs: Vec<Output>,
     limit: Option<usize>,
@@ -136,11 +181,11 @@ pub(crate) struct BarrierExec {
 }
 
 impl BarrierExec {
-    /// `predicate` and `outputs` speak of the schema of `input`.
+    /// `conditions` and `outputs` speak of the schema of `input`.
     pub(crate) fn new(
-        (source, name): (SourceId, SourceName),
+        sources: Sources,
         input: Arc<dyn ExecutionPlan>,
-        predicate: Option<Arc<dyn PhysicalExpr>>,
+        conditions: Conditions,
         outputs: Vec<Output>,
         limit: Option<usize>,
     ) -> Result<Self> {
@@ -151,12 +196,29 @@ impl BarrierExec {
             input.pipeline_behavior(),
             input.boundedness(),
         ));
-        Ok(Self { source, name, input, predicate, outputs, limit, properties })
+        let predicate = conditions.all();
+        Ok(Self { sources, input, conditions, predicate, outputs, limit, properties })
     }
 
-    /// The source whose rows come out of here.
-    pub(crate) fn source(&self) -> SourceId {
-        self.source
+    /// The sources whose rows come out of here.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub(crate) fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    pub(crate) fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    pub(crate) fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.limit
     }
 
     /// The outputs whose masks may wait: those with one mask for every row, which asks for nothing but the value.
@@ -165,7 +227,7 @@ impl BarrierExec {
             [OutputMask { value: MaskValue::Kernel { mask, row_key }, when: None }]
                 if row_key.is_empty() && output.parts.is_empty() && mask.can_wait() =>
             {
-                Some(Late { mask: Arc::clone(mask), source: self.name.clone() })
+                Some(Late { mask: Arc::clone(mask), sources: Arc::clone(&self.sources.names) })
             }
             _ => None,
         };
@@ -182,13 +244,14 @@ impl BarrierExec {
             output.masks.clear();
             output.late = Some(Arc::clone(mask));
         }
-        let identity = (self.source, self.name.clone());
-        Self::new(identity, Arc::clone(&self.input), self.predicate.clone(), outputs, self.limit)
+        let (sources, conditions) = (self.sources.clone(), self.conditions.clone());
+        Self::new(sources, Arc::clone(&self.input), conditions, outputs, self.limit)
     }
 
     /// The outputs that leave as they are though they are to be masked.
     pub(crate) fn raw(&self) -> BTreeMap<usize, Late> {
-        let late = |output: &Output| Some(Late { mask: Arc::clone(output.late.as_ref()?), source: self.name.clone() });
+        let names = &self.sources.names;
+        let late = |output: &Output| Some(Late { mask: Arc::clone(output.late.as_ref()?), sources: Arc::clone(names) });
         self.outputs.iter().enumerate().filter_map(|(place, output)| Some((place, late(output)?))).collect()
     }
 
@@ -243,8 +306,8 @@ impl ExecutionPlan for BarrierExec {
         let (Some(input), true) = (children.pop(), children.is_empty()) else {
             return internal_err!("a governed scan has one input");
         };
-        let identity = (self.source, self.name.clone());
-        Ok(Arc::new(Self::new(identity, input, self.predicate.clone(), self.outputs.clone(), self.limit)?))
+        let (sources, conditions) = (self.sources.clone(), self.conditions.clone());
+        Ok(Arc::new(Self::new(sources, input, conditions, self.outputs.clone(), self.limit)?))
     }
 
     fn gather_filters_for_pushdown(
@@ -303,7 +366,7 @@ impl ExecutionPlan for BarrierExec {
         let batch_size = context.session_config().batch_size();
         let input = self.input.execute(partition, context)?;
         let shape = stream::Shape {
-            name: self.name.clone(),
+            names: Arc::clone(&self.sources.names),
             schema: self.schema(),
             kept,
             kept_schema,

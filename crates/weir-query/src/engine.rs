@@ -34,6 +34,7 @@ use crate::fault::{planning_refusal, refusal};
 use crate::functions;
 use crate::late;
 use crate::lookup::Lookups;
+use crate::remote;
 use crate::statement::Query;
 use crate::verify::{self, Reads};
 use bind::Bound;
@@ -124,7 +125,11 @@ impl Engine {
         workspaces: Option<Workshop>,
     ) -> Result<Self, Refusal> {
         let template = template(&settings).map(alter).map_err(|e| Refusal::bug(e.to_string()))?;
-        let sources = Arc::new(Sources::new());
+        let connections = Arc::clone(guard.connections());
+        let sources = Arc::new(Sources::new(Arc::new(move |name| {
+            let connections = Arc::clone(&connections);
+            Box::pin(async move { connections.connection(&name).await.map_err(|e| e.to_string()) })
+        })));
         let inner = Inner {
             guard,
             users: Users::new(settings.user.clone(), Arc::clone(template.runtime_env())),
@@ -272,13 +277,14 @@ impl Inner {
         basis: Option<&Basis>,
         tell: Option<oneshot::Sender<Option<Lineage>>>,
     ) -> Result<(Opened, Admitted), Refusal> {
-        let Bound { request, decision, mut state, plan } = self.bind(request, query).await?;
+        let Bound { request, decision, mut state, plan, runs } = self.bind(request, query).await?;
         if let Some(refusal) = basis.and_then(|basis| request.changed_since(basis, &decision)) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
-        let plan = match fill(plan, params) {
-            Ok(plan) => plan,
-            Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),
+        let runs = runs.map(|(state, plan)| Ok((state, fill(plan, params)?))).transpose();
+        let (plan, runs) = match (fill(plan, params), runs) {
+            (Ok(plan), Ok(runs)) => (plan, runs),
+            (Err(refusal), _) | (_, Err(refusal)) => return Err(request.refuse_decided(&decision, refusal).await),
         };
         if let Some(tell) = tell {
             match descent::of(&plan, &decision) {
@@ -290,8 +296,18 @@ impl Inner {
         let (id, obligations) = (request.id(), query.explain.then(|| explain::obligations(&request, &decision)));
         let admitted = request.admit(&decision).await?;
         state.mark_start_execution();
-        let opened = if let Some(obligations) = obligations {
-            explain::plan(&state, &plan, &decision, id, obligations).await
+        let opened = if let Some(mut more) = obligations {
+            let sent = match runs {
+                Some((state, plan)) => runnable_plan(&state, &plan, &decision, id).await.map(|p| explain::sent(&p)),
+                None => Ok(Vec::new()),
+            };
+            match sent {
+                Ok(sent) => {
+                    more.extend(sent);
+                    explain::plan(&state, &plan, &decision, id, more).await
+                }
+                Err(refusal) => Err(refusal),
+            }
         } else {
             let planned = runnable_plan(&state, &plan, &decision, id).await;
             planned.and_then(|plan| {
@@ -317,6 +333,7 @@ async fn runnable_plan(
     id: RequestId,
 ) -> Result<Arc<dyn ExecutionPlan>, Refusal> {
     let (physical, reads) = physical_plan(state, plan, decision, id).await?;
+    let physical = remote::pushed(&physical).map_err(|e| planning_refusal(&e))?;
     let physical = late::masks(&physical).map_err(|e| planning_refusal(&e))?;
     verify::physical(&physical, &reads)?;
     late::verify(&physical)?;

@@ -2,21 +2,27 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use weir_guard::{Outside, Refusal, Truth, Wrong};
 use weir_model::SourceName;
 
-/// A failure below the barrier. Prints the source's name only; the cause is for the audit log.
+/// A failure below the barrier. Prints the names of the sources only; the cause is for the audit log.
 pub(crate) struct SourceFault {
-    source: SourceName,
+    sources: Arc<[SourceName]>,
     cause: String,
 }
 
 impl SourceFault {
     pub(crate) fn new(source: SourceName, cause: &dyn fmt::Display) -> Self {
-        Self { source, cause: cause.to_string() }
+        Self::of(Arc::new([source]), cause)
+    }
+
+    /// Of several that are read together.
+    pub(crate) fn of(sources: Arc<[SourceName]>, cause: &dyn fmt::Display) -> Self {
+        Self { sources, cause: cause.to_string() }
     }
 }
 
@@ -28,7 +34,13 @@ impl From<SourceFault> for DataFusionError {
 
 impl fmt::Display for SourceFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "data source `{}` cannot be read", self.source)
+        match self.sources.as_ref() {
+            [source] => write!(f, "data source `{source}` cannot be read"),
+            sources => {
+                let names: Vec<String> = sources.iter().map(|source| format!("`{source}`")).collect();
+                write!(f, "data sources {} cannot be read", names.join(", "))
+            }
+        }
     }
 }
 

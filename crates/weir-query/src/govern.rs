@@ -14,7 +14,6 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use weir_guard::{KeyRing, Refusal};
@@ -23,7 +22,9 @@ use weir_model::{ColumnId, DataSource, RequestId, SourceId};
 use weir_policy::{AppliedMask, KeyScope, Mask, Obligations, Residual, Snapshot};
 use weir_sources::RawTable;
 
-use crate::barrier::{BarrierExec, MaskValue, OpaqueScan, Output, OutputMask, OutputPart, columns_of, part_type};
+use crate::barrier::{
+    BarrierExec, Conditions, MaskValue, OpaqueScan, Output, OutputMask, OutputPart, Sources, columns_of, part_type,
+};
 use crate::fault::SourceFault;
 use crate::implied::{Shown, implied};
 use crate::leakproof::is_leakproof;
@@ -98,7 +99,8 @@ impl Access {
 }
 
 struct Obliged {
-    obligations: Arc<Obligations>,
+    /// The row filter.
+    rows: Vec<Arc<Residual>>,
     /// For each masked column or part its masks, each for the rows that those before it leave.
     masks: BTreeMap<ColumnId, Vec<Prepared>>,
     keys: MaskKeys,
@@ -131,14 +133,14 @@ impl GovernedTable {
         Self::new(request, source, raw, Access::Clear)
     }
 
-    /// Under obligations, to be planned only: its scan knows nothing but names and types, so that the plan tells no more.
+    /// To be planned only, with these columns masked: its scan knows nothing but names and types, so that the plan tells no more.
     pub(crate) fn opaque(
         request: RequestId,
         source: DataSource,
         raw: RawTable,
-        obligations: &Obligations,
+        masked: BTreeSet<ColumnId>,
     ) -> Result<Self> {
-        Self::new(request, source, raw, Access::Opaque(obligations.masks.keys().copied().collect()))
+        Self::new(request, source, raw, Access::Opaque(masked))
     }
 
     /// Under obligations. Compiles the masks; the key ring is asked only for keys that are needed.
@@ -183,8 +185,21 @@ impl GovernedTable {
             };
             masks.insert(*column, chain(applied).map(prepare).collect::<Result<_, _>>()?);
         }
-        let obliged = Box::new(Obliged { obligations, masks, keys, resolver });
+        let obliged = Box::new(Obliged { rows: obligations.rows.clone(), masks, keys, resolver });
         Self::new(request, source, raw, Access::Obliged(obliged)).map_err(|e| Refusal::bug(e.to_string()))
+    }
+
+    /// Every row and value as it is, of a remote database: what it says when something goes wrong is not passed on, and
+    /// what is asked of it is put together at the barrier.
+    pub(crate) fn clear_remote(
+        request: RequestId,
+        source: DataSource,
+        raw: RawTable,
+        resolver: Resolver,
+    ) -> Result<Self> {
+        let (masks, keys) = (BTreeMap::new(), MaskKeys::default());
+        let obliged = Box::new(Obliged { rows: Vec::new(), masks, keys, resolver });
+        Self::new(request, source, raw, Access::Obliged(obliged))
     }
 
     fn new(request: RequestId, source: DataSource, raw: RawTable, access: Access) -> Result<Self> {
@@ -217,7 +232,7 @@ impl GovernedTable {
 
     /// Under which path the files of a clear table lie; nothing for one with obligations.
     pub(crate) fn clear_root(&self) -> Option<&std::path::Path> {
-        matches!(self.access, Access::Clear).then_some(self.raw.root.as_path())
+        self.raw.root.as_deref().filter(|_| matches!(self.access, Access::Clear))
     }
 
     fn is_clear(&self, column: &str) -> bool {
@@ -290,8 +305,8 @@ impl GovernedTable {
             }
             Ok(masks)
         };
-        let mut row_filter = Vec::with_capacity(obliged.obligations.rows.len());
-        for residual in &obliged.obligations.rows {
+        let mut row_filter = Vec::with_capacity(obliged.rows.len());
+        for residual in &obliged.rows {
             row_filter.push(coerced(lowered(residual).await?, &named)?);
         }
         let mut outputs = Vec::with_capacity(projection.len());
@@ -315,39 +330,41 @@ impl GovernedTable {
             outputs.push(Output { field: field.as_ref().clone(), column, masks, parts, late: None });
         }
 
-        // They cannot fail, so the usually more selective ones of the statement go first.
-        let mut conjuncts = Vec::new();
+        let physical = |exprs: &[Expr]| -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+            exprs.iter().map(|expr| state.create_physical_expr(expr.clone(), &named)).collect()
+        };
+        let mut statement: Vec<Expr> = Vec::new();
         for filter in filters {
             let below =
                 self.below(filter).ok_or_else(|| internal_datafusion_err!("a condition that was not pushed down"))?;
-            conjuncts.extend(split_conjunction_owned(below));
+            statement.extend(split_conjunction_owned(below));
         }
+        let policy: Vec<Expr> = row_filter.into_iter().flat_map(split_conjunction_owned).collect();
+        let conditions = Conditions { statement: physical(&statement)?, policy: physical(&policy)? };
         let mut is_empty = false;
-        for conjunct in &conjuncts {
-            is_empty |= is_never_true(&state.create_physical_expr(conjunct.clone(), &named)?)?;
+        for condition in &conditions.statement {
+            is_empty |= is_never_true(condition)?;
         }
-        conjuncts.extend(row_filter.into_iter().flat_map(split_conjunction_owned));
-        let predicate = conjuncts.iter().cloned().reduce(Expr::and);
-        let predicate = predicate.map(|p| state.create_physical_expr(p, &named)).transpose()?;
 
         let mut needed = BTreeSet::new();
-        if let Some(predicate) = &predicate {
-            columns_of(predicate, &mut needed)?;
+        for condition in conditions.statement.iter().chain(&conditions.policy) {
+            columns_of(condition, &mut needed)?;
         }
         for output in &outputs {
             needed.append(&mut output.needs()?);
         }
         let needed: Vec<usize> = needed.into_iter().collect();
+        let conjuncts: Vec<Expr> = statement.into_iter().chain(policy).collect();
         let raw = if is_empty {
             Arc::new(EmptyExec::new(Arc::new(raw_schema.project(&needed)?)))
         } else {
             self.raw.provider.scan(state.as_ref(), Some(&needed), &conjuncts, None).await?
         };
         let scanned = raw.schema();
-        let narrow = |expr: Arc<dyn PhysicalExpr>| reassign_expr_columns(expr, &scanned);
-        let predicate = predicate.map(narrow).transpose()?;
+        let conditions = conditions.over(&scanned)?;
         let outputs = outputs.iter().map(|output| output.over(&raw_schema, &scanned)).collect::<Result<_>>()?;
-        Ok(Arc::new(BarrierExec::new((self.source.id, self.source.name.clone()), raw, predicate, outputs, limit)?))
+        let sources = Sources::one(self.source.id, self.source.name.clone());
+        Ok(Arc::new(BarrierExec::new(sources, raw, conditions, outputs, limit)?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys that a lookup found, for a fast test of membership.
 
+use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,6 +16,7 @@ use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
+use datafusion::physical_expr::ScalarFunctionExpr;
 
 /// Up to so many keys are written into the plan, where files can be pruned by them.
 const INLINE_MAX: usize = 20;
@@ -200,6 +202,24 @@ pub(crate) fn in_key_set(outer: Vec<Expr>, set: KeySet) -> Expr {
     }
     let udf = ScalarUDF::new_from_impl(InKeySet { set, signature: Signature::variadic_any(Volatility::Immutable) });
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(udf), outer))
+}
+
+/// The whole numbers among which the function looks for its argument, unless they are many.
+pub(crate) fn whole_numbers(call: &ScalarFunctionExpr, count_max: usize) -> Option<Vec<i64>> {
+    let function: &dyn Any = call.fun().inner().as_ref();
+    let InKeySet { set, .. } = function.downcast_ref()?;
+    let keys: Vec<i64> = match &set.0.kind {
+        Kind::Numbers(keys) => keys.iter().copied().take(count_max + 1).collect(),
+        Kind::Bitmap { min, bits } => {
+            let words = bits.iter().enumerate().flat_map(|(word, bits)| {
+                (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word * 64 + bit)
+            });
+            let keys = words.filter_map(|at| min.checked_add(i64::try_from(at).ok()?));
+            keys.take(count_max + 1).collect()
+        }
+        Kind::Inline(_) | Kind::Rows { .. } => return None,
+    };
+    (keys.len() <= count_max).then_some(keys)
 }
 
 #[derive(Debug)]

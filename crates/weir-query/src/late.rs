@@ -28,11 +28,11 @@ use crate::mask::CompiledMask;
 use flow::{Carried, Flow, Order, flow};
 use mask::LateMaskExec;
 
-/// A mask that is still owed to a column, and whose column it is.
+/// A mask that is still owed to a column, and what it is read with.
 #[derive(Clone, Debug)]
 pub(crate) struct Late {
     pub(crate) mask: Arc<CompiledMask>,
-    pub(crate) source: SourceName,
+    pub(crate) sources: Arc<[SourceName]>,
 }
 
 /// The columns of a node's output that are originals.
@@ -222,7 +222,10 @@ fn collects(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
 }
 
-fn with_inputs(plan: &Arc<dyn ExecutionPlan>, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn with_inputs(
+    plan: &Arc<dyn ExecutionPlan>,
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let same = plan.children().len() == inputs.len()
         && plan.children().into_iter().zip(&inputs).all(|(before, now)| Arc::ptr_eq(before, now));
     if same {

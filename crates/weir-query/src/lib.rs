@@ -17,6 +17,7 @@ mod leakproof;
 mod lookup;
 mod lower;
 mod mask;
+mod remote;
 mod row_key;
 mod statement;
 mod verify;

@@ -1,7 +1,8 @@
 //! Lookups of row filters: which keys another source holds, read raw with the policy's own authority.
 //!
 //! What was found is kept by what it depends on: the lookup itself with every value of the person in it, the epoch,
-//! and the state of the files that were read. A change of any of them is a new key.
+//! and the state of the files that were read. A change of any of them is a new key. Of a remote database no state is
+//! known, so what was found there is not kept.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use weir_sources::{RawTable, Sources};
 use crate::fault::SourceFault;
 use crate::keyset::KeySet;
 use crate::lower::{Lowering, Need, Unlowerable, coerced, needs};
+use crate::remote;
 
 /// Kept key sets, in bytes; the set that was used least recently goes first.
 const KEPT_BYTES_MAX: usize = 256 << 20;
@@ -93,24 +95,28 @@ impl Lookups {
         digest.update(at_least.to_be_bytes());
         columns.iter().for_each(|column| digest.update(column.0.to_be_bytes()));
         digest.update(snapshot.epoch().0.to_be_bytes());
-        digest.update(own.raw.version.to_be_bytes());
-        let key: Key = digest.finalize().into();
-        if let Some(set) = self.known(&key) {
+        let key = own.raw.version.map(|version| -> Key {
+            digest.update(version.to_be_bytes());
+            digest.finalize().into()
+        });
+        if let Some(set) = key.and_then(|key| self.known(&key)) {
             return Ok(set);
         }
         let counted = count_values(state, own.raw, columns, at_least).await;
         let set = counted.map_err(|e| SourceFault::new(own.source.name.clone(), &e))?;
-        self.keep(key, &set);
+        if let Some(key) = key {
+            self.keep(key, &set);
+        }
         Ok(set)
     }
 
-    /// Boxed, since lookups nest.
+    /// With what the set depends on, when all of that is known. Boxed, since lookups nest.
     fn keys<'a>(
         &'a self,
         state: &'a SessionState,
         snapshot: &'a Snapshot,
         lookup: &'a Found,
-    ) -> BoxFuture<'a, Result<(KeySet, Key)>> {
+    ) -> BoxFuture<'a, Result<(KeySet, Option<Key>)>> {
         Box::pin(async move {
             let source = snapshot.source(lookup.source).ok_or_else(|| fault_without_source("it is not registered"))?;
             let fault = |cause: &dyn std::fmt::Display| SourceFault::new(source.name.clone(), cause);
@@ -123,21 +129,23 @@ impl Lookups {
             digest.update(u64::try_from(described.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(described.as_bytes());
             digest.update(snapshot.epoch().0.to_be_bytes());
-            digest.update(raw.version.to_be_bytes());
+            let mut depends = raw.version.map(|version| digest.update(version.to_be_bytes()));
             for need in nested {
                 let Need::Lookup(lookup) = need else {
                     return Err(fault_without_source("it counts rows inside of another lookup"));
                 };
                 let (set, key) = self.keys(state, snapshot, lookup).await?;
-                digest.update(key);
+                depends = depends.and(key).map(|key| digest.update(key));
                 nested_sets.push(set);
             }
-            let key: Key = digest.finalize().into();
-            if let Some(set) = self.known(&key) {
+            let key = depends.map(|()| -> Key { digest.finalize().into() });
+            if let Some(set) = key.and_then(|key| self.known(&key)) {
                 return Ok((set, key));
             }
             let set = read_keys(state, lookup, &raw, nested_sets).await.map_err(|e| fault(&e))?;
-            self.keep(key, &set);
+            if let Some(key) = key {
+                self.keep(key, &set);
+            }
             Ok((set, key))
         })
     }
@@ -206,7 +214,7 @@ async fn read_keys(state: &SessionState, lookup: &Found, raw: &RawTable, nested:
     let projected = Arc::new(ProjectionExec::try_new(key_exprs.collect::<Result<Vec<_>>>()?, filtered)?);
     let types: Vec<_> =
         projected.properties().eq_properties.schema().fields().iter().map(|f| f.data_type().clone()).collect();
-    let batches = collect(projected, state.task_ctx()).await?;
+    let batches = collect(remote::pushed(&(projected as Arc<dyn ExecutionPlan>))?, state.task_ctx()).await?;
     KeySet::new(types, &batches)
 }
 
@@ -241,6 +249,6 @@ async fn count_values(state: &SessionState, raw: &RawTable, columns: &[ColumnId]
         .build()?;
     let physical = state.create_physical_plan(&plan).await?;
     let types = physical.schema().fields().iter().map(|field| field.data_type().clone()).collect();
-    let batches = collect(physical, state.task_ctx()).await?;
+    let batches = collect(remote::pushed(&physical)?, state.task_ctx()).await?;
     KeySet::with_nulls(types, &batches)
 }

@@ -70,6 +70,14 @@ enum Kind {
     Elements(Box<CompiledMask>),
 }
 
+/// A mask without a key that acts on one value.
+pub(crate) enum PlainMask<'a> {
+    Null(&'a DataType),
+    Constant(&'a ScalarValue),
+    /// Down to a multiple, in units of the last digit.
+    RoundDecimal(i128),
+}
+
 /// The keys that the masks of a source need; those that none of them needs are absent.
 #[derive(Default)]
 pub(crate) struct MaskKeys {
@@ -188,6 +196,25 @@ impl CompiledMask {
     /// Whether the original values are needed at all.
     pub(crate) fn reads_values(&self) -> bool {
         !matches!(self.kind, Kind::Null | Kind::Constant(_))
+    }
+
+    /// What the mask does in words that other engines may know too.
+    pub(crate) fn plain(&self) -> Option<PlainMask<'_>> {
+        match &self.kind {
+            Kind::Null => Some(PlainMask::Null(&self.data_type)),
+            Kind::Constant(value) => Some(PlainMask::Constant(value)),
+            Kind::RoundNumber(NumberRounding::Whole(bucket)) if matches!(self.data_type, DataType::Decimal128(..)) => {
+                Some(PlainMask::RoundDecimal(*bucket))
+            }
+            Kind::Hash(_)
+            | Kind::RoundNumber(_)
+            | Kind::RoundCalendar(_)
+            | Kind::Regex { .. }
+            | Kind::Reversible(_)
+            | Kind::FormatPreserving(_)
+            | Kind::Randomized(_)
+            | Kind::Elements(_) => None,
+        }
     }
 
     /// The masked values of `rows` rows, where the original values are not needed.

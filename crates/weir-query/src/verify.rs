@@ -139,7 +139,7 @@ fn is_work_table(provider: &Arc<dyn TableProvider>) -> bool {
 /// below the path of one that is clear.
 pub(crate) fn physical(plan: &Arc<dyn ExecutionPlan>, reads: &Reads) -> Result<(), Refusal> {
     if let Some(barrier) = plan.downcast_ref::<BarrierExec>() {
-        if reads.sources.contains(&barrier.source()) {
+        if barrier.sources().ids.iter().all(|source| reads.sources.contains(source)) {
             return Ok(());
         }
         return Err(Refusal::bug("a barrier for a source that the statement does not read"));

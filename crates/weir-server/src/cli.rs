@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    audit, config, demo, impersonation, import, key, policy, project, purpose, serve, source, sql, subscription,
-    unmask, user,
+    audit, config, connection, demo, impersonation, import, key, policy, project, purpose, serve, source, sql,
+    subscription, unmask, user,
 };
 
 /// Weir: data-access governance as one program
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Sql(sql::Sql),
     /// Register data sources, and say who owns them and what is in them
     Source(source::Source),
+    /// Manage the remote databases that data sources are in
+    Connection(connection::ConnectionCommand),
     /// Manage users with their groups, attributes and passwords
     User(user::User),
     /// Write, check and explain policies

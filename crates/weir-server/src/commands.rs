@@ -13,6 +13,7 @@ use crate::context::{Context, apply, did_you_mean};
 pub(crate) mod audit;
 pub(crate) mod certification;
 pub(crate) mod config;
+pub(crate) mod connection;
 pub(crate) mod demo;
 pub(crate) mod impersonation;
 pub(crate) mod import;
@@ -46,6 +47,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Sql(command) => Box::pin(sql::run(&Context::plain(&global)?, command)).await,
         Command::Source(command) => Box::pin(source::run(&Context::plain(&global)?, command)).await,
+        Command::Connection(command) => Box::pin(connection::run(&Context::plain(&global)?, command)).await,
         Command::User(command) => Box::pin(user::run(&Context::plain(&global)?, command)).await,
         Command::Policy(command) => Box::pin(policy::run(&Context::plain(&global)?, command)).await,
         Command::Subscription(command) => Box::pin(subscription::run(&Context::plain(&global)?, command)).await,

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use weir_model::{ColumnName, DataType, InvalidName};
+use weir_model::{ColumnName, ConnectionName, DataType, InvalidName};
 
 /// Why a source cannot be registered or read. Texts name paths: they are for governors and logs.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,10 @@ pub enum SourceError {
     ColumnGone { path: PathBuf, column: ColumnName },
     #[error("column `{column}` below `{path}` has become {found}; it was registered as {registered}")]
     ColumnChanged { path: PathBuf, column: ColumnName, registered: DataType, found: String },
+    #[error("connection `{connection}` cannot be used: {why}")]
+    Connection { connection: ConnectionName, why: String },
+    #[error("{table} cannot be read: {why}")]
+    Table { table: Arc<str>, why: String },
     #[error("files below `{path}` lie in folders that differ in their partition columns: `{folder}`")]
     UnevenPartitions { path: PathBuf, folder: PathBuf },
 }

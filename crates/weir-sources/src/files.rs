@@ -13,9 +13,13 @@ use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use weir_model::{ColumnId, DataSource, DataType, FileFormat, Location, Part, SourceId};
+use futures::future::BoxFuture;
+use weir_model::{
+    ColumnId, Connection, ConnectionName, DataSource, DataType, FileFormat, Location, Part, PartitionColumn, SourceId,
+};
 
 use crate::error::SourceError;
+use crate::remote::{Databases, RemoteTable};
 use crate::types::{arrow_type, model_type};
 
 /// A source opened as it is.
@@ -27,10 +31,10 @@ pub struct RawTable {
     pub columns: Arc<[(ColumnId, usize)]>,
     /// Where what is inside of nested columns is.
     pub parts: Arc<[RawPart]>,
-    /// Changes whenever a file is added, removed or rewritten.
-    pub version: u64,
-    /// What every file of the table lies under, or is.
-    pub root: PathBuf,
+    /// Changes whenever a file is added, removed or rewritten; absent where changes of rows do not show.
+    pub version: Option<u64>,
+    /// What every file of the table lies under, or is; absent for one of a remote database.
+    pub root: Option<PathBuf>,
 }
 
 /// A value inside of a nested column.
@@ -43,33 +47,57 @@ pub struct RawPart {
     pub path: Vec<String>,
 }
 
+/// Finds a connection with its credentials. The error says why there is none.
+pub type Connect = Arc<dyn Fn(ConnectionName) -> BoxFuture<'static, Result<Connection, String>> + Send + Sync>;
+
 /// Opens sources; keeps what it learnt of their files for as long as the files stay the same.
-#[derive(Default)]
 pub struct Sources {
     open: Mutex<HashMap<SourceId, (DataSource, RawTable)>>,
+    connect: Connect,
+    databases: Databases,
 }
 
 impl Sources {
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(connect: Connect) -> Self {
+        Self { open: Mutex::default(), connect, databases: Databases::default() }
     }
 
     /// Opens a source, and finds out whether its files still fit what was registered.
     pub async fn open(&self, state: &dyn Session, source: &DataSource) -> Result<RawTable, SourceError> {
-        let Location::Files { format, path, .. } = &source.location;
+        let (format, path, partitions) = match &source.location {
+            Location::Files { format, path, partitions } => (format, path, partitions),
+            Location::Table { connection, schema, table } => {
+                return self.open_remote(source, connection, (schema, table)).await;
+            }
+        };
         let files = list_blocking(path.clone(), format.clone()).await?;
         let version = version(&files);
         if let Some((known, table)) = self.lock().get(&source.id)
-            && table.version == version
+            && table.version == Some(version)
             && known.columns == source.columns
             && known.parts == source.parts
             && known.location == source.location
         {
             return Ok(table.clone());
         }
-        let table = open(state, source, &files, version).await?;
+        let table = open(state, source, (format, path, partitions), &files, version).await?;
         self.lock().insert(source.id, (source.clone(), table.clone()));
         Ok(table)
+    }
+
+    /// By the credentials that are stored now.
+    async fn open_remote(
+        &self,
+        source: &DataSource,
+        connection: &ConnectionName,
+        name: (&str, &str),
+    ) -> Result<RawTable, SourceError> {
+        let found = (self.connect)(connection.clone()).await;
+        let found = found.map_err(|why| SourceError::Connection { connection: connection.clone(), why })?;
+        let table = RemoteTable::open(self.databases.pool(found)?, name, source).await?;
+        let columns: Arc<[_]> = source.columns.iter().zip(0..).map(|(column, place)| (column.id, place)).collect();
+        let parts = locate_parts(source, &columns);
+        Ok(RawTable { provider: Arc::new(table), columns, parts, version: None, root: None })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, (DataSource, RawTable)>> {
@@ -183,16 +211,16 @@ mod url {
 async fn open(
     state: &dyn Session,
     source: &DataSource,
+    (format, path, partitions): (&FileFormat, &Path, &[PartitionColumn]),
     files: &[SeenFile],
     version: u64,
 ) -> Result<RawTable, SourceError> {
-    let Location::Files { format, path, partitions } = &source.location;
     let table_url = url(path)?;
     let partition_types: Vec<(String, Arrow)> =
         partitions.iter().map(|p| (p.name.as_str().to_owned(), arrow_type(&p.data_type))).collect();
     let options = options(state, format, path.is_file()).with_table_partition_cols(partition_types);
     let malformed = |e: datafusion::error::DataFusionError| SourceError::Malformed {
-        path: path.clone(),
+        path: path.to_owned(),
         format: format.as_str(),
         why: e.to_string(),
     };
@@ -214,7 +242,7 @@ async fn open(
         .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache());
     let columns = locate_columns(source, path, &provider.schema())?;
     let parts = locate_parts(source, &columns);
-    let root = path.clone();
+    let (version, root) = (Some(version), Some(path.to_owned()));
     Ok(RawTable { provider: Arc::new(provider), columns, parts, version, root })
 }
 

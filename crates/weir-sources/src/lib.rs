@@ -5,10 +5,14 @@ mod error;
 mod files;
 mod infer;
 mod look;
+mod remote;
 mod types;
 
 pub use error::SourceError;
-pub use files::{RawPart, RawTable, Sources};
+pub use files::{Connect, RawPart, RawTable, Sources};
 pub use infer::{Inferred, InferredColumn, infer};
 pub use look::Look;
+pub use remote::{
+    Aggregate, Asked, Base, FoundTable, Keys, Relation, RemoteScan, Term, Translator, find_tables, try_connection,
+};
 pub use types::{arrow_type, model_type};

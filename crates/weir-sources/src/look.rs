@@ -20,7 +20,7 @@ use datafusion::prelude::SessionConfig;
 use weir_model::{Column, ColumnId, ColumnName, DataSource, Location, Profile, TypeClass, Value};
 
 use crate::error::SourceError;
-use crate::files::{RawTable, Sources};
+use crate::files::{Connect, RawTable, Sources};
 
 /// Beyond it, counting different values goes on on disk.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -33,7 +33,7 @@ pub struct Look {
 }
 
 impl Look {
-    pub async fn new(source: DataSource) -> Result<Self, SourceError> {
+    pub async fn new(source: DataSource, connect: Connect) -> Result<Self, SourceError> {
         let pool = Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc();
         let runtime = runtime.map_err(|e| unreadable(&source, &e))?;
@@ -42,7 +42,7 @@ impl Look {
             SessionConfig::new().set_bool("datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown", false);
         let state = SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime);
         let state = state.build();
-        let raw = Sources::new().open(&state, &source).await?;
+        let raw = Sources::new(connect).open(&state, &source).await?;
         Ok(Self { state, source, raw })
     }
 
@@ -162,8 +162,15 @@ fn told(column: Option<&ArrayRef>, class: TypeClass) -> Result<Option<Value>> {
 }
 
 fn unreadable(source: &DataSource, e: &datafusion::error::DataFusionError) -> SourceError {
-    let Location::Files { format, path, .. } = &source.location;
-    SourceError::Malformed { path: path.clone(), format: format.as_str(), why: e.strip_backtrace() }
+    match &source.location {
+        Location::Files { format, path, .. } => {
+            SourceError::Malformed { path: path.clone(), format: format.as_str(), why: e.strip_backtrace() }
+        }
+        Location::Table { connection, schema, table } => SourceError::Table {
+            table: format!("table `{schema}.{table}` of connection `{connection}`").into(),
+            why: e.strip_backtrace(),
+        },
+    }
 }
 
 impl std::fmt::Debug for Look {

@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteQueryResult;
-use sqlx::{Connection, SqliteConnection, query, query_scalar};
+use sqlx::{Connection as _, SqliteConnection, query, query_scalar};
 use weir_model::{
-    AttributeKey, Column, ColumnId, ColumnName, DataType, Epoch, GroupName, Impersonation, Lineage, Location, Part,
-    PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret, SourceId, SourceName,
-    Tag, TypeClass,
+    AttributeKey, Column, ColumnId, ColumnName, Connection, ConnectionName, DataType, Epoch, GroupName, Impersonation,
+    Lineage, Location, Part, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret,
+    SourceId, SourceName, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
@@ -18,7 +18,9 @@ use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::lineage::NewLineage;
 use crate::vault::Vault;
-use crate::{certifications, credential, facts, lineage, profiles, projects, purposes, requests, touched, workspaces};
+use crate::{
+    certifications, connections, credential, facts, lineage, profiles, projects, purposes, requests, touched, workspaces,
+};
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
 #[derive(Clone, Debug)]
@@ -247,6 +249,13 @@ pub enum Change {
     },
     /// Makes a new key for masks. Those before stay, to unmask with.
     RotateKey(KeyOwner),
+    AddConnection(Connection),
+    SetConnectionPassword {
+        connection: ConnectionName,
+        password: Secret,
+    },
+    /// Fails while there are data sources in it.
+    RemoveConnection(ConnectionName),
 }
 
 /// A data source to register. Its id, its columns' ids and its key are made by the store.
@@ -393,6 +402,11 @@ impl fmt::Display for Change {
             }
             Change::WithdrawSubscription { request } => write!(f, "withdraw request {request}"),
             Change::RotateKey(of) => write!(f, "make a new key for {of}"),
+            Change::AddConnection(connection) => write!(f, "add connection `{}`", connection.name),
+            Change::SetConnectionPassword { connection, password: _ } => {
+                write!(f, "set the password of connection `{connection}`")
+            }
+            Change::RemoveConnection(connection) => write!(f, "remove connection `{connection}`"),
         }
     }
 }
@@ -637,6 +651,11 @@ impl Change {
                 };
                 keys::make(tx, making.vault, of, making.at()).await
             }
+            Change::AddConnection(connection) => connections::add(tx, making.vault, connection).await,
+            Change::SetConnectionPassword { connection, password } => {
+                connections::set_password(tx, making.vault, connection, password).await
+            }
+            Change::RemoveConnection(connection) => connections::remove(tx, connection).await,
         }
     }
 }
@@ -700,6 +719,7 @@ pub(crate) async fn add_source(
 ) -> Result<(), Failure> {
     let insert = "INSERT INTO source (schema_name, table_name, location, tags, next_column) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (schema_name, table_name) DO NOTHING RETURNING id";
+    connections::check(tx, &source.location).await?;
     let (parts, next_column) = new_parts(source)?;
     let id: Option<i64> = query_scalar(insert)
         .bind(source.name.schema())

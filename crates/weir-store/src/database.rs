@@ -27,6 +27,7 @@ static STATE: LazyLock<Migrator> = LazyLock::new(|| {
         ("touched", include_str!("../migrations/state/0007_touched.sql")),
         ("lineage", include_str!("../migrations/state/0008_lineage.sql")),
         ("workspaces", include_str!("../migrations/state/0009_workspaces.sql")),
+        ("connections", include_str!("../migrations/state/0010_connections.sql")),
     ])
 });
 static AUDIT: LazyLock<Migrator> =

@@ -7,6 +7,7 @@
 mod audit;
 mod certifications;
 mod change;
+mod connections;
 mod credential;
 mod database;
 mod error;
@@ -32,15 +33,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::{query_as, query_scalar};
 use weir_guard::{
-    Attempt, AuditSink, Clock, Credentials, KeyRing, MaskKey, Outcome, PortError, ScramVerifier, SnapshotFeed,
-    Workspaces, WriteError, WrittenTable,
+    Attempt, AuditSink, Clock, Connections, Credentials, KeyRing, MaskKey, Outcome, PortError, ScramVerifier,
+    SnapshotFeed, Workspaces, WriteError, WrittenTable,
 };
-use weir_model::{DataSource, Epoch, GroupName, Lineage, Location, PolicyKey, PrincipalId, Secret};
+use weir_model::{
+    Connection, ConnectionName, DataSource, Epoch, GroupName, Lineage, Location, PolicyKey, PrincipalId, Secret,
+};
 use weir_policy::{Facts, KeyScope, Snapshot, StoredPolicy};
 
 pub use audit::{AuditEntry, AuditFilter};
 pub use certifications::CertificationRecord;
 pub use change::{Change, NewColumn, NewSource};
+pub use connections::ConnectionRecord;
 pub use error::StoreError;
 pub use history::{Came, PolicyVersion};
 pub use keys::{KeyOwner, KeyRecord};
@@ -212,6 +216,13 @@ impl Store {
         conn.give_back().map(|()| keys)
     }
 
+    /// All remote databases, by name. Never their passwords.
+    pub async fn connections(&self) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let connections = connections::list(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| connections)
+    }
+
     /// The newest `limit` changes, newest first.
     pub async fn changes(&self, limit: u32) -> Result<Vec<EpochRecord>, StoreError> {
         let mut conn = self.0.reader.lease().await?;
@@ -329,6 +340,13 @@ impl KeyRing for Store {
 }
 
 #[async_trait]
+impl Connections for Store {
+    async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
+        self.read_connection(name).await.map_err(|e| unavailable("connections", &e))
+    }
+}
+
+#[async_trait]
 impl Workspaces for Store {
     async fn write(&self, by: &PrincipalId, table: WrittenTable) -> Result<(), WriteError> {
         let WrittenTable { project, name, columns, location, lineage } = table;
@@ -394,6 +412,13 @@ impl Store {
         let key = keys::by_id(&mut conn, &self.0.vault, scope, id).await;
         let key = key.map_err(|e| self.0.reader.database.blame(e))?;
         conn.give_back().map(|()| key)
+    }
+
+    async fn read_connection(&self, name: &ConnectionName) -> Result<Connection, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let found = connections::get(&mut conn, &self.0.vault, name).await;
+        let found = found.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| found)
     }
 
     async fn read_credential(&self, principal: &PrincipalId) -> Result<Option<ScramVerifier>, StoreError> {

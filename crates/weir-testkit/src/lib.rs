@@ -15,6 +15,7 @@ mod nested;
 pub mod oracle;
 pub mod portable;
 pub mod ports;
+pub mod postgres;
 pub mod retail;
 pub mod slt;
 

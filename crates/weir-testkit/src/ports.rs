@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use weir_guard::{Attempt, AuditSink, Clock, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed};
-use weir_model::Secret;
+use weir_guard::{Attempt, AuditSink, Clock, Connections, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed};
+use weir_model::{Connection, ConnectionName, Secret};
 use weir_policy::{KeyScope, Snapshot};
 
 use crate::oracle::{KEY_ID, Keys};
@@ -126,6 +126,17 @@ impl KeyRing for FixedKeys {
 
     async fn mask_key_by_id(&self, scope: &KeyScope, id: u32) -> Result<Option<Secret>, PortError> {
         Ok(self.get(scope).filter(|_| id == KEY_ID))
+    }
+}
+
+/// Leads to one database, by whatever name.
+#[derive(Debug)]
+pub struct OneConnection(pub Connection);
+
+#[async_trait]
+impl Connections for OneConnection {
+    async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
+        Ok(Connection { name: name.clone(), ..self.0.clone() })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::mask::relaxed;
 
 /// What the stream does with each batch.
 pub(super) struct Shape {
-    pub(super) name: SourceName,
+    pub(super) names: Arc<[SourceName]>,
     /// Of what leaves.
     pub(super) schema: SchemaRef,
     /// Columns of the input that are needed once rows are filtered, ascending.
@@ -179,8 +179,8 @@ impl Stream for BarrierStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Whatever went wrong down here may quote hidden values: only the source's name goes up.
-        let name = self.shape.name.clone();
-        self.next_batch(cx).map_err(|cause| SourceFault::new(name, &cause).into())
+        let names = Arc::clone(&self.shape.names);
+        self.next_batch(cx).map_err(|cause| SourceFault::of(names, &cause).into())
     }
 }
 

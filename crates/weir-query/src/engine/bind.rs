@@ -1,6 +1,6 @@
 //! From a parsed read to a plan over the catalogue that the caller sees, with one decision for all its sources.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -13,10 +13,10 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use weir_guard::{Outside, Refusal, Request, Truth};
-use weir_model::{SourceId, SourceName};
+use weir_model::{Location, SourceId, SourceName};
 use weir_policy::{Decision, SourceDecision};
 
-use super::Inner;
+use super::{Inner, explain};
 use crate::builtins;
 use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, System, Visible};
 use crate::fault::{self, refusal};
@@ -30,6 +30,8 @@ pub(super) struct Bound {
     pub(super) decision: Decision,
     pub(super) state: SessionState,
     pub(super) plan: LogicalPlan,
+    /// What would run, where that is to be told and the plan is to be shown.
+    pub(super) runs: Option<(SessionState, LogicalPlan)>,
 }
 
 /// What a statement names.
@@ -60,9 +62,18 @@ impl Inner {
         if let Some(refusal) = not_there(&decision, &names) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
-        match self.plan(&request, &decision, &names, statement, query).await {
-            Ok((state, plan)) => Ok(Bound { request, decision, state, plan }),
-            Err(refusal) => Err(request.refuse_decided(&decision, refusal).await),
+        let is_remote = |id: &SourceId| {
+            let source = request.snapshot().source(*id);
+            source.is_some_and(|source| matches!(source.location, Location::Table { .. }))
+        };
+        let tells = query.explain && explain::tells_more(&request) && ids.iter().any(is_remote);
+        let runs = match tells {
+            true => self.plan(&request, &decision, &names, statement.clone(), false).await.map(Some),
+            false => Ok(None),
+        };
+        match (self.plan(&request, &decision, &names, statement, query.explain).await, runs) {
+            (Ok((state, plan)), Ok(runs)) => Ok(Bound { request, decision, state, plan, runs }),
+            (Err(refusal), _) | (_, Err(refusal)) => Err(request.refuse_decided(&decision, refusal).await),
         }
     }
 
@@ -109,22 +120,31 @@ impl Inner {
                 let cause = fault::SourceFault::new(source.name.clone(), &fault::chain(&e));
                 refusal(&cause.into())
             })?;
+            let resolver = || Resolver {
+                lookups: Arc::clone(&self.lookups),
+                state: Arc::clone(&self.template),
+                snapshot: Arc::clone(request.snapshot()),
+            };
             let table = match decided {
                 SourceDecision::Obliged(obligations, _) if explain => {
-                    GovernedTable::opaque(request.id(), source.clone(), raw, obligations).map_err(|e| refusal(&e))?
+                    let masked = obligations.masks.keys().copied().collect();
+                    GovernedTable::opaque(request.id(), source.clone(), raw, masked).map_err(|e| refusal(&e))?
+                }
+                SourceDecision::Clear(_) if explain && raw.root.is_none() => {
+                    GovernedTable::opaque(request.id(), source.clone(), raw, BTreeSet::new())
+                        .map_err(|e| refusal(&e))?
+                }
+                SourceDecision::Clear(_) if raw.root.is_none() => {
+                    GovernedTable::clear_remote(request.id(), source.clone(), raw, resolver())
+                        .map_err(|e| refusal(&e))?
                 }
                 SourceDecision::Deny(..) => return Err(Refusal::bug("a denied source reached governing")),
                 SourceDecision::Clear(_) => {
                     GovernedTable::clear(request.id(), source.clone(), raw).map_err(|e| refusal(&e))?
                 }
                 SourceDecision::Obliged(obligations, _) => {
-                    let resolver = Resolver {
-                        lookups: Arc::clone(&self.lookups),
-                        state: Arc::clone(&self.template),
-                        snapshot: Arc::clone(request.snapshot()),
-                    };
                     let obligations = Arc::clone(obligations);
-                    GovernedTable::obliged(request.id(), source.clone(), raw, obligations, request.keys(), resolver)
+                    GovernedTable::obliged(request.id(), source.clone(), raw, obligations, request.keys(), resolver())
                         .await?
                 }
             };

@@ -20,6 +20,7 @@ use weir_model::{Permission, RequestId};
 use weir_policy::{Decision, SourceDecision, obligations_text};
 
 use super::{Opened, physical_plan};
+use crate::remote;
 use crate::verify::Reads;
 
 /// One line of the plan a row, under PostgreSQL's name for it.
@@ -27,10 +28,14 @@ pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]))
 }
 
-/// What is told of the obligations: to those who govern, as themselves.
+/// Whether the reader may hear more than others: those who govern, as themselves.
+pub(super) fn tells_more(request: &Request) -> bool {
+    request.principal().permissions.contains(&Permission::Governance) && !request.surroundings().impersonated
+}
+
+/// What is told of the obligations.
 pub(super) fn obligations(request: &Request, decision: &Decision) -> Vec<String> {
-    let governs = request.principal().permissions.contains(&Permission::Governance);
-    if !governs || request.surroundings().impersonated {
+    if !tells_more(request) {
         return Vec::new();
     }
     let snapshot = request.snapshot();
@@ -45,18 +50,27 @@ pub(super) fn obligations(request: &Request, decision: &Decision) -> Vec<String>
     decision.sources.iter().filter_map(of).flatten().collect()
 }
 
-/// The plan's lines, then `obligations`.
+/// What is sent to remote databases when the plan runs.
+pub(super) fn sent(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let mut lines = remote::told(plan);
+    if !lines.is_empty() {
+        lines.insert(0, "Sent to databases:".to_owned());
+    }
+    lines
+}
+
+/// The plan's lines, then `more`.
 pub(super) async fn plan(
     state: &SessionState,
     plan: &LogicalPlan,
     decision: &Decision,
     id: RequestId,
-    obligations: Vec<String>,
+    more: Vec<String>,
 ) -> Result<Opened, Refusal> {
     let (physical, reads) = physical_plan(state, plan, decision, id).await?;
     let mut lines = Vec::new();
     write(&physical, &reads, 0, &mut lines);
-    lines.extend(obligations);
+    lines.extend(more);
     let batch = RecordBatch::try_new(schema(), vec![Arc::new(StringArray::from(lines))]);
     let rows = futures::stream::iter([batch.map_err(Into::into)]);
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema(), rows)))

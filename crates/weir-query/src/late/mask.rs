@@ -98,9 +98,9 @@ impl ExecutionPlan for LateMaskExec {
 
 fn masked(batch: &RecordBatch, masks: &BTreeMap<usize, Late>) -> Result<RecordBatch> {
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    for (place, Late { mask, source }) in masks {
+    for (place, Late { mask, sources }) in masks {
         let Some(column) = columns.get_mut(*place) else { return internal_err!("a late mask of no column") };
-        *column = mask.apply(column, &[]).map_err(|cause| SourceFault::new(source.clone(), &cause))?;
+        *column = mask.apply(column, &[]).map_err(|cause| SourceFault::of(Arc::clone(sources), &cause))?;
     }
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }

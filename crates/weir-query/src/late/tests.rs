@@ -19,7 +19,7 @@ use weir_model::{ColumnId, Secret, SourceId};
 use weir_policy::Mask;
 
 use super::*;
-use crate::barrier::{MaskValue, Output, OutputMask};
+use crate::barrier::{Conditions, MaskValue, Output, OutputMask, Sources};
 use crate::mask::MaskKeys;
 
 /// `id` clear and `ssn` hashed.
@@ -41,7 +41,8 @@ fn masked_by(mask: &Mask) -> BarrierExec {
         parts: vec![],
         late: None,
     });
-    BarrierExec::new((SourceId(1), "hr.emp".parse().unwrap()), input, None, outputs.collect(), None).unwrap()
+    let sources = Sources::one(SourceId(1), "hr.emp".parse().unwrap());
+    BarrierExec::new(sources, input, Conditions::default(), outputs.collect(), None).unwrap()
 }
 
 fn column(name: &str, place: usize) -> Arc<dyn PhysicalExpr> {

@@ -9,11 +9,12 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt as _;
 use weir_guard::{Caller, Door, Outside, Refusal};
+use weir_model::Connection;
 use weir_policy::Snapshot;
 use weir_query::{Engine, EngineSettings, Query, Rows, Statement, UserLimits, parse};
 use weir_testkit::cell::printed;
 use weir_testkit::generate::{AT_UNIX_MS, Speaker, World};
-use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, guard_at};
+use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, OneConnection, guard_at};
 
 use crate::altered::Alteration;
 
@@ -140,6 +141,16 @@ impl Asking {
 
     /// As [`Self::within`], with an engine that is set otherwise.
     pub(crate) fn altered(world: &World, user: UserLimits, alteration: &Alteration) -> Self {
+        Self::connected(world, user, alteration, None)
+    }
+
+    /// As [`Self::altered`], with a remote database.
+    pub(crate) fn connected(
+        world: &World,
+        user: UserLimits,
+        alteration: &Alteration,
+        database: Option<Connection>,
+    ) -> Self {
         let feed = FixedFeed::new(Snapshot::compile(world.facts.clone()));
         let keys = FixedKeys::new(world.keys.clone());
         let audit = MemoryAudit::new();
@@ -147,6 +158,10 @@ impl Asking {
         let settings = EngineSettings { memory_bytes_max: 64 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
         let clock = FixedClock::new(AT_UNIX_MS);
         let guard = guard_at(feed.clone(), audit.clone(), keys.clone(), clock.clone());
+        let guard = match database {
+            Some(connection) => guard.with_connections(Arc::new(OneConnection(connection))),
+            None => guard,
+        };
         let engine = Engine::altered(guard, settings, |state| alteration.of(state)).expect("an engine");
         Self { engine, feed, keys, clock, audit }
     }

@@ -37,7 +37,11 @@ pub(crate) fn write_alike(world: &mut World, folder: &Path, dice: &mut Dice) -> 
     for source in &mut world.facts.sources {
         let rows = &world.tables[&source.id];
         let place = folder.join(source.id.to_string());
-        let Location::Files { format, path, partitions } = &source.location;
+        let (format, path, partitions) = match &source.location {
+            Location::Files { format, path, partitions } => (format, path, partitions),
+            // Its rows are put there by whoever put those before.
+            Location::Table { .. } => continue,
+        };
         let same = match (format, partitions.first()) {
             (FileFormat::Csv { .. }, _) => survives_csv(rows).then(|| csv(source, rows, place.with_extension("csv"))),
             (FileFormat::Json, _) => (!rows.is_empty()).then(|| json(source, rows, place.with_extension("json"))),

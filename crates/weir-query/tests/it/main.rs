@@ -12,6 +12,7 @@ mod leaks;
 mod oracle;
 mod plain;
 mod recorded;
+mod remote;
 mod running;
 mod skipping;
 mod slt;

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use weir_policy::{Snapshot, SourceDecision, StoredPolicy, language};
 use weir_query::UserLimits;
 use weir_testkit::Dice;
 use weir_testkit::generate::{CANARY, Query, Sizes, Speaker, World, queries};
+use weir_testkit::postgres::Postgres;
 
 use crate::altered::{ALTERATIONS, Alteration};
 use crate::asking::{Answer, Asking, Kind};
@@ -28,6 +29,7 @@ use crate::coverage::Coverage;
 use crate::files;
 use crate::functions::FROM_SIGNATURES;
 use crate::plain::Plain;
+use crate::remote;
 use crate::verdict::{Outcome, quotes_what_is_seen, report, verdict};
 
 /// How many worlds, and how many queries in the name of the first person and of each other one.
@@ -103,7 +105,7 @@ fn governed_results_are_those_of_the_visible_copy() {
     let fixed = seeds.is_none() && !long && plan.times == 1;
     let seeds = seeds.unwrap_or(0..if long { u64::MAX } else { WORLDS });
 
-    let (tally, failures) = run(seeds, plan);
+    let (tally, failures) = run(seeds, plan, None);
     eprintln!("{tally:?}");
     write_report(&tally, failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
@@ -132,6 +134,15 @@ fn write_report(tally: &Tally, failures: usize) {
     if let Some(path) = std::env::var_os("WEIR_ORACLE_REPORT") {
         std::fs::write(path, report_of(tally, failures)).expect("a report");
     }
+}
+
+/// Worlds whose tables are in a database, as far as it has types for them: how much was asked, how much of that gave rows,
+/// and what went wrong.
+pub(crate) fn over(database: &Postgres, worlds: u64) -> (u64, u64, Vec<String>) {
+    let seeds = std::env::var("WEIR_ORACLE_SEEDS").ok().map_or(0..worlds, |text| range(&text));
+    let plan = Plan { until: None, triples: None, times: 1 };
+    let (tally, failures) = run(seeds, plan, Some(database));
+    (tally.triples.into_inner(), tally.with_rows.into_inner(), failures)
 }
 
 /// As Markdown.
@@ -182,23 +193,32 @@ impl Plan {
 }
 
 /// On two threads, each with engines of its own that live through all worlds that are asked of them.
-fn run(seeds: Range<u64>, plan: Plan) -> (Tally, Vec<String>) {
+fn run(seeds: Range<u64>, plan: Plan, database: Option<&Postgres>) -> (Tally, Vec<String>) {
     let tally = Tally::default();
     let started = Instant::now();
     let told = AtomicU64::new(0);
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
     let failures = Mutex::new(Vec::new());
+    let end = seeds.end;
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
+        for number in 0..2 {
+            let (tally, next, stop, failures, told) = (&tally, &next, &stop, &failures, &told);
+            scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let loud = std::env::var_os("WEIR_ORACLE_LOUD").is_some();
-                let mut worker =
-                    Worker { tally: &tally, engines: HashMap::new(), engine: 0, epoch: 0, times: plan.times, loud };
-                while !stop.load(Ordering::Relaxed) && !plan.is_done(&tally) {
+                let mut worker = Worker {
+                    tally,
+                    engines: HashMap::new(),
+                    engine: 0,
+                    epoch: 0,
+                    times: plan.times,
+                    loud,
+                    database: database.map(|database| (database, format!("w{number}"))),
+                };
+                while !stop.load(Ordering::Relaxed) && !plan.is_done(tally) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    if seed >= end {
                         break;
                     }
                     if let Err(failure) = runtime.block_on(worker.world(seed)) {
@@ -212,7 +232,7 @@ fn run(seeds: Range<u64>, plan: Plan) -> (Tally, Vec<String>) {
                     if told.fetch_max(rounds, Ordering::Relaxed) < rounds {
                         let seconds = started.elapsed().as_secs();
                         tell(&format!("{triples} triples in {seconds} s, world {seed}"));
-                        write_report(&tally, failures.lock().unwrap().len());
+                        write_report(tally, failures.lock().unwrap().len());
                     }
                 }
             });
@@ -245,6 +265,8 @@ struct Worker<'a> {
     times: usize,
     /// Tells of each query before it is asked.
     loud: bool,
+    /// Where tables are put, and into which schema.
+    database: Option<(&'a Postgres, String)>,
 }
 
 impl Worker<'_> {
@@ -255,13 +277,16 @@ impl Worker<'_> {
         let mut dice = Dice::new(seed ^ 0x5eed);
         self.engine = engine_of(seed);
         let folder = tempfile::tempdir().unwrap();
-        files::write(&mut world, folder.path(), &mut dice);
+        self.write(&mut world, folder.path(), &mut dice);
         self.turn_to(&mut world);
         agrees_on_who_may_read(&world)?;
         for (i, speaker) in world.speakers.clone().into_iter().enumerate() {
             let visible = world.visible(&speaker);
             let count = self.times * if i == 0 { FIRST_QUERIES } else { OTHER_QUERIES };
-            let asked = queries(&world, &visible, &mut dice, &sizes, &FROM_SIGNATURES, count);
+            let mut asked = queries(&world, &visible, &mut dice, &sizes, &FROM_SIGNATURES, count);
+            if self.database.is_some() {
+                asked.extend(remote::queries(&world, &visible));
+            }
             let plain = Plain::new(&world, &visible);
             let canaries = world.canaries(&visible);
             let mut answers = Vec::new();
@@ -294,6 +319,9 @@ impl Worker<'_> {
             self.unseen_is_missing(&world, &speaker).await?;
             if i == 0 && seed.is_multiple_of(DISTURBED_ONE_IN) {
                 self.disturbed(&world, &speaker, &asked, &answers, &mut dice).await?;
+                if let Some((database, schema)) = &self.database {
+                    remote::put(&mut world, database, schema);
+                }
                 self.turn_to(&mut world);
             }
         }
@@ -362,6 +390,13 @@ impl Worker<'_> {
         vec![plainly, by_chance, through_filters, self.asking().ask(&speaker.principal, &query.sql).await]
     }
 
+    fn write(&self, world: &mut World, folder: &Path, dice: &mut Dice) {
+        files::write(world, folder, dice);
+        if let Some((database, schema)) = &self.database {
+            remote::put(world, database, schema);
+        }
+    }
+
     fn asking(&self) -> &Asking {
         &self.engines[&self.engine]
     }
@@ -372,17 +407,19 @@ impl Worker<'_> {
         world.facts.epoch = Some(Epoch(self.epoch));
         match self.engines.get(&self.engine) {
             Some(asking) => asking.turn_to(world),
-            None => drop(
-                self.engines
-                    .insert(self.engine, Asking::altered(world, UserLimits::default(), &Alteration::new(self.engine))),
-            ),
+            None => {
+                let (alteration, database) = (Alteration::new(self.engine), self.database.as_ref());
+                let database = database.map(|(database, _)| database.connection("db"));
+                let asking = Asking::connected(world, UserLimits::default(), &alteration, database);
+                self.engines.insert(self.engine, asking);
+            }
         }
     }
 
     /// What is wrong with a triple, as a text; `None` when nothing is.
     async fn complaint(&mut self, world: &mut World, speaker: &Speaker, query: &Query) -> Option<String> {
         let folder = tempfile::tempdir().unwrap();
-        files::write(world, folder.path(), &mut Dice::new(world.seed));
+        self.write(world, folder.path(), &mut Dice::new(world.seed));
         self.turn_to(world);
         let visible = world.visible(speaker);
         let governed = self.asking().ask(speaker, &query.sql).await;
@@ -438,6 +475,9 @@ impl Worker<'_> {
         other.disturb(speaker, 90, dice);
         let folder = tempfile::tempdir().unwrap();
         let alike = files::write_alike(&mut other, folder.path(), dice);
+        if let Some((database, schema)) = &self.database {
+            remote::put(&mut other, database, schema);
+        }
         self.turn_to(&mut other);
         let mut after = self.shapes(speaker, asked).await;
         if !alike {

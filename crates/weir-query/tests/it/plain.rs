@@ -138,7 +138,7 @@ fn failed(error: &DataFusionError, kind: Kind) -> Answer {
 
 /// Text in the layout in which the files of the location are read: the engine has its troubles with each.
 fn as_read(batch: &RecordBatch, location: &Location) -> RecordBatch {
-    let Location::Files { format, partitions, .. } = location;
+    let Location::Files { format, partitions, .. } = location else { return batch.clone() };
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
         let is_view = *format == FileFormat::Parquet && partitions.iter().all(|p| p.name.as_str() != field.name());

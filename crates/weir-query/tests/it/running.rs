@@ -33,7 +33,7 @@ fn leave_group(world: &mut World, name: &str, group: &str) {
 }
 
 fn move_files(source: &mut DataSource) {
-    let Location::Files { path, .. } = &mut source.location;
+    let Location::Files { path, .. } = &mut source.location else { unreachable!("a file") };
     *path = "/elsewhere".into();
 }
 

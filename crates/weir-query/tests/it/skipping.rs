@@ -94,7 +94,7 @@ async fn conditions_on_masked_columns_skip_what_they_exclude() {
     let folder = tempfile::tempdir().unwrap();
     let mut world = world();
     files::write_plainly(&mut world, folder.path(), 10);
-    let Location::Files { path, .. } = world.facts.sources[0].location.clone();
+    let Location::Files { path, .. } = world.facts.sources[0].location.clone() else { unreachable!("a file") };
     destroy(&path, 1);
     let asking = Asking::new(&world);
     let unreadable = Err("data source `shop.sales` cannot be read".to_owned());

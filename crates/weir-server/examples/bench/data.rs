@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatchReader;
 use parquet::arrow::ArrowWriter;
@@ -18,11 +19,13 @@ use tpchgen_arrow::{
 use weir_guard::Caller;
 use weir_guard::Door;
 use weir_model::{
-    Actor, AttributeKey, Column, ColumnId, DataSource, Epoch, PolicyId, Principal, PrincipalId, SourceId, SourceName,
+    Actor, AttributeKey, Column, ColumnId, Connection, DataSource, Epoch, Location, PolicyId, Principal, PrincipalId,
+    SourceId, SourceName,
 };
 use weir_policy::ast::Policy;
 use weir_policy::{Facts, Snapshot, StoredPolicy, language};
 use weir_query::{Engine, EngineSettings, UserLimits};
+use weir_sources::InferredColumn;
 use weir_testkit::oracle::Keys;
 use weir_testkit::ports;
 
@@ -99,6 +102,22 @@ pub(crate) async fn engine_over(
     attributes: &[(&str, &[&str])],
     user: UserLimits,
 ) -> anyhow::Result<(Engine, Caller, Caller)> {
+    let mut found = Vec::new();
+    for (name, path) in files {
+        let inferred = weir_sources::infer(&path, None).await?;
+        found.push((name, inferred.location, inferred.columns));
+    }
+    engine_of(found, policies, attributes, user, None)
+}
+
+/// The same over these tables, of which some may be in a database.
+pub(crate) fn engine_of(
+    tables: Vec<(SourceName, Location, Vec<InferredColumn>)>,
+    policies: Vec<Policy>,
+    attributes: &[(&str, &[&str])],
+    user: UserLimits,
+    database: Option<Connection>,
+) -> anyhow::Result<(Engine, Caller, Caller)> {
     let clear = PrincipalId::builtin("clear")?;
     let mut restricted = Principal::bare(PrincipalId::builtin("restricted")?);
     for (key, values) in attributes {
@@ -106,9 +125,8 @@ pub(crate) async fn engine_over(
         restricted.attributes.insert(AttributeKey::new(*key)?, values);
     }
     let mut sources = Vec::new();
-    for (id, (name, path)) in (1..).zip(files) {
-        let found = weir_sources::infer(&path, None).await?;
-        let columns = (1..).zip(found.columns).map(|(id, column)| Column {
+    for (id, (name, location, columns)) in (1..).zip(tables) {
+        let columns = (1..).zip(columns).map(|(id, column)| Column {
             id: ColumnId(id),
             name: column.name,
             data_type: column.data_type,
@@ -127,7 +145,7 @@ pub(crate) async fn engine_over(
             event_time: None,
             lineage: None,
             workspace: None,
-            location: found.location,
+            location,
         });
     }
     let policies = (1..).zip(policies).map(|(id, policy)| StoredPolicy { id: PolicyId(id), policy }).collect();
@@ -144,6 +162,10 @@ pub(crate) async fn engine_over(
         ports::MemoryAudit::new(),
         ports::FixedKeys::new(keys),
     );
+    let guard = match database {
+        Some(connection) => guard.with_connections(Arc::new(ports::OneConnection(connection))),
+        None => guard,
+    };
     let settings = EngineSettings { memory_bytes_max: 8 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
     let engine = Engine::new(guard, settings).map_err(|e| anyhow::anyhow!("{e:?}"))?;
     let caller = |id| Caller { actor: Actor::itself(id), project: None, door: Door::Local, client_hint: None };

@@ -7,6 +7,7 @@ mod flight;
 mod grants;
 mod measure;
 mod neighbours;
+mod remote;
 mod timing;
 mod tpch;
 
@@ -33,6 +34,8 @@ enum Bench {
     Flight(Common),
     /// Point lookups of one user beside greedy statements of another.
     Neighbours(Common),
+    /// TPC-H in PostgreSQL, behind Weir and behind views.
+    Remote(Common),
     /// How long point queries take, by how many rows are hidden from whoever asks.
     Timing(Common),
 }
@@ -72,6 +75,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Neighbours(common) => {
             let report = neighbours::run(&common).await?;
+            (common, report)
+        }
+        Bench::Remote(common) => {
+            let report = remote::run(&common).await?;
             (common, report)
         }
         Bench::Timing(common) => {

@@ -11,7 +11,7 @@ use crate::measure::{cpu_ms, geometric_mean, median, ratio};
 use crate::{Common, data};
 
 /// Nations 7, 8, 12 and 24 (4 of 25), 4 of 7 ways of shipping, rows since 1994; hashes, a NULL, a constant, rounding.
-const POLICIES: &str = "
+pub(crate) const POLICIES: &str = "
 Mask using hashing the columns c_name, c_phone for everyone except when user is an owner of the data source on data source tpch.customer.
 
 Mask by making null the column c_acctbal for everyone except when user is an owner of the data source on data source tpch.customer.
@@ -29,8 +29,8 @@ Only show rows where l_shipdate >= DATE '1994-01-01' and @attributeValuesContain
 Allow anyone to subscribe.
 ";
 
-const CUSTOMER: &str = "c_nationkey IN (7, 8, 12, 24)";
-const LINEITEM: &str = "l_shipdate >= DATE '1994-01-01' AND l_shipmode IN ('AIR', 'SHIP', 'RAIL', 'TRUCK')";
+pub(crate) const CUSTOMER: &str = "c_nationkey IN (7, 8, 12, 24)";
+pub(crate) const LINEITEM: &str = "l_shipdate >= DATE '1994-01-01' AND l_shipmode IN ('AIR', 'SHIP', 'RAIL', 'TRUCK')";
 const ORDERS: &str = "o_custkey IN (SELECT c_custkey FROM customer WHERE c_nationkey IN (7, 8, 12, 24))";
 const PRICE: &str = "CAST(l_extendedprice - l_extendedprice % 100 AS DECIMAL(15,2))";
 const NULL_BALANCE: &str = "CAST(NULL AS DECIMAL(15,2))";
@@ -41,7 +41,7 @@ fn hash(column: &str) -> String {
 
 /// Name, the query over `{C}`, `{O}`, `{L}` and `{schema}`, and what an expert writes by hand for the policy's answer: predicates inlined,
 /// semi-joins that change nothing dropped, masks as late as the answer allows.
-fn queries() -> Vec<(&'static str, String, String)> {
+pub(crate) fn queries() -> Vec<(&'static str, String, String)> {
     let (name, phone) = (hash("c_name"), hash("c_phone"));
     let lineitem_columns = format!(
         "l_orderkey, l_partkey, l_suppkey, l_linenumber, l_quantity, {PRICE} AS l_extendedprice, l_discount, l_tax, \
@@ -203,6 +203,14 @@ fn queries() -> Vec<(&'static str, String, String)> {
     ]
 }
 
+/// A query over the tables of a schema.
+pub(crate) fn over(text: &str, schema: &str) -> String {
+    let tables = [("{C}", "customer"), ("{O}", "orders"), ("{L}", "lineitem")];
+    let text =
+        tables.iter().fold(text.to_owned(), |text, (hole, table)| text.replace(hole, &format!("{schema}{table}")));
+    text.replace("{schema}", schema)
+}
+
 const FORMS: [&str; 4] = ["raw", "hand", "governed", "clear"];
 
 pub(crate) async fn run(common: &Common) -> anyhow::Result<String> {
@@ -223,13 +231,6 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<String> {
         }
         Ok(rows)
     };
-    let over = |text: &str, schema: &str| {
-        let tables = [("{C}", "customer"), ("{O}", "orders"), ("{L}", "lineitem")];
-        let text =
-            tables.iter().fold(text.to_owned(), |text, (hole, table)| text.replace(hole, &format!("{schema}{table}")));
-        text.replace("{schema}", schema)
-    };
-
     let mut report = heading(common);
     let mut table = String::from(
         "| query | raw ms | hand ms | governed ms | clear ms | governed / hand | clear / raw | rows |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n",

@@ -115,6 +115,7 @@ pub(super) async fn serve(
     }
     let shared = Arc::new(store.clone());
     let guard = Guard::new(shared.clone(), shared.clone(), shared.clone(), Arc::new(SystemClock));
+    let guard = guard.with_connections(shared.clone());
     let directory = settings.workspaces.directory.clone().unwrap_or_else(|| store.dir().join("workspaces"));
     let workspaces = WorkspaceSettings {
         directory: std::path::absolute(directory).context("setting `workspaces.directory` cannot be used")?,

@@ -1,5 +1,6 @@
 mod lineage;
 mod look;
+mod schema;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +9,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use weir_model::{ColumnName, FileFormat, PrincipalId, SourceName, Tag};
-use weir_sources::InferredColumn;
-use weir_store::{Change, NewColumn, NewSource};
+use weir_model::{ColumnName, ConnectionName, FileFormat, Location, PrincipalId, SourceName, Tag};
+use weir_sources::{FoundTable, InferredColumn};
+use weir_store::{Change, NewColumn, NewSource, Store};
 
 use crate::commands::certification::Certifications;
-use crate::commands::{self, find_column, key_value};
+use crate::commands::{self, connection, find_column, key_value};
 use crate::context::{Context, apply, did_you_mean, find_source, find_user};
 use crate::table;
 use lineage::Derivation;
@@ -23,6 +24,8 @@ use look::Seen;
 #[command(after_help = "Examples:
   weir source add shop.orders ./orders.parquet --owner anna
   weir source add shop.clicks ./clicks/ --tag Web
+  weir source add crm.orders --connection crm --schema sales --table orders
+  weir source add-schema crm sales --tag CRM
   weir source add shop.people people.csv --leave-out passport --column-tag ssn=PII.SSN
   weir source tag shop.people --column email --set PII.Email
   weir source row-key shop.people id
@@ -41,8 +44,10 @@ pub(crate) struct Source {
 
 #[derive(Debug, Subcommand)]
 enum SourceCommand {
-    /// Register a file or a folder of files
+    /// Register a file, a folder of files, or a table of a remote database
     Add(Box<Add>),
+    /// Register all tables and views of a schema of a remote database
+    AddSchema(schema::AddSchema),
     /// List the data sources
     List,
     /// Show one data source with its columns
@@ -122,7 +127,17 @@ struct Add {
     /// How queries name it: `schema.table`
     name: SourceName,
     /// The file, or the folder
-    path: PathBuf,
+    #[arg(required_unless_present = "connection")]
+    path: Option<PathBuf>,
+    /// The remote database that it is a table of; see `weir connection`
+    #[arg(long, value_name = "CONNECTION", requires = "table", conflicts_with_all = ["path", "format", "delimiter", "no_header"])]
+    connection: Option<ConnectionName>,
+    /// The schema of the table there
+    #[arg(long, value_name = "SCHEMA", default_value = "public", requires = "connection")]
+    schema: String,
+    /// The table or view, as it is called there
+    #[arg(long, value_name = "TABLE", requires = "connection")]
+    table: Option<String>,
     /// Format of the files, if their names do not tell
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -169,6 +184,7 @@ enum Format {
 pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()> {
     match source.command {
         SourceCommand::Add(add) => Box::pin(register(context, *add)).await,
+        SourceCommand::AddSchema(add) => Box::pin(schema::register(context, add)).await,
         SourceCommand::List => show::list(&context.store().await?.facts().await?),
         SourceCommand::Show { name } => {
             let store = context.store().await?;
@@ -246,10 +262,12 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
     for owner in &add.owners {
         find_user(&facts, owner)?;
     }
-    let found =
-        weir_sources::infer(&add.path, format).await.with_context(|| format!("cannot register `{}`", add.name))?;
-    let (columns, part_tags) = add.columns(found.columns)?;
+    let found = add.find(&store, format).await.with_context(|| format!("cannot register `{}`", add.name))?;
+    let remote = matches!(found.location, Location::Table { .. });
+    let (columns, part_tags) = add.columns(found.columns, &found.what)?;
     let count = columns.len();
+    let whole_key = found.key.iter().all(|name| columns.iter().any(|column| column.name == *name));
+    let kept_key = if whole_key { found.key } else { Vec::new() };
     let names: Vec<&ColumnName> = columns.iter().map(|column| &column.name).collect();
     let lineage = add.derivation.lineage(&add.name, &names, &facts)?;
     let lineage = lineage.map(|lineage| Change::SetLineage { source: add.name.clone(), lineage: Some(lineage) });
@@ -258,13 +276,14 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
         tags: add.tags.into_iter().collect(),
         owners: add.owners.into_iter().collect(),
         columns,
-        row_key: add.row_key,
+        row_key: if add.row_key.is_empty() { kept_key } else { add.row_key },
         event_time: add.event_time,
         location: found.location,
     };
     let (mut told, mut profiles) = (None, None);
-    if !add.no_detect {
-        let seen = Seen::of_new(&source).await?;
+    // The database has told its key; a table may be far larger than what anybody reads of it.
+    if !(add.no_detect || remote) {
+        let seen = Seen::of_new(&source, connection::connect(&store)).await?;
         if source.row_key.is_empty() {
             told = Some(seen.told(&add.name, true));
             source.row_key = seen.row_key;
@@ -278,6 +297,9 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "added data source `{}` with {count} columns (epoch {epoch})", add.name)?;
     told.iter().try_for_each(|told| writeln!(out, "{told}"))?;
+    for (column, why) in found.left_out {
+        writeln!(out, "column `{}` is left out: {why}", table::printable(&column))?;
+    }
     Ok(writeln!(
         out,
         "nobody but its owners can read it until a subscription policy takes people in; see `weir policy add --help`"
@@ -287,7 +309,32 @@ async fn register(context: &Context, add: Add) -> anyhow::Result<()> {
 /// Tags of what is inside of columns.
 type PartTags = BTreeMap<ColumnName, BTreeSet<Tag>>;
 
+/// What a source is made of.
+struct Found {
+    /// In words.
+    what: String,
+    location: Location,
+    columns: Vec<InferredColumn>,
+    left_out: Vec<(String, String)>,
+    key: Vec<ColumnName>,
+}
+
 impl Add {
+    async fn find(&self, store: &Store, format: Option<FileFormat>) -> anyhow::Result<Found> {
+        if let (Some(connection), Some(table)) = (&self.connection, &self.table) {
+            let connection = connection::open(store, connection).await?;
+            let mut tables = weir_sources::find_tables(connection, &self.schema, Some(table)).await?;
+            let what = format!("{}.{table}", self.schema);
+            let Some(found) = tables.pop() else { bail!("there is no table `{what}` in the database") };
+            let FoundTable { location, columns, left_out, key, .. } = found;
+            return Ok(Found { what, location, columns, left_out, key });
+        }
+        let Some(path) = &self.path else { bail!("neither a file nor a table is given") };
+        let found = weir_sources::infer(path, format).await?;
+        let (location, columns) = (found.location, found.columns);
+        Ok(Found { what: path.display().to_string(), location, columns, left_out: Vec::new(), key: Vec::new() })
+    }
+
     fn file_format(&self) -> anyhow::Result<Option<FileFormat>> {
         let for_csv = self.delimiter.is_some() || self.no_header;
         if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r')) {
@@ -309,7 +356,7 @@ impl Add {
     }
 
     /// The columns that are kept, with their tags, and the tags of what is inside of them.
-    fn columns(&self, found: Vec<InferredColumn>) -> anyhow::Result<(Vec<NewColumn>, PartTags)> {
+    fn columns(&self, found: Vec<InferredColumn>, what: &str) -> anyhow::Result<(Vec<NewColumn>, PartTags)> {
         let inside = |column: &InferredColumn| -> Vec<String> {
             let nested = column.data_type.nested();
             nested.iter().map(|nested| format!("{}.{}", column.name, nested.path.join("."))).collect()
@@ -319,7 +366,7 @@ impl Add {
                 return Ok(());
             }
             let names = found.iter().map(|column| column.name.to_string());
-            bail!("`{}` has no column `{name}`{}", self.path.display(), did_you_mean(name, names))
+            bail!("`{what}` has no column `{name}`{}", did_you_mean(name, names))
         };
         for name in &self.leave_out {
             known(name.as_str())?;

@@ -25,6 +25,8 @@ mod import;
 #[cfg(test)]
 mod plan;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod templates;

@@ -104,6 +104,7 @@ async fn policies_from_before_versions_were_kept_are_there() {
         "DROP VIEW touch",
         "DROP TABLE touched",
         "DROP TABLE certification",
+        "DROP TABLE connection",
         "ALTER TABLE source_column DROP COLUMN profile",
         "ALTER TABLE source DROP COLUMN lineage",
         "DROP TRIGGER policy_added",

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Connection, SqlSafeStr, query, query_scalar};
-use weir_guard::{Credentials, KeyRing};
-use weir_model::{Epoch, ProjectName, Secret, SourceId};
+use sqlx::{Connection as _, SqlSafeStr, query, query_scalar};
+use weir_guard::{Connections, Credentials, KeyRing};
+use weir_model::{
+    Address, Connection, ConnectionName, DatabaseKind, Epoch, Location, ProjectName, Secret, SourceId, Tls,
+};
 use weir_policy::KeyScope;
 use weir_store::{Change, KeyOwner, KeyRecord, Store};
 
@@ -320,4 +322,66 @@ async fn an_old_directory_stays_old_when_no_master_key_can_be_made() {
     let store = open(root.path()).await;
     assert_eq!(key(&store, &KeyScope::Source(SourceId(1))).await, (1, HASH_KEY.to_vec()));
     assert_eq!(fs::read(&path).unwrap(), [9; 32]);
+}
+
+fn connection(name: &str) -> Connection {
+    let address = Address {
+        kind: DatabaseKind::Postgresql,
+        host: "db.example.com".to_owned(),
+        port: 5432,
+        database: "crm".to_owned(),
+        user: "weir".to_owned(),
+        tls: Tls::Off,
+    };
+    Connection { name: ConnectionName::new(name).unwrap(), address, password: Secret::new("first secret") }
+}
+
+#[tokio::test]
+async fn passwords_of_connections_lie_encrypted() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let name = || ConnectionName::new("crm").unwrap();
+    let held = async || store.connection(&name()).await.map(|found| found.password.expose().to_vec());
+    assert!(held().await.is_err());
+    store.apply("local", vec![Change::AddConnection(connection("crm"))]).await.unwrap();
+    assert_eq!(held().await.unwrap(), b"first secret");
+    assert!(refused(&store, vec![Change::AddConnection(connection("crm"))]).await.contains("already exists"));
+    let password = Secret::new("second secret");
+    store.apply("local", vec![Change::SetConnectionPassword { connection: name(), password }]).await.unwrap();
+    assert_eq!(held().await.unwrap(), b"second secret");
+    let listed = store.connections().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].address.clone(), listed[0].sources), (connection("crm").address, 0));
+    for changed in store.changes(10).await.unwrap() {
+        assert!(!changed.what.contains("secret"), "{}", changed.what);
+    }
+    store.close().await.unwrap();
+    for file in ["weir.db", "weir.db-wal", "audit.db"] {
+        let bytes = fs::read(root.path().join(file)).unwrap_or_default();
+        let secret = b"secret";
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_stays_while_a_data_source_is_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let name = ConnectionName::new("crm").unwrap();
+    let Change::AddSource(mut orders) = source("crm.orders", &[]) else { unreachable!("a source") };
+    orders.location = Location::Table { connection: name.clone(), schema: "s".to_owned(), table: "t".to_owned() };
+    let add = || vec![Change::AddSource(orders.clone())];
+    assert!(refused(&store, add()).await.contains("connection `crm` does not exist"));
+    store.apply("local", vec![Change::AddConnection(connection("crm"))]).await.unwrap();
+    store.apply("local", add()).await.unwrap();
+    assert_eq!(store.connections().await.unwrap()[0].sources, 1);
+    let remove = || vec![Change::RemoveConnection(name.clone())];
+    assert!(refused(&store, remove()).await.contains("in use by data source `crm.orders`"));
+    store.apply("local", vec![Change::RemoveSource(table("crm.orders"))]).await.unwrap();
+    store.apply("local", remove()).await.unwrap();
+    assert!(store.connections().await.unwrap().is_empty());
+    // One of the same name is another one.
+    let other = Connection { password: Secret::new("other"), ..connection("crm") };
+    store.apply("local", vec![Change::AddConnection(other)]).await.unwrap();
+    assert_eq!(store.connection(&name).await.unwrap().password.expose(), b"other");
 }

@@ -102,7 +102,10 @@ impl Model {
             | Change::SetWorkspace { .. }
             | Change::WriteTable { .. }
             | Change::RewriteTable { .. }
-            | Change::DropTable { .. } => unreachable!("not generated"),
+            | Change::DropTable { .. }
+            | Change::AddConnection(_)
+            | Change::SetConnectionPassword { .. }
+            | Change::RemoveConnection(_) => unreachable!("not generated"),
             Change::RemoveUser(id) => {
                 self.sources.values_mut().for_each(|s| s.owners.retain(|owner| owner != id));
                 self.selected.retain(|(_, selected)| selected != id);

@@ -286,6 +286,7 @@ async fn every_table_notes_its_changes_or_matters_to_no_decision() {
     let expected = [
         "_sqlx_migrations",
         "certification",
+        "connection",
         "declared_group",
         "epoch",
         "mask_key",

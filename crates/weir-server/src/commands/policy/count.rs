@@ -28,7 +28,8 @@ pub(super) async fn count(
     let engine = |facts: Facts| {
         let shared = Arc::new(store.clone());
         let feed = Arc::new(Fixed(Arc::new(Snapshot::compile(facts))));
-        let guard = Guard::new(feed, shared.clone(), shared, Arc::new(At(at_unix_ms)));
+        let guard = Guard::new(feed, shared.clone(), shared.clone(), Arc::new(At(at_unix_ms)));
+        let guard = guard.with_connections(shared);
         let made = Engine::new(guard, engine_settings(&context.settings));
         made.map_err(|e| operator_error("cannot start the engine", &e))
     };

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use weir_model::{Column, ColumnId, ColumnName, DataSource, Location, Profile, SourceId, SourceName};
 use weir_policy::ast::RoundTo;
 use weir_policy::{RowKeys, bucket, row_keys};
-use weir_sources::Look;
+use weir_sources::{Connect, Look};
 use weir_store::{Change, NewColumn, NewSource};
 
+use crate::commands::connection;
 use crate::context::{Context, apply, find_source};
 use crate::table;
 
@@ -23,9 +24,9 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Reads every row of the source.
-    async fn new(source: DataSource) -> anyhow::Result<Self> {
+    async fn new(source: DataSource, connect: Connect) -> anyhow::Result<Self> {
         let mut columns = source.columns.clone();
-        let look = Look::new(source).await?;
+        let look = Look::new(source, connect).await?;
         let profiles = look.profiles().await?;
         for column in &mut columns {
             column.profile = profiles.get(&column.name).cloned();
@@ -48,7 +49,7 @@ impl Seen {
     }
 
     /// Of a source that is about to be registered.
-    pub(super) async fn of_new(source: &NewSource) -> anyhow::Result<Self> {
+    pub(super) async fn of_new(source: &NewSource, connect: Connect) -> anyhow::Result<Self> {
         let column = |(column, id): (&NewColumn, u32)| Column {
             id: ColumnId(id),
             name: column.name.clone(),
@@ -70,9 +71,12 @@ impl Seen {
             workspace: None,
             location: source.location.clone(),
         };
-        let Location::Files { path, .. } = &source.location;
+        let what = match &source.location {
+            Location::Files { path, .. } => path.display().to_string(),
+            Location::Table { schema, table, .. } => format!("{schema}.{table}"),
+        };
         let help = "help: --no-detect registers it without looking at its rows";
-        Self::new(provisional).await.with_context(|| format!("cannot look at the rows of `{}`\n{help}", path.display()))
+        Self::new(provisional, connect).await.with_context(|| format!("cannot look at the rows of `{what}`\n{help}"))
     }
 
     /// What is said about the row key, of which `set` tells whether it holds now.
@@ -98,7 +102,9 @@ pub(super) async fn profile(context: &Context, name: SourceName) -> anyhow::Resu
     let store = context.store().await?;
     let facts = store.facts().await?;
     let source = find_source(&facts, &name)?;
-    let seen = Seen::new(source.clone()).await.with_context(|| format!("cannot look at the rows of `{name}`"))?;
+    let seen = Seen::new(source.clone(), connection::connect(&store))
+        .await
+        .with_context(|| format!("cannot look at the rows of `{name}`"))?;
     let change = Change::SetProfiles { source: name.clone(), profiles: seen.profiles.clone() };
     let epoch = apply(&store, vec![change]).await?;
     let rows = source.columns.iter().filter_map(|column| Some(line(column, seen.profiles.get(&column.name)?)));

@@ -14,6 +14,9 @@ use crate::table;
 fn location(source: &DataSource) -> (String, String) {
     match &source.location {
         Location::Files { format, path, partitions: _ } => (format.as_str().to_owned(), path.display().to_string()),
+        Location::Table { connection, schema, table } => {
+            ("table".to_owned(), format!("{schema}.{table} of connection {connection}"))
+        }
     }
 }
 
@@ -46,7 +49,10 @@ pub(super) fn list(facts: &Facts) -> anyhow::Result<()> {
 pub(super) fn show(facts: &Facts, certifications: &Certifications, name: &SourceName) -> anyhow::Result<()> {
     let source = find_source(facts, name)?;
     let (format, path) = location(source);
-    let Location::Files { partitions, .. } = &source.location;
+    let partitions = match &source.location {
+        Location::Files { partitions, .. } => partitions.as_slice(),
+        Location::Table { .. } => &[],
+    };
     let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
     let approved = facts.approved.iter().filter(|(_, id, _)| *id == source.id).map(|(_, _, user)| user);
     let approved: BTreeSet<_> = approved.collect();

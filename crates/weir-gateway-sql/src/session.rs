@@ -109,7 +109,7 @@ impl Session {
             connection: started.connection,
             engine: shared.engine.clone(),
             caller: started.caller,
-            asked: Arc::new(started.settings.asked(started.registered.process)),
+            asked: Arc::new(started.settings.asked()),
             settings: started.settings,
             settings_before: None,
             savepoints: Vec::new(),

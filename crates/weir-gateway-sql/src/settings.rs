@@ -233,9 +233,9 @@ impl SessionSettings {
     }
 
     /// What statements are told of the connection.
-    pub(crate) fn asked(&self, process: i32) -> Asked {
+    pub(crate) fn asked(&self) -> Asked {
         let settings = self.show_all().map(|row| row.map(str::to_owned)).collect();
-        Asked { process, zone: self.zone().map(|_| self.zone_name().to_owned()), settings }
+        Asked { zone: self.zone().map(|_| self.zone_name().to_owned()), settings }
     }
 
     /// Name, value and description of every setting.

@@ -54,7 +54,6 @@ pub struct Query {
 /// What functions and tables of the catalogue tell of the connection on which a statement was sent.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    pub process: i32,
     /// Zone of times that name none; UTC when there is none here either.
     pub zone: Option<String>,
     /// Name, value and description of each setting.

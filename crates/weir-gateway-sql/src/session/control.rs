@@ -163,7 +163,7 @@ impl Session {
             }
         }
         self.caller = self.settings.caller(self.caller.actor.authenticated.clone());
-        self.asked = Arc::new(self.settings.asked(self.registered.process));
+        self.asked = Arc::new(self.settings.asked());
     }
 
     /// Changes in which project or as whom the connection acts, when the guard lets it. What is open was read before,

@@ -24,7 +24,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("inet_server_port", (0, 0), INT, |_, _| Ok(ScalarValue::Int32(None))),
     function("obj_description", (1, 2), TEXT, nothing),
     function("pg_advisory_unlock_all", (0, 0), TEXT, |_, _| Ok(text(""))),
-    function("pg_backend_pid", (0, 0), INT, |s, _| Ok(ScalarValue::Int32(Some(s.asked.process)))),
     function("pg_char_to_encoding", (1, 1), INT, char_to_encoding),
     function("pg_collation_is_visible", (1, 1), BOOL, visible),
     function("pg_conversion_is_visible", (1, 1), BOOL, visible),

@@ -48,7 +48,7 @@ fn distinguish_in(set: &mut SetExpr, inside: bool) {
             let mut seen = BTreeSet::new();
             let is_star =
                 |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
-            let starred = select.projection.iter().any(is_star);
+            let star = select.projection.iter().position(is_star);
             for (at, item) in select.projection.iter_mut().enumerate() {
                 if let SelectItem::UnnamedExpr(expr) = item
                     && column(expr).is_none()
@@ -57,8 +57,9 @@ fn distinguish_in(set: &mut SetExpr, inside: bool) {
                 {
                     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name) };
                 }
-                // A star may bring the column again.
-                let again = starred && matches!(item, SelectItem::UnnamedExpr(expr) if column(expr).is_some());
+                // A star may bring the column again. What comes after it would lose its name.
+                let again = star.is_some_and(|star| at < star)
+                    && matches!(item, SelectItem::UnnamedExpr(expr) if column(expr).is_some());
                 let (expr, key) = match item {
                     SelectItem::UnnamedExpr(expr) => {
                         (&*expr, column(expr).filter(|_| plain(expr)).unwrap_or(expr.to_string()))

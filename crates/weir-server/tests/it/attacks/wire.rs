@@ -109,6 +109,13 @@ impl Wire {
     /// Sends bytes that need not be messages, and nothing after them; all that the server says to the end.
     pub(crate) fn throw(mut self, bytes: &[u8]) -> Answer {
         self.send(bytes);
+        // A server that waits for more says nothing; one whose client is gone ends what it does.
+        self.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut part = [0; 16 * 1024];
+        while let Ok(read @ 1..) = self.stream.read(&mut part) {
+            self.unread.extend_from_slice(&part[..read]);
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Answer::default();
         while let Some((kind, body)) = self.message() {

@@ -21,7 +21,7 @@ use weir_policy::{Snapshot, SourceDecision};
 use weir_sources::{arrow_type, model_type};
 
 use super::rows::{self, Rows};
-use super::{Engine, fail};
+use super::{Engine, Inner, fail};
 use crate::descent;
 use crate::fault;
 use crate::statement::{Query, What, Write};
@@ -75,7 +75,10 @@ impl Engine {
                 let refusal = Refusal::invalid(format!("table `{}` already exists", write.table));
                 Err(request.refuse(refusal).await)
             }
-            (What::Drop { .. }, Some(known)) => workshop.drop_table(request, &known).await.map(|()| 0),
+            (What::Drop { .. }, Some(known)) => {
+                let inner = Arc::clone(&self.inner);
+                to_its_end(async move { inner.workshop()?.drop_table(request, &known).await.map(|()| 0) }).await
+            }
             (What::Create(query), None) | (What::Insert(query), Some(_)) => {
                 self.fill(workshop, request, query, target).await
             }
@@ -109,6 +112,38 @@ fn nowhere(detail: &str) -> Refusal {
 fn not_written(table: &SourceName, cause: &dyn std::fmt::Display) -> Refusal {
     let text = format!("table `{table}` cannot be written");
     Refusal::new(Outside::Data { text: text.clone() }, Truth::EngineFailed, format!("{text}: {cause}"))
+}
+
+/// What changes the state is not broken off in the middle because its client does not wait any more.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.unwrap_or_else(|e| Err(Refusal::bug(e.to_string())))
+}
+
+/// Files that are no table yet. They go with it.
+struct Unregistered(Option<PathBuf>);
+
+impl Unregistered {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unregistered {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take().filter(|folder| folder.exists())
+            && std::fs::remove_dir_all(folder).is_err()
+        {
+            tracing::warn!("files of a write that came to nothing could not be removed");
+        }
+    }
+}
+
+impl Inner {
+    fn workshop(&self) -> Result<&Workshop, Refusal> {
+        self.workspaces.as_ref().ok_or_else(|| Refusal::bug("a write where nothing is written"))
+    }
 }
 
 impl Workshop {
@@ -188,6 +223,7 @@ impl Engine {
         let (mut rows, lineage) = self.run_for(request, query).await?;
         let (table, known) = (&target.table, target.known.as_ref());
         let folder = workshop.settings.directory.join(table.schema()).join(format!("{}.{id}", table.table()));
+        let files = Unregistered(Some(folder.clone()));
         let written = match Sheet::new(table, rows.schema(), known) {
             Ok(sheet) => sheet.fill(&mut rows, workshop, &folder, &id.to_string()).await,
             Err(refusal) => Err(refusal),
@@ -195,21 +231,27 @@ impl Engine {
         let (columns, count) = match written {
             Ok(written) => written,
             Err(refusal) => {
-                remove(folder).await;
+                drop(files);
                 return Err(rows.break_off(refusal).await);
             }
         };
         let lineage = lineage.map(|lineage| plain_copies(lineage, &columns, &snapshot));
         let admitted = rows.kept().await?;
-        if let Err(refusal) = workshop.register(&admitted, &by, &target, columns, &folder, lineage).await {
-            remove(folder).await;
-            return Err(fail(admitted, refusal).await);
-        }
-        if let Some(Location::Files { path, .. }) = target.known.map(|known| known.location) {
-            remove(path).await;
-        }
-        admitted.end(Ended::Complete, None).await?;
-        Ok(count)
+        let inner = Arc::clone(&self.inner);
+        to_its_end(async move {
+            let workshop = inner.workshop()?;
+            if let Err(refusal) = workshop.register(&admitted, &by, &target, columns, &folder, lineage).await {
+                drop(files);
+                return Err(fail(admitted, refusal).await);
+            }
+            files.keep();
+            if let Some(Location::Files { path, .. }) = target.known.map(|known| known.location) {
+                remove(path).await;
+            }
+            admitted.end(Ended::Complete, None).await?;
+            Ok(count)
+        })
+        .await
     }
 
     /// As a read, with the lineage of its rows.

@@ -152,7 +152,7 @@ impl Engine {
         let (inner, query) = (Arc::clone(&self.inner), query.clone());
         let mut working = threads.spawn(async move {
             let _seat = seat;
-            let Bound { state, plan, request, decision } = Box::pin(inner.bind(request, &query)).await?;
+            let Bound { state, plan, request, decision, runs: _ } = Box::pin(inner.bind(request, &query)).await?;
             let parameters = bind::parameter_types(&plan).map_err(|e| refusal(&e))?;
             let schema = if query.explain { explain::schema() } else { result_schema(&state, plan, &parameters)? };
             Ok(Described { parameters, schema: query.named(&schema), basis: Arc::new(request.basis(&decision)) })

@@ -8,8 +8,8 @@ use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection as _, SqliteConnection, query, query_scalar};
 use weir_model::{
     AttributeKey, Column, ColumnId, ColumnName, Connection, ConnectionName, DataType, Epoch, GroupName, Impersonation,
-    Lineage, Location, Part, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName, Secret,
-    SourceId, SourceName, Tag, TypeClass,
+    Lineage, Location, Part, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName,
+    Secret, SourceId, SourceName, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::language;
@@ -19,7 +19,8 @@ use crate::keys::{self, KeyOwner, Of};
 use crate::lineage::NewLineage;
 use crate::vault::Vault;
 use crate::{
-    certifications, connections, credential, facts, lineage, profiles, projects, purposes, requests, touched, workspaces,
+    certifications, connections, credential, facts, lineage, profiles, projects, purposes, requests, touched,
+    workspaces,
 };
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.

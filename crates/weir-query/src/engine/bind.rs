@@ -68,10 +68,10 @@ impl Inner {
         };
         let tells = query.explain && explain::tells_more(&request) && ids.iter().any(is_remote);
         let runs = match tells {
-            true => self.plan(&request, &decision, &names, statement.clone(), false).await.map(Some),
+            true => self.plan(&request, &decision, &names, statement.clone(), query, false).await.map(Some),
             false => Ok(None),
         };
-        match (self.plan(&request, &decision, &names, statement, query.explain).await, runs) {
+        match (self.plan(&request, &decision, &names, statement, query, query.explain).await, runs) {
             (Ok((state, plan)), Ok(runs)) => Ok(Bound { request, decision, state, plan, runs }),
             (Err(refusal), _) | (_, Err(refusal)) => Err(request.refuse_decided(&decision, refusal).await),
         }
@@ -84,8 +84,9 @@ impl Inner {
         names: &Names,
         statement: EngineStatement,
         query: &Query,
+        explain: bool,
     ) -> Result<(SessionState, LogicalPlan), Refusal> {
-        let bound = self.govern(request, decision, query.explain).await?;
+        let bound = self.govern(request, decision, explain).await?;
         let mut state = self.template.as_ref().clone();
         functions::register(&mut state, &request.principal().id).map_err(|e| refusal(&e))?;
         let called = functions::called(&query.parsed);

@@ -154,8 +154,9 @@ impl Workshop {
         if let Err(e) = self.register.drop_table(&by, known).await {
             return Err(fail(admitted, of_register(&known.name, &e)).await);
         }
-        let Location::Files { path, .. } = &known.location;
-        remove(path.clone()).await;
+        if let Location::Files { path, .. } = &known.location {
+            remove(path.clone()).await;
+        }
         admitted.end(Ended::Complete, None).await
     }
 
@@ -349,7 +350,10 @@ impl Sheet {
     ) -> Result<(Vec<(ColumnName, DataType)>, u64), Refusal> {
         let used = workshop.used(self.table.schema()).map_err(|e| not_written(&self.table, &e))?;
         self.bytes_max = workshop.settings.bytes_max.saturating_sub(used);
-        let before = self.known.as_ref().map(|DataSource { location: Location::Files { path, .. }, .. }| path);
+        let before = self.known.as_ref().and_then(|known| match &known.location {
+            Location::Files { path, .. } => Some(path),
+            Location::Table { .. } => None,
+        });
         let mut writer = self
             .begin(folder, &folder.join(format!("{file}.parquet")), before)
             .map_err(|e| not_written(&self.table, &e))?;

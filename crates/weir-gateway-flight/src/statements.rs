@@ -176,6 +176,8 @@ impl Door {
                     "{} is not supported by Flight SQL: a session has options, and neither transactions nor cursors",
                     first_word(text)
                 )),
+                (Some(Statement::Write(write)), true) => elsewhere(write.name()),
+                (Some(Statement::Copy(_)), true) => elsewhere("COPY"),
                 (None, _) => Refusal::invalid("there is no statement"),
                 (Some(_), false) => Refusal::invalid("one statement at a time"),
             },
@@ -189,9 +191,13 @@ impl Door {
         #[expect(clippy::wildcard_enum_match_arm, reason = "whatever is not named here has no text")]
         let (text, refusal) = match command {
             Command::CommandStatementUpdate(CommandStatementUpdate { query, .. }) => {
-                let refusal = weir_query::parse_question_marks(&query).err();
-                let no_update = || Refusal::unsupported(format!("{} is not an update", first_word(&query)));
-                let refusal = refusal.unwrap_or_else(no_update);
+                let refusal = match weir_query::parse_question_marks(&query) {
+                    Ok(statements) => match statements.as_slice() {
+                        [Statement::Write(write)] => elsewhere(write.name()),
+                        _ => Refusal::unsupported(format!("{} is not an update", first_word(&query))),
+                    },
+                    Err(refusal) => refusal,
+                };
                 (query, refusal)
             }
             Command::CommandPreparedStatementUpdate(update) => {
@@ -229,6 +235,10 @@ pub(crate) fn info(schema: &Schema, ticket: Vec<u8>, descriptor: FlightDescripto
 fn ipc(schema: &Schema) -> Result<Bytes, Status> {
     let IpcMessage(bytes) = SchemaAsIpc::new(schema, &Default::default()).try_into().map_err(|e| defect(&e))?;
     Ok(bytes)
+}
+
+fn elsewhere(statement: &str) -> Refusal {
+    Refusal::unsupported(format!("{statement} is not supported by Flight SQL, but by the PostgreSQL door"))
 }
 
 /// By which a statement is called.

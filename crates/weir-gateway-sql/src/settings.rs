@@ -208,6 +208,11 @@ impl SessionSettings {
         Err(told.hint("open another connection"))
     }
 
+    /// Whether a setting of this name changes what statements see.
+    pub(crate) fn is_about_access(name: &str) -> bool {
+        [PROJECT, IMPERSONATE_USER].iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     pub(crate) fn is_about_identity(name: &str) -> bool {
         IMPERSONATE_USER.eq_ignore_ascii_case(name)
     }

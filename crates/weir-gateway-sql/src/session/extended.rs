@@ -314,7 +314,7 @@ fn with_types(kind: Kind, said: &[u32]) -> Kind {
     match kind {
         Kind::Read(query) => Kind::Read(query.typed(&names)),
         Kind::Declare(cursor, query) => Kind::Declare(cursor, query.typed(&names)),
-        Kind::Empty | Kind::Session(_) => kind,
+        Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) => kind,
     }
 }
 

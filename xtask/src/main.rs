@@ -81,7 +81,7 @@ fn main() -> Result<()> {
         Verb::Tidy => tidy::run(),
         Verb::Layers { print: true } => layers::print(),
         Verb::Layers { print: false } => layers::check(),
-        Verb::Golden => run::tests(None, &[("WEIR_ACCEPT", "1")]),
+        Verb::Golden => run::tests(None, &[("WEIR_ACCEPT", "1"), ("UPDATE_EXPECT", "1")]),
         Verb::Oracle { target: Some(target), adapter, seeds, report, minutes: _, triples: _ } => {
             oracle::elsewhere(&target, &adapter, &seeds, report.as_deref())
         }

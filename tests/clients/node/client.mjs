@@ -87,7 +87,7 @@ const features = {
       await rejects(client.query("select 1"), { code: "25P02" });
       await client.query("rollback");
       await rejects(client.query("select nothing from retail.customer_purchases"), { code: "42703" });
-      await rejects(client.query("insert into retail.customer_purchases values (1)"), { code: "0A000" });
+      await rejects(client.query("insert into retail.customer_purchases values (1)"), { code: "42501" });
     });
     const pool = new pg.Pool({ ...config("tara"), max: 4 });
     const all = await Promise.all(Array.from({ length: 12 }, (_, n) => pool.query("select $1::int as n", [n])));

@@ -77,7 +77,7 @@ fn a_purpose_opens_a_source_within_its_project_only() {
          show weir.project; {sql}; select weir.set_current_project()"
     );
     let told = server.sql(&weir, "tara", &by_function).out;
-    let headers = ["set_current_project", "current_project", "name,current,state", "weir.project"];
+    let headers = ["set_current_project", "current_project", "name,current,state", "weir.project", "?column?"];
     let told = told.lines().filter(|line| !headers.contains(line) && !line.starts_with("count"));
     assert_eq!(told.collect::<Vec<_>>(), ["study", "study", "study,yes,open", "study", "t", "\"\""]);
     let audit = weir.ok(&["audit", "--json"]);

@@ -43,6 +43,19 @@ const DISTURBED_ONE_IN: u64 = 4;
 const EXCUSED_ONE_IN: u64 = 500;
 /// What these need is in no world: values of union types, and keywords.
 const NEVER_WITH_ROWS: [&str; 3] = ["pg_get_keywords()", "union_extract()", "union_tag()"];
+/// Weir has these of its own, about what the reader sees: what they answer is compared with what Weir answers over the
+/// visible copy. Most fail, as their arguments are names and numbers by chance.
+const ABOUT_THE_READER: [&str; 9] = [
+    "has_any_column_privilege",
+    "has_database_privilege",
+    "has_schema_privilege",
+    "has_table_privilege",
+    "pg_get_userbyid",
+    "pg_relation_is_publishable",
+    "pg_relation_size",
+    "pg_table_is_visible",
+    "pg_total_relation_size",
+];
 /// A line on the terminal for so many triples of a long run.
 const TOLD_EVERY: u64 = 10_000;
 /// Failures that are shown.
@@ -111,7 +124,9 @@ fn governed_results_are_those_of_the_visible_copy() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
     if fixed {
         let mut missing = tally.coverage.missing();
-        missing.retain(|kind| !NEVER_WITH_ROWS.contains(&kind.as_str()));
+        missing.retain(|kind| {
+            !NEVER_WITH_ROWS.contains(&kind.as_str()) && !ABOUT_THE_READER.contains(&kind.trim_end_matches("()"))
+        });
         assert!(missing.is_empty(), "never in a query that gave rows: {}", missing.join(", "));
         let triples = tally.triples.into_inner();
         assert!(triples >= TRIPLES_MIN, "{triples} triples");
@@ -340,6 +355,13 @@ impl Worker<'_> {
         canaries: &BTreeSet<String>,
     ) -> Result<Outcome, (String, Answer)> {
         let expected = plain.ask(&query.sql).await;
+        if ABOUT_THE_READER.iter().any(|name| query.sql.contains(name)) {
+            let others = self.over_files(world, speaker, query).await;
+            self.turn_to(world);
+            let outcome = others.iter().find_map(|other| verdict(query, governed, other, canaries).ok());
+            let why = "the answer about the reader is not that over the visible copy".to_owned();
+            return outcome.ok_or((why, expected));
+        }
         let why = match verdict(query, governed, &expected, canaries) {
             Ok(outcome) => return Ok(outcome),
             Err(why) => why,

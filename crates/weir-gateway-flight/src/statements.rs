@@ -171,6 +171,10 @@ impl Door {
     async fn one_query(&self, caller: &Caller, text: &str) -> Result<Query, Status> {
         let refusal = match weir_query::parse_question_marks(text) {
             Ok(mut statements) => match (statements.pop(), statements.is_empty()) {
+                // Nobody would set it, and who works under less than she asked for must not see more.
+                (Some(Statement::Query(query)), true) if !query.sets().is_empty() => {
+                    Refusal::unsupported("set_config is not supported by Flight SQL: a session has options")
+                }
                 (Some(Statement::Query(query)), true) => return Ok(query),
                 (Some(Statement::Session(_)), true) => Refusal::unsupported(format!(
                     "{} is not supported by Flight SQL: a session has options, and neither transactions nor cursors",

@@ -326,7 +326,8 @@ impl Session {
             return Err(Told::error(code::ACTIVE_TRANSACTION, text).into());
         }
         let mut running = self.begin();
-        let work = Box::pin(self.engine.write(&self.caller, write));
+        let write = write.asked(&self.asked);
+        let work = Box::pin(self.engine.write(&self.caller, &write));
         let rows = supervised(&mut self.connection, &mut running, work).await??;
         self.complete(write.tag(rows));
         Ok(())

@@ -16,7 +16,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use datafusion::sql::sqlparser::ast::{DescribeAlias, Statement as Sql, visit_statements};
+use datafusion::sql::sqlparser::ast::{
+    CopySource, CreateTable, DescribeAlias, Insert, Statement as Sql, visit_statements,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer, TokenizerError};
@@ -137,17 +139,11 @@ fn parse_with(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Re
 }
 
 /// What is known of a statement before it is rewritten.
+#[derive(Clone)]
 struct Written {
     text: String,
     columns: Vec<Option<String>>,
     declared: Vec<Option<String>>,
-}
-
-impl Written {
-    /// Of a query inside a statement.
-    fn inside(text: &str, query: &datafusion::sql::sqlparser::ast::Query) -> Self {
-        Self { text: text.to_owned(), columns: columns::names(query), declared: typed::declared(query) }
-    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "only queries have columns and parameters")]
@@ -155,6 +151,9 @@ fn of_query<T>(sql: &Sql, tell: fn(&datafusion::sql::sqlparser::ast::Query) -> V
     match sql {
         Sql::Query(query) => tell(query),
         Sql::Explain { statement, .. } => of_query(statement, tell),
+        Sql::CreateTable(CreateTable { query: Some(query), .. })
+        | Sql::Insert(Insert { source: Some(query), .. })
+        | Sql::Copy { source: CopySource::Query(query), .. } => tell(query),
         _ => Vec::new(),
     }
 }
@@ -177,10 +176,10 @@ fn classify(written: Written, sql: Sql) -> Result<Statement, Refusal> {
     if let Some(session) = session::classify(&sql)? {
         return Ok(Statement::Session(session));
     }
-    if let Some(write) = write::classify(&written.text, &sql)? {
+    if let Some(write) = write::classify(&written, &sql)? {
         return Ok(Statement::Write(write));
     }
-    if let Some(copy) = copy::classify(&written.text, &sql)? {
+    if let Some(copy) = copy::classify(&written, &sql)? {
         return Ok(Statement::Copy(copy));
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
@@ -225,9 +224,23 @@ fn read(
             asked: Arc::default(),
             // A plan has one of its own.
             columns: if explain { Vec::new() } else { columns },
-            sets,
+            sets: if explain { Vec::new() } else { sets },
             declared,
         })),
+    }
+}
+
+/// The read whose rows a statement writes or copies.
+fn read_inside(written: &Written, query: Box<datafusion::sql::sqlparser::ast::Query>) -> Result<Query, Refusal> {
+    match read(written.clone(), query, false)? {
+        // Nobody would set it.
+        Statement::Query(query) if !query.sets.is_empty() => {
+            Err(Refusal::unsupported("set_config stands in a SELECT of its own"))
+        }
+        Statement::Query(query) => Ok(query),
+        Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) => {
+            Err(Refusal::bug("a read is something else"))
+        }
     }
 }
 

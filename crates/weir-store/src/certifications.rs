@@ -4,9 +4,11 @@ use sqlx::{SqliteConnection, query, query_as, query_scalar};
 use weir_model::{Epoch, PolicyKey, PrincipalId, SourceName};
 use weir_policy::{Facts, StoredPolicy, lands_on};
 
-use crate::change::{Making, json, missing, source_row, time, user_row};
+use crate::change::{Making, json, missing, time};
 use crate::error::{Failure, StoreError};
 use crate::facts;
+use crate::people::user_row;
+use crate::sources::source_row;
 
 /// That somebody certified a policy for a source.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,20 +7,19 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection as _, SqliteConnection, query, query_scalar};
 use weir_model::{
-    AttributeKey, Column, ColumnId, ColumnName, Connection, ConnectionName, DataType, Epoch, GroupName, Impersonation,
-    Lineage, Location, Part, PolicyKey, Principal, PrincipalId, PrincipalSet, Profile, ProjectName, PurposeName,
-    Secret, SourceId, SourceName, Tag, TypeClass,
+    AttributeKey, ColumnName, Connection, ConnectionName, Epoch, GroupName, Impersonation, Lineage, Location,
+    PolicyKey, Principal, PrincipalId, Profile, ProjectName, PurposeName, Secret, SourceId, SourceName, Tag,
 };
 use weir_policy::ast::Policy;
-use weir_policy::language;
 
 use crate::error::{Failure, StoreError};
 use crate::keys::{self, KeyOwner, Of};
 use crate::lineage::NewLineage;
+use crate::sources::{NewSource, source_row};
 use crate::vault::Vault;
 use crate::{
-    certifications, connections, credential, facts, lineage, profiles, projects, purposes, requests, touched,
-    workspaces,
+    certifications, connections, credential, facts, lineage, people, policies, profiles, projects, purposes, requests,
+    sources, touched, workspaces,
 };
 
 /// One change of state. Adding what is there already changes nothing; removing what is not there is an error.
@@ -259,30 +258,6 @@ pub enum Change {
     RemoveConnection(ConnectionName),
 }
 
-/// A data source to register. Its id, its columns' ids and its key are made by the store.
-#[derive(Clone, Debug)]
-pub struct NewSource {
-    pub name: SourceName,
-    pub tags: BTreeSet<Tag>,
-    /// Existing users.
-    pub owners: BTreeSet<PrincipalId>,
-    /// In the order in which queries see them.
-    pub columns: Vec<NewColumn>,
-    /// Columns whose values together tell rows apart; may be none.
-    pub row_key: Vec<ColumnName>,
-    /// The column of dates or timestamps that says when what a row tells of happened.
-    pub event_time: Option<ColumnName>,
-    pub location: Location,
-}
-
-#[derive(Clone, Debug)]
-pub struct NewColumn {
-    pub name: ColumnName,
-    pub data_type: DataType,
-    pub nullable: bool,
-    pub tags: BTreeSet<Tag>,
-}
-
 /// For the history of epochs. Says nothing of passwords.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -495,7 +470,7 @@ async fn rows_changed(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
 impl Change {
     async fn make(&self, tx: &mut SqliteConnection, making: &Making<'_>) -> Result<(), Failure> {
         match self {
-            Change::PutUser(user) => put_user(tx, user).await,
+            Change::PutUser(user) => people::put_user(tx, user).await,
             Change::SetPassword { user, password } => credential::set(tx, making.vault, user, password).await,
             Change::RemoveUser(id) => {
                 let delete =
@@ -505,89 +480,74 @@ impl Change {
             Change::AddToGroup { user, group } => {
                 let mut principal = facts::principal(tx, user).await?;
                 principal.groups.insert(group.clone());
-                put_user(tx, &principal).await
+                people::put_user(tx, &principal).await
             }
             Change::RemoveFromGroup { user, group } => {
                 let mut principal = facts::principal(tx, user).await?;
                 if !principal.groups.remove(group) {
                     return missing("membership", format!("{user} in {group}"));
                 }
-                put_user(tx, &principal).await
+                people::put_user(tx, &principal).await
             }
             Change::SetAttribute { user, key, value } => {
                 let mut principal = facts::principal(tx, user).await?;
                 principal.attributes.entry(key.clone()).or_default().insert(value.clone());
-                put_user(tx, &principal).await
+                people::put_user(tx, &principal).await
             }
             Change::RemoveAttribute { user, key, value } => {
                 let mut principal = facts::principal(tx, user).await?;
                 if !principal.attributes.get_mut(key).is_some_and(|values| values.remove(value)) {
                     return missing("attribute", format!("{key} = {value} of {user}"));
                 }
-                put_user(tx, &principal).await
+                people::put_user(tx, &principal).await
             }
-            Change::CreateGroup(group) => declare(tx, group).await,
-            Change::DeleteGroup(group) => delete_group(tx, group).await,
+            Change::CreateGroup(group) => people::declare(tx, group).await,
+            Change::DeleteGroup(group) => people::delete_group(tx, group).await,
             Change::AddSource(source) => {
                 workspaces::must_not_be(tx, &source.name).await?;
-                add_source(tx, making, source).await
+                sources::add_source(tx, making, source).await
             }
             Change::RemoveSource(name) => {
                 let delete = query("DELETE FROM source WHERE id = ?").bind(source_row(tx, name).await?);
                 found(delete.execute(tx).await?, "data source", name)
             }
-            Change::SetRowKey { source, columns } => set_row_key(tx, source, columns).await,
+            Change::SetRowKey { source, columns } => sources::set_row_key(tx, source, columns).await,
             Change::SetProfiles { source, profiles } => profiles::set(tx, source, profiles).await,
-            Change::SetEventTime { source, column } => set_event_time(tx, source, column.as_ref()).await,
+            Change::SetEventTime { source, column } => sources::set_event_time(tx, source, column.as_ref()).await,
             Change::SetLineage { source, lineage } => lineage::set(tx, making, source, lineage.as_ref()).await,
-            Change::SetSourceTags { source, tags } => {
-                let id = source_row(tx, source).await?;
-                let update =
-                    query("UPDATE source SET tags = ?1 WHERE id = ?2 AND tags <> ?1").bind(json(tags)?).bind(id);
-                update.execute(tx).await?;
-                Ok(())
-            }
-            Change::SetColumnTags { source, column, tags } => {
-                let id = source_row(tx, source).await?;
-                let part = query("UPDATE source_part SET tags = ?1 WHERE source = ?2 AND name = ?3 AND tags <> ?1");
-                part.bind(json(tags)?).bind(id).bind(column.as_str()).execute(&mut *tx).await?;
-                if !has_part(tx, id, column).await? {
-                    let id = column_row(tx, source, column).await?;
-                    let update =
-                        query("UPDATE source_column SET tags = ?1 WHERE source = ?2 AND id = ?3 AND tags <> ?1");
-                    update.bind(json(tags)?).bind(id.0).bind(id.1.0).execute(tx).await?;
-                }
-                Ok(())
-            }
-            Change::AddOwner { source, user } => relate(tx, ADD_OWNER, source, user).await.map(drop),
+            Change::SetSourceTags { source, tags } => sources::set_tags(tx, source, tags).await,
+            Change::SetColumnTags { source, column, tags } => sources::set_column_tags(tx, source, column, tags).await,
+            Change::AddOwner { source, user } => sources::relate(tx, sources::ADD_OWNER, source, user).await.map(drop),
             Change::RemoveOwner { source, user } => {
                 let removed =
-                    relate(tx, "DELETE FROM source_owner WHERE source = ? AND principal = ?", source, user).await?;
+                    sources::relate(tx, "DELETE FROM source_owner WHERE source = ? AND principal = ?", source, user)
+                        .await?;
                 found(removed, "ownership", format!("{user} of {source}"))
             }
             Change::Select { source, user } => {
-                relate(tx, "INSERT OR IGNORE INTO selected (source, principal) VALUES (?, ?)", source, user)
+                sources::relate(tx, "INSERT OR IGNORE INTO selected (source, principal) VALUES (?, ?)", source, user)
                     .await
                     .map(drop)
             }
             Change::Unselect { source, user } => {
                 let removed =
-                    relate(tx, "DELETE FROM selected WHERE source = ? AND principal = ?", source, user).await?;
+                    sources::relate(tx, "DELETE FROM selected WHERE source = ? AND principal = ?", source, user)
+                        .await?;
                 found(removed, "selection", format!("{user} for {source}"))
             }
-            Change::PutPolicy(policy) => put_policy(tx, policy).await,
+            Change::PutPolicy(policy) => policies::put(tx, policy).await,
             Change::RemovePolicy(key) => {
                 let delete = query("DELETE FROM policy WHERE key = ?").bind(key.as_str());
                 found(delete.execute(tx).await?, "policy", key)
             }
             Change::ChoosePolicy { policy, source } => {
                 let insert = "INSERT OR IGNORE INTO chosen_policy (policy, source) VALUES (?, ?)";
-                let (policy, source) = (policy_row(tx, policy).await?, source_row(tx, source).await?);
+                let (policy, source) = (policies::row(tx, policy).await?, source_row(tx, source).await?);
                 link(tx, insert, policy, source).await.map(drop)
             }
             Change::UnchoosePolicy { policy, source } => {
                 let delete = "DELETE FROM chosen_policy WHERE policy = ? AND source = ?";
-                let rows = (policy_row(tx, policy).await?, source_row(tx, source).await?);
+                let rows = (policies::row(tx, policy).await?, source_row(tx, source).await?);
                 found(link(tx, delete, rows.0, rows.1).await?, "choice", format!("{policy} for {source}"))
             }
             Change::CertifyPolicy { policy, source, user } => {
@@ -596,13 +556,13 @@ impl Change {
             Change::AllowImpersonation(grant) => {
                 let insert =
                     "INSERT OR IGNORE INTO impersonation (actor, target_principal, target_group) VALUES (?, ?, ?)";
-                impersonation(tx, insert, grant).await.map(drop)
+                people::impersonation(tx, insert, grant).await.map(drop)
             }
             Change::DenyImpersonation(grant) => {
                 let delete =
                     "DELETE FROM impersonation WHERE actor = ? AND target_principal IS ? AND target_group IS ?";
                 let Impersonation { actor, target } = grant;
-                found(impersonation(tx, delete, grant).await?, "impersonation", format!("{actor} as {target}"))
+                found(people::impersonation(tx, delete, grant).await?, "impersonation", format!("{actor} as {target}"))
             }
             Change::CreatePurpose { purpose, statement } => purposes::create(tx, purpose, statement.as_deref()).await,
             Change::SetStatement { purpose, statement } => {
@@ -661,8 +621,6 @@ impl Change {
     }
 }
 
-const ADD_OWNER: &str = "INSERT OR IGNORE INTO source_owner (source, principal) VALUES (?, ?)";
-
 pub(crate) fn missing<T>(kind: &'static str, name: impl fmt::Display) -> Result<T, Failure> {
     Err(StoreError::NotFound { kind, name: name.to_string() }.into())
 }
@@ -676,217 +634,6 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e| StoreError::corrupt("value", e))
 }
 
-async fn put_user(tx: &mut SqliteConnection, user: &Principal) -> Result<(), Failure> {
-    let mut attributes = user.attributes.clone();
-    attributes.retain(|_, values| !values.is_empty());
-    query(
-        "INSERT INTO principal (iam, name, groups, attributes, permissions) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (iam, name) DO UPDATE
-         SET groups = excluded.groups, attributes = excluded.attributes, permissions = excluded.permissions
-         WHERE (groups, attributes, permissions) <> (excluded.groups, excluded.attributes, excluded.permissions)",
-    )
-    .bind(user.id.iam().as_str())
-    .bind(user.id.name())
-    .bind(json(&user.groups)?)
-    .bind(json(&attributes)?)
-    .bind(json(&user.permissions)?)
-    .execute(&mut *tx)
-    .await?;
-    for group in &user.groups {
-        declare(tx, group).await?;
-    }
-    Ok(())
-}
-
-async fn declare(tx: &mut SqliteConnection, group: &GroupName) -> Result<(), Failure> {
-    query("INSERT OR IGNORE INTO declared_group (name) VALUES (?)").bind(group.as_str()).execute(tx).await?;
-    Ok(())
-}
-
-async fn delete_group(tx: &mut SqliteConnection, group: &GroupName) -> Result<(), Failure> {
-    let member = "SELECT name FROM principal, json_each(principal.groups) AS of WHERE of.value = ? LIMIT 1";
-    let member: Option<String> = query_scalar(member).bind(group.as_str()).fetch_optional(&mut *tx).await?;
-    if let Some(member) = member {
-        return Err(StoreError::GroupHasMembers { group: group.to_string(), member }.into());
-    }
-    let delete = query("DELETE FROM declared_group WHERE name = ?").bind(group.as_str());
-    found(delete.execute(tx).await?, "group", group)
-}
-
-pub(crate) async fn add_source(
-    tx: &mut SqliteConnection,
-    making: &Making<'_>,
-    source: &NewSource,
-) -> Result<(), Failure> {
-    let insert = "INSERT INTO source (schema_name, table_name, location, tags, next_column) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (schema_name, table_name) DO NOTHING RETURNING id";
-    connections::check(tx, &source.location).await?;
-    let (parts, next_column) = new_parts(source)?;
-    let id: Option<i64> = query_scalar(insert)
-        .bind(source.name.schema())
-        .bind(source.name.table())
-        .bind(json(&source.location)?)
-        .bind(json(&source.tags)?)
-        .bind(next_column)
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(id) = id else {
-        return Err(StoreError::Exists { kind: "data source", name: source.name.to_string() }.into());
-    };
-    for (number, column) in (1u32..).zip(&source.columns) {
-        let insert = "INSERT INTO source_column (source, id, position, name, type, nullable, tags) VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6)
-            ON CONFLICT (source, name) DO NOTHING";
-        let insert = query(insert).bind(id).bind(number).bind(column.name.as_str()).bind(json(&column.data_type)?);
-        let done = insert.bind(column.nullable).bind(json(&column.tags)?).execute(&mut *tx).await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::Exists { kind: "column", name: format!("{}.{}", source.name, column.name) }.into());
-        }
-    }
-    for part in parts {
-        let name = part.column.name.as_str();
-        if source.columns.iter().any(|column| column.name.as_str() == name) {
-            return Err(StoreError::Exists { kind: "column", name: format!("{}.{name}", source.name) }.into());
-        }
-        let insert = query("INSERT INTO source_part (source, id, within, name, tags) VALUES (?, ?, ?, ?, '[]')");
-        insert.bind(id).bind(part.column.id.0).bind(part.within.0).bind(name).execute(&mut *tx).await?;
-    }
-    for owner in &source.owners {
-        relate(tx, ADD_OWNER, &source.name, owner).await?;
-    }
-    set_row_key(tx, &source.name, &source.row_key).await?;
-    set_event_time(tx, &source.name, source.event_time.as_ref()).await?;
-    keys::make(tx, making.vault, Of::Source(id), making.at()).await
-}
-
-/// What is inside of the columns, whose own ids are counted from 1; and the first id that nothing has.
-fn new_parts(source: &NewSource) -> Result<(Vec<Part>, u32), Failure> {
-    let mut next = u32::try_from(source.columns.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let mut parts = Vec::new();
-    for (number, column) in (1u32..).zip(&source.columns) {
-        let NewColumn { name, data_type, nullable, tags } = column.clone();
-        let column = Column { id: ColumnId(number), name, data_type, nullable, tags, profile: None };
-        let mut id = || {
-            let id = ColumnId(next);
-            next = next.saturating_add(1);
-            id
-        };
-        let found = Part::of(&column, &mut id).map_err(|e| {
-            StoreError::refused(format!("data source `{}` cannot be registered", source.name), e.to_string())
-        })?;
-        parts.extend(found);
-    }
-    let mut names: Vec<&str> = parts.iter().map(|part| part.column.name.as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first()) {
-        None => Ok((parts, next)),
-        Some(twice) => Err(StoreError::Exists { kind: "column", name: format!("{}.{twice}", source.name) }.into()),
-    }
-}
-
-async fn has_part(tx: &mut SqliteConnection, source: i64, name: &ColumnName) -> Result<bool, Failure> {
-    let select = query_scalar("SELECT EXISTS (SELECT 1 FROM source_part WHERE source = ? AND name = ?)");
-    Ok(select.bind(source).bind(name.as_str()).fetch_one(tx).await?)
-}
-
-async fn set_row_key(tx: &mut SqliteConnection, source: &SourceName, columns: &[ColumnName]) -> Result<(), Failure> {
-    let mut ids = Vec::with_capacity(columns.len());
-    for column in columns {
-        let (_, id) = column_row(tx, source, column).await?;
-        if ids.contains(&id) {
-            let what = format!("the row key of data source `{source}` cannot be set");
-            return Err(StoreError::refused(what, format!("column `{column}` is in it twice")).into());
-        }
-        ids.push(id);
-    }
-    let source = source_row(tx, source).await?;
-    let update = query("UPDATE source SET row_key = ?1 WHERE id = ?2 AND row_key <> ?1").bind(json(&ids)?).bind(source);
-    update.execute(tx).await?;
-    Ok(())
-}
-
-async fn set_event_time(
-    tx: &mut SqliteConnection,
-    source: &SourceName,
-    column: Option<&ColumnName>,
-) -> Result<(), Failure> {
-    let row = source_row(tx, source).await?;
-    let mut id = None;
-    if let Some(column) = column {
-        let (_, found) = column_row(tx, source, column).await?;
-        let select = query_scalar("SELECT type FROM source_column WHERE source = ? AND id = ?").bind(row).bind(found.0);
-        let text: String = select.fetch_one(&mut *tx).await?;
-        let data_type: DataType = facts::json(|| format!("column `{source}.{column}`"), &text)?;
-        if ![TypeClass::Date, TypeClass::Timestamp].contains(&data_type.class()) {
-            let what = format!("column `{source}.{column}` cannot be the event time");
-            return Err(StoreError::refused(what, format!("it is of type {data_type}, not a date or timestamp")).into());
-        }
-        id = Some(found.0);
-    }
-    let update = query("UPDATE source SET event_time = ?1 WHERE id = ?2 AND event_time IS NOT ?1").bind(id).bind(row);
-    update.execute(tx).await?;
-    Ok(())
-}
-
-/// Runs `sql` with the actor and the target of a grant, all of which must exist.
-async fn impersonation(
-    tx: &mut SqliteConnection,
-    sql: &'static str,
-    grant: &Impersonation,
-) -> Result<SqliteQueryResult, Failure> {
-    let actor = user_row(tx, &grant.actor).await?;
-    let (user, group) = match &grant.target {
-        PrincipalSet::User(user) if *user == grant.actor => {
-            let what = format!("user `{user}` cannot be let act as user `{user}`");
-            return Err(StoreError::refused(what, "everybody acts as oneself already").into());
-        }
-        PrincipalSet::User(user) => (Some(user_row(tx, user).await?), None),
-        PrincipalSet::Group(group) => {
-            let select = query_scalar("SELECT name FROM declared_group WHERE name = ?").bind(group.as_str());
-            match select.fetch_optional(&mut *tx).await? {
-                Some(name) => (None, Some::<String>(name)),
-                None => return missing("group", group),
-            }
-        }
-    };
-    Ok(query(sql).bind(actor).bind(user).bind(group).execute(tx).await?)
-}
-
-pub(crate) async fn source_row(tx: &mut SqliteConnection, name: &SourceName) -> Result<i64, Failure> {
-    let select = query_scalar("SELECT id FROM source WHERE schema_name = ? AND table_name = ?");
-    match select.bind(name.schema()).bind(name.table()).fetch_optional(tx).await? {
-        Some(id) => Ok(id),
-        None => missing("data source", name),
-    }
-}
-
-pub(crate) async fn column_row(
-    tx: &mut SqliteConnection,
-    source: &SourceName,
-    column: &ColumnName,
-) -> Result<(i64, ColumnId), Failure> {
-    let id = source_row(tx, source).await?;
-    let select = query_scalar("SELECT id FROM source_column WHERE source = ? AND name = ?");
-    match select.bind(id).bind(column.as_str()).fetch_optional(tx).await? {
-        Some(column) => Ok((id, ColumnId(column))),
-        None => missing("column", format!("{source}.{column}")),
-    }
-}
-
-pub(crate) async fn user_row(tx: &mut SqliteConnection, user: &PrincipalId) -> Result<i64, Failure> {
-    let select = query_scalar("SELECT id FROM principal WHERE iam = ? AND name = ?");
-    match select.bind(user.iam().as_str()).bind(user.name()).fetch_optional(tx).await? {
-        Some(id) => Ok(id),
-        None => missing("user", user),
-    }
-}
-
-async fn policy_row(tx: &mut SqliteConnection, key: &PolicyKey) -> Result<i64, Failure> {
-    match query_scalar("SELECT id FROM policy WHERE key = ?").bind(key.as_str()).fetch_optional(tx).await? {
-        Some(id) => Ok(id),
-        None => missing("policy", key),
-    }
-}
-
 /// Runs `sql` with two rows.
 pub(crate) async fn link(
     tx: &mut SqliteConnection,
@@ -895,27 +642,4 @@ pub(crate) async fn link(
     other: i64,
 ) -> Result<SqliteQueryResult, Failure> {
     Ok(query(sql).bind(one).bind(other).execute(tx).await?)
-}
-
-/// Runs `sql` with a source and a principal, both of which must exist.
-async fn relate(
-    tx: &mut SqliteConnection,
-    sql: &'static str,
-    source: &SourceName,
-    user: &PrincipalId,
-) -> Result<SqliteQueryResult, Failure> {
-    let (source, user) = (source_row(tx, source).await?, user_row(tx, user).await?);
-    link(tx, sql, source, user).await
-}
-
-/// What does not read back as itself is not saved: nobody would decide by what its author wrote.
-async fn put_policy(tx: &mut SqliteConnection, policy: &Policy) -> Result<(), Failure> {
-    let text = language::to_yaml(policy);
-    if facts::policy(policy.key.as_str(), &text).ok().as_ref() != Some(policy) {
-        return Err(StoreError::PolicySpelling { key: policy.key.to_string() }.into());
-    }
-    let upsert = "INSERT INTO policy (key, text) VALUES (?, ?)
-        ON CONFLICT (key) DO UPDATE SET text = excluded.text WHERE text <> excluded.text";
-    query(upsert).bind(policy.key.as_str()).bind(text).execute(tx).await?;
-    Ok(())
 }

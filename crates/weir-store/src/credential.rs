@@ -4,9 +4,9 @@ use sqlx::{SqliteConnection, query, query_as};
 use weir_guard::ScramVerifier;
 use weir_model::{PrincipalId, Secret};
 
-use crate::change::user_row;
 use crate::error::{Failure, StoreError};
 use crate::keys;
+use crate::people::user_row;
 use crate::vault::Vault;
 
 /// The count that gateways announce; RFC 7677, section 4 asks for at least this many.

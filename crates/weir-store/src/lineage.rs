@@ -6,9 +6,10 @@ use sqlx::{SqliteConnection, query};
 use weir_model::{ColumnName, DataSource, Lineage, Origin, ParentColumn, SourceId, SourceName};
 use weir_policy::check_lineage;
 
-use crate::change::{Making, json, missing, source_row};
+use crate::change::{Making, json, missing};
 use crate::error::{Failure, StoreError};
 use crate::facts;
+use crate::sources::source_row;
 
 /// What a data source was made from, by names.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use sqlx::{SqliteConnection, query};
 use weir_model::{ColumnName, Profile, SourceName};
 
-use crate::change::{column_row, json, source_row};
+use crate::change::json;
 use crate::error::Failure;
+use crate::sources::{column_row, source_row};
 
 /// Instead of all that was known of the source before.
 pub(crate) async fn set(

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Connection, SqliteConnection, query, query_as, query_scalar};
 use weir_model::{PrincipalId, Project, ProjectName, PurposeName, SourceId, SourceName};
 
-use crate::change::{Making, found, link, missing, source_row, user_row};
+use crate::change::{Making, found, link, missing};
 use crate::error::{Failure, StoreError};
 use crate::facts::principal_id;
 use crate::keys::{self, Of};
+use crate::people::user_row;
 use crate::purposes::{self, Statements};
+use crate::sources::source_row;
 use crate::workspaces;
 
 /// A project with what decisions do not depend on too.

@@ -8,9 +8,11 @@ use weir_model::{Permission, PolicyId, PolicyKey, Principal, PrincipalId, Source
 use weir_policy::ast::{Approver, Body, Policy, Subscribe, Subscribers};
 use weir_policy::{Snapshot, StoredPolicy};
 
-use crate::change::{Making, json, missing, source_row, time, user_row};
+use crate::change::{Making, json, missing, time};
 use crate::error::{Failure, StoreError};
 use crate::facts;
+use crate::people::user_row;
+use crate::sources::source_row;
 
 /// A request with all that happened to it.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,9 @@ use sqlx::{SqliteConnection, query, query_scalar};
 use weir_model::{DataSource, Lineage, Location, ProjectName, SourceId, SourceName};
 use weir_policy::check_lineage;
 
-use crate::change::{Making, NewSource, add_source, found, json, missing, source_row};
+use crate::change::{Making, found, json, missing};
 use crate::error::{Failure, StoreError};
+use crate::sources::{NewSource, add_source, source_row};
 use crate::{facts, projects};
 
 /// Schemas that are never a workspace.

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{CopyOption, CopySource, CopyTarget, Query as SqlQuery, Statement as Sql};
 use weir_guard::Refusal;
 
-use super::{Query, Statement, Written, parse_sql, read, syntax};
+use super::{Query, Written, parse_sql, read_inside, syntax};
 
 /// A read and the form in which its rows are wanted.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct CopyForm {
 }
 
 /// The copy that `sql` is, if it is one.
-pub(super) fn classify(text: &str, sql: &Sql) -> Result<Option<CopyOut>, Refusal> {
+pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<CopyOut>, Refusal> {
     let Sql::Copy { source, to, target, options, legacy_options, values } = sql else { return Ok(None) };
     if !to {
         return Err(Refusal::unsupported("COPY FROM is not supported"));
@@ -46,12 +46,7 @@ pub(super) fn classify(text: &str, sql: &Sql) -> Result<Option<CopyOut>, Refusal
         }
     };
     let form = form(options)?;
-    match read(Written::inside(text, &query), query, false)? {
-        Statement::Query(query) => Ok(Some(CopyOut { query, form })),
-        Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) => {
-            Err(Refusal::bug("a read is something else"))
-        }
-    }
+    Ok(Some(CopyOut { query: read_inside(written, query)?, form }))
 }
 
 fn one_query(sql: &str) -> Result<Box<SqlQuery>, Refusal> {

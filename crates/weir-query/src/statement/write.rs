@@ -1,13 +1,15 @@
 //! Statements that write into workspaces. Only the plain forms: what is written differently from how the parser would
 //! write it back from the parts that are understood here, is not understood.
 
+use std::sync::Arc;
+
 use datafusion::sql::sqlparser::ast::{
-    CreateTable, Ident, Insert, ObjectName, ObjectType, Query as SqlQuery, Statement as Sql, TableObject,
+    CreateTable, Ident, Insert, ObjectName, ObjectType, Statement as Sql, TableObject,
 };
 use weir_guard::Refusal;
 use weir_model::SourceName;
 
-use super::{Query, Statement, Written, read};
+use super::{Asked, Query, Written, read_inside};
 
 /// A statement that writes a table of a workspace.
 #[derive(Clone, Debug)]
@@ -29,6 +31,16 @@ pub(crate) enum What {
 }
 
 impl Write {
+    /// The same, sent on this connection.
+    pub fn asked(&self, asked: &Arc<Asked>) -> Self {
+        let what = match &self.what {
+            What::Create(query) => What::Create(query.asked(asked)),
+            What::Insert(query) => What::Insert(query.asked(asked)),
+            What::Drop { if_exists } => What::Drop { if_exists: *if_exists },
+        };
+        Self { what, ..self.clone() }
+    }
+
     /// The words with which its completion is told, before a number of rows if it wrote any.
     pub fn tag(&self, rows: u64) -> String {
         match self.what {
@@ -48,44 +60,34 @@ impl Write {
 }
 
 /// The write that `sql` is, if it is one of those that are done at all.
-pub(super) fn classify(text: &str, sql: &Sql) -> Result<Option<Write>, Refusal> {
-    let written = sql.to_string();
+pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<Write>, Refusal> {
+    let plain = sql.to_string();
     let form = |name: &str| Refusal::unsupported(format!("this form of {name} is not supported"));
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: the caller refuses the rest by name")]
     let (name, what) = match sql {
         Sql::CreateTable(CreateTable { name, query: Some(query), .. }) => {
-            if written != format!("CREATE TABLE {name} AS {query}") {
+            if plain != format!("CREATE TABLE {name} AS {query}") {
                 return Err(form("CREATE TABLE AS"));
             }
-            (name, What::Create(inner(text, query)?))
+            (name, What::Create(read_inside(written, query.clone())?))
         }
         Sql::Insert(Insert { table: TableObject::TableName(name), source: Some(query), .. }) => {
-            if written != format!("INSERT INTO {name} {query}") {
+            if plain != format!("INSERT INTO {name} {query}") {
                 return Err(form("INSERT"));
             }
-            (name, What::Insert(inner(text, query)?))
+            (name, What::Insert(read_inside(written, query.clone())?))
         }
         Sql::Drop { object_type: ObjectType::Table, if_exists, names, .. } => {
             let [name] = names.as_slice() else { return Err(form("DROP TABLE")) };
             let words = if *if_exists { "DROP TABLE IF EXISTS" } else { "DROP TABLE" };
-            if written != format!("{words} {name}") {
+            if plain != format!("{words} {name}") {
                 return Err(form("DROP TABLE"));
             }
             (name, What::Drop { if_exists: *if_exists })
         }
         _ => return Ok(None),
     };
-    Ok(Some(Write { text: text.to_owned(), table: table(name)?, what }))
-}
-
-/// The read whose rows are written.
-fn inner(text: &str, query: &SqlQuery) -> Result<Query, Refusal> {
-    match read(Written::inside(text, query), Box::new(query.clone()), false)? {
-        Statement::Query(query) => Ok(query),
-        Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) => {
-            Err(Refusal::bug("a read is something else"))
-        }
-    }
+    Ok(Some(Write { text: written.text.clone(), table: table(name)?, what }))
 }
 
 /// The table, which has to be named with its schema.

@@ -313,6 +313,9 @@ async fn what_is_not_done_is_refused_by_name() {
         ("insert into retail.customer_purchases values (1)", "INSERT is not supported"),
         ("set role oona", "keeps its identity"),
         ("begin", "BEGIN is not supported by Flight SQL"),
+        ("select set_config('weir.project', 'study', false)", "set_config is not supported by Flight SQL"),
+        ("copy retail.customer_purchases to stdout", "COPY is not supported by Flight SQL"),
+        ("create table a.b as select 1 as one", "CREATE TABLE is not supported by Flight SQL"),
     ] {
         refused(oona.query(sql).await, Code::Unimplemented, text);
         refused(oona.prepare(sql).await.map(drop), Code::Unimplemented, text);

@@ -138,7 +138,18 @@ fn tables_are_written_as_a_whole_and_on_record() {
     study.refused("mia", "create table study_ws.z as select 1 / (id - 2) as q from shop.people", "by zero");
     study.is_missing("mia", "study_ws.z");
     study.refused("mia", "create table study_ws.z as select table_name from information_schema.tables", "catalogue");
+    study.refused("mia", "create table study_ws.z as select id, id from shop.people", "column `id` is there twice");
+    let set = "create table study_ws.z as select set_config('timezone', 'UTC', false) as zone";
+    study.refused("mia", set, "set_config stands in a SELECT of its own");
+    study.refused("mia", "copy (select set_config('timezone', 'UTC', false)) to stdout", "set_config stands");
     assert_eq!(study.reads("ned", "select count(*) from study_ws.t").lines().last(), Some("6"));
+    // Times that name no zone are of the session's, as in a read.
+    let night = "set timezone = 'Asia/Tokyo'; create table study_ws.night as select \
+                 cast('2024-01-01 00:00:00' as timestamptz) as at, count(*)";
+    study.reads("mia", night);
+    let seen = study.reads("mia", "set timezone = 'UTC'; select at, count from study_ws.night");
+    assert_eq!(seen.lines().last(), Some("2023-12-31 15:00:00+00,1"));
+    study.reads("mia", "drop table study_ws.night");
     // One state of one table is left.
     let folder = weir.path().join("data/workspaces/study_ws");
     let left = || std::fs::read_dir(&folder).unwrap().count();

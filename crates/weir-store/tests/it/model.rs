@@ -2,6 +2,8 @@
 
 mod derive;
 mod generate;
+mod requests;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use weir_store::{Change, KeyOwner, NewColumn, NewLineage, NewOrigin, NewSource, 
 
 use crate::{Ticks, group, open, person, table};
 use generate::Generator;
+use requests::Asked;
+use seen::Seen;
 
 #[derive(Clone, Default)]
 struct Model {
@@ -57,18 +61,6 @@ struct Team {
     promised: BTreeSet<(PrincipalId, PurposeName, String)>,
     equalized: bool,
     masked_joins: bool,
-}
-
-/// A request; what is gone is absent.
-#[derive(Clone, PartialEq)]
-struct Asked {
-    source: Option<SourceName>,
-    user: Option<PrincipalId>,
-    policy: Option<PolicyKey>,
-    who: PrincipalId,
-    approvers: Vec<Approver>,
-    filled: Vec<Option<PrincipalId>>,
-    ended: bool,
 }
 
 /// Policies of this batch get numbers from here on, which are not those that they will have.
@@ -389,12 +381,6 @@ impl Model {
         self.projects.get_mut(project).ok_or("project")
     }
 
-    fn asked(&mut self, id: u64) -> Result<&mut Asked, No> {
-        let at = usize::try_from(id).unwrap().checked_sub(1).ok_or("request")?;
-        self.requests.get_mut(at).ok_or("request")
-    }
-
-    /// What has to be promised for the purpose.
     fn statement(&self, purpose: &PurposeName) -> Option<String> {
         let mut above: Vec<_> = self.purposes.iter().filter(|(known, _)| known.covers(purpose)).collect();
         above.sort_by_key(|(known, _)| known.as_str().len());
@@ -409,76 +395,6 @@ impl Model {
             PrincipalSet::Group(group) if self.groups.contains(group) => Ok(()),
             PrincipalSet::Group(_) => Err("group"),
         }
-    }
-
-    /// Whom the policy asks now.
-    fn asks(&self, policy: &PolicyKey) -> Option<&Vec<Approver>> {
-        let policy = &self.policies.get(policy)?.policy;
-        match &policy.statement.body {
-            Body::Subscribe(Subscribe { who: Subscribers::Asking(approvers), .. })
-                if !policy.staged && !policy.template =>
-            {
-                Some(approvers)
-            }
-            _ => None,
-        }
-    }
-
-    fn stands(&self, asked: &Asked) -> bool {
-        let there = asked.source.is_some() && asked.user.is_some() && !asked.ended;
-        there && asked.policy.as_ref().and_then(|policy| self.asks(policy)) == Some(&asked.approvers)
-    }
-
-    fn ask(&mut self, source: &SourceName, user: &PrincipalId, named: Option<&PolicyKey>) -> Result<(), No> {
-        self.source(source)?;
-        self.user(user)?;
-        let open = |r: &&Asked| self.stands(r) && r.filled.iter().any(Option::is_none);
-        if self.requests.iter().filter(open).any(|r| r.source.as_ref() == Some(source) && r.who == *user) {
-            return Err("refused");
-        }
-        let asks_here = |stored: &&StoredPolicy| {
-            let here = Circumstances::Named(vec![source.clone().into()]);
-            self.asks(&stored.policy.key).is_some() && stored.policy.statement.on == here
-        };
-        let policy = match named {
-            Some(key) => self.policies.get(key).filter(asks_here),
-            None => self.policies.values().filter(asks_here).min_by_key(|stored| stored.id),
-        };
-        let key = policy.ok_or("refused")?.policy.key.clone();
-        let approvers = self.asks(&key).unwrap().clone();
-        self.requests.push(Asked {
-            source: Some(source.clone()),
-            user: Some(user.clone()),
-            policy: Some(key),
-            who: user.clone(),
-            filled: vec![None; approvers.len()],
-            approvers,
-            ended: false,
-        });
-        Ok(())
-    }
-
-    fn places(&self, asked: &Asked, by: &PrincipalId) -> Vec<usize> {
-        let owns = asked.source.as_ref().is_some_and(|source| self.sources[source].owners.contains(by));
-        let can = |approver: &Approver| match approver {
-            Approver::Owner => owns,
-            Approver::Holder(permission) => self.principals[by].permissions.contains(permission),
-            Approver::Person(person) => person == by,
-        };
-        (0..asked.approvers.len()).filter(|slot| can(&asked.approvers[*slot])).collect()
-    }
-
-    fn approve(&mut self, request: u64, by: &PrincipalId) -> Result<(), No> {
-        let mut asked = self.asked(request)?.clone();
-        self.user(by)?;
-        let open = self.stands(&asked) && asked.filled.contains(&None);
-        if !open || asked.who == *by || asked.filled.contains(&Some(by.clone())) {
-            return Err("refused");
-        }
-        let slot = self.places(&asked, by).into_iter().find(|slot| asked.filled[*slot].is_none()).ok_or("refused")?;
-        asked.filled[slot] = Some(by.clone());
-        *self.asked(request)? = asked;
-        Ok(())
     }
 
     fn add_source(&mut self, new: &NewSource) -> Result<(), No> {
@@ -658,73 +574,6 @@ fn kind(e: &StoreError) -> No {
         StoreError::InUse { .. } => "in use",
         StoreError::GroupHasMembers { .. } => "members",
         other => panic!("{other}"),
-    }
-}
-
-/// How often there was something to be seen of what takes several changes.
-#[derive(Debug, Default)]
-struct Seen {
-    approved: usize,
-    void: usize,
-    chosen: usize,
-    group_grants: usize,
-    promised: usize,
-    project_sources: usize,
-    row_keys: usize,
-    certified: usize,
-    outdated: usize,
-    profiles: usize,
-    part_tags: usize,
-    copies: usize,
-    parents_gone: usize,
-}
-
-impl Seen {
-    fn has_seen_it_all(&self) -> bool {
-        let Seen { approved, void, chosen, group_grants, promised, project_sources, row_keys, .. } = self;
-        let Seen { certified, outdated, profiles, part_tags, copies, parents_gone, .. } = self;
-        let all = [
-            approved,
-            void,
-            chosen,
-            group_grants,
-            promised,
-            project_sources,
-            row_keys,
-            certified,
-            outdated,
-            profiles,
-            part_tags,
-            copies,
-            parents_gone,
-        ];
-        all.into_iter().all(|times| *times > 5)
-    }
-
-    fn count(&mut self, facts: &Facts, model: &Model) {
-        let projects = || facts.projects.iter();
-        self.approved += usize::from(!facts.approved.is_empty());
-        self.void += usize::from(model.requests.iter().any(|r| !r.filled.contains(&None) && !model.stands(r)));
-        self.chosen += usize::from(!facts.chosen.is_empty());
-        let groups = facts.impersonations.iter().filter(|grant| matches!(grant.target, PrincipalSet::Group(_)));
-        self.group_grants += groups.count().min(1);
-        self.promised +=
-            projects().map(|p| model.projects[&p.name].promised.len().min(p.acknowledged.len())).sum::<usize>();
-        self.project_sources += projects().map(|p| p.sources.len()).sum::<usize>();
-        self.certified += model.certified.len();
-        let outdated = |((key, _), (_, policy)): &(&(PolicyKey, SourceName), &(String, Policy))| {
-            model.policies[key].policy != *policy
-        };
-        self.outdated += model.certified.iter().filter(outdated).count();
-        self.profiles += facts.sources.iter().flat_map(|s| &s.columns).filter(|c| c.profile.is_some()).count();
-        self.part_tags +=
-            facts.sources.iter().flat_map(|s| &s.parts).filter(|part| !part.column.tags.is_empty()).count();
-        let lineages = || facts.sources.iter().filter_map(|source| source.lineage.as_ref());
-        let origins = lineages().flat_map(|lineage| lineage.columns.values());
-        self.copies += origins.filter(|origin| matches!(origin, Origin::Copied(_))).count();
-        let known = |id: &SourceId| facts.sources.iter().any(|source| source.id == *id);
-        self.parents_gone += lineages().filter(|lineage| !lineage.parents.iter().all(known)).count();
-        self.row_keys += facts.sources.iter().filter(|s| !s.row_key.is_empty()).count();
     }
 }
 

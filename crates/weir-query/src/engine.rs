@@ -2,6 +2,7 @@
 
 mod bind;
 mod explain;
+mod grouping;
 mod lanes;
 mod rows;
 mod users;
@@ -15,7 +16,7 @@ use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -38,6 +39,7 @@ use crate::remote;
 use crate::statement::Query;
 use crate::verify::{self, Reads};
 use bind::Bound;
+use grouping::PlainGroupingSets;
 use lanes::{Lanes, Threads};
 pub use rows::Rows;
 pub use users::UserLimits;
@@ -389,7 +391,10 @@ fn template(settings: &EngineSettings) -> datafusion::common::Result<SessionStat
         .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
     let context = SessionContext::new_with_config_rt(config, runtime);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|e| *e)?;
-    let mut state = context.state();
+    let state = context.state();
+    let mut rules = state.physical_optimizers().to_vec();
+    rules.insert(0, Arc::new(PlainGroupingSets));
+    let mut state = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build();
     builtins::restrict(&mut state)?;
     builtins::check(&state, &functions::names()).map_err(DataFusionError::Internal)?;
     Ok(state)

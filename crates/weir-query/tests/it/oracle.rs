@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use weir_model::{DataSource, Epoch, PolicyId, PolicyKey, TypeClass};
 use weir_policy::{Snapshot, SourceDecision, StoredPolicy, language};
 use weir_query::UserLimits;
-use weir_testkit::Dice;
 use weir_testkit::generate::{CANARY, Query, Sizes, Speaker, World, queries};
 use weir_testkit::postgres::Postgres;
+use weir_testkit::{Cell, Dice};
 
 use crate::altered::{ALTERATIONS, Alteration};
 use crate::asking::{Answer, Asking, Kind};
@@ -394,7 +394,10 @@ impl Worker<'_> {
         for source in &mut copy.facts.sources {
             source.owners.insert(speaker.principal.clone());
             source.lineage = None;
-            source.columns.iter_mut().for_each(|column| column.nullable = true);
+            let rows = &copy.tables[&source.id];
+            for (place, column) in source.columns.iter_mut().enumerate() {
+                column.nullable |= rows.iter().any(|row| row[place] == Cell::Null);
+            }
         }
         let folder = tempfile::tempdir().unwrap();
         files::write_plainly(&mut copy, folder.path(), 10_000);

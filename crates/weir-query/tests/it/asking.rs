@@ -282,9 +282,10 @@ impl Asking {
             last = match statement {
                 Statement::Session(_) => None,
                 Statement::Write(write) => {
-                    self.engine.write(&caller, &write).await?;
+                    self.engine.write(&caller, &write, std::future::pending()).await?;
                     None
                 }
+                Statement::CopyIn(_) => None,
                 Statement::Copy(copy) => Some(self.read(&caller, &copy.query).await?),
                 Statement::Query(query) => Some(self.read(&caller, &query).await?),
             };
@@ -299,7 +300,7 @@ impl Asking {
             Caller { actor: speaker.actor(), project: speaker.project.clone(), door: Door::Local, client_hint: None };
         match parse(sql)?.pop() {
             Some(Statement::Query(query)) => self.engine.run(&caller, &query, Vec::new()).await,
-            Some(Statement::Session(_) | Statement::Write(_) | Statement::Copy(_)) | None => panic!("no query: {sql}"),
+            Some(Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) | None => panic!("no query: {sql}"),
         }
     }
 

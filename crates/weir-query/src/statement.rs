@@ -28,8 +28,8 @@ use weir_guard::{Outside, Refusal, Truth};
 pub use copy::{CopyForm, CopyIn, CopyOut};
 pub use session::{Cursor, FetchCount, SessionStatement};
 pub(crate) use view::defined;
-pub(crate) use write::{View, What};
 pub use write::Write;
+pub(crate) use write::{View, What};
 
 /// One statement of a client.
 #[derive(Clone, Debug)]

@@ -141,7 +141,11 @@ mod tests {
                         match &decided.sources[0].1 {
                             SourceDecision::Obliged(there, _) if there.fingerprint.0 == seen => {
                                 alike += 1;
-                                assert_eq!(world.visible(speaker).remove(&parent), hers, "{speaker}, {writer}\n{world}");
+                                assert_eq!(
+                                    world.visible(speaker).remove(&parent),
+                                    hers,
+                                    "{speaker}, {writer}\n{world}"
+                                );
                             }
                             _ => {}
                         }

@@ -70,8 +70,8 @@ impl Enter {
 
     pub(super) fn ask(&self, snapshot: &Snapshot) -> Vec<Difference> {
         let why = self.sets.as_ref().and_then(|wanted| {
-            let mine = snapshot.projects(&self.person).into_iter();
-            mine.filter(|(name, _)| *name == wanted).map(|(_, why)| why).next().unwrap_or(Some(DenyReason::NoSuchProject))
+            let mine = snapshot.projects(&self.person).into_iter().find(|(name, _)| *name == wanted);
+            mine.map_or(Some(DenyReason::NoSuchProject), |(_, why)| why)
         });
         let reason = why.as_ref().map_or_else(|| "nothing".to_owned(), name_of);
         different("reason", self.reason.as_deref().unwrap_or("nothing"), reason)

@@ -114,7 +114,13 @@ impl Session {
         let columns = match (&kind, &described) {
             (Kind::Read(_), Some(described)) => columns(&described.schema)?,
             (
-                Kind::Read(_) | Kind::Empty | Kind::Declare(..) | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) | Kind::CopyIn(_),
+                Kind::Read(_)
+                | Kind::Empty
+                | Kind::Declare(..)
+                | Kind::Session(_)
+                | Kind::Write(_)
+                | Kind::Copy(_)
+                | Kind::CopyIn(_),
                 _,
             ) => Vec::new(),
         };

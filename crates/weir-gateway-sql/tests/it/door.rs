@@ -113,7 +113,8 @@ async fn what_is_set_locally_holds_up_to_the_end_of_the_transaction() {
     assert_eq!((shown("statement_timeout").await, shown("datestyle").await), ("5000".into(), "ISO, DMY".into()));
     run("BEGIN; SET LOCAL statement_timeout = '7s'; SET statement_timeout = '8s'; COMMIT").await;
     assert_eq!(shown("statement_timeout").await, "8000");
-    run("BEGIN; SET LOCAL statement_timeout = '7s'; SAVEPOINT s; SET LOCAL statement_timeout = '9s'; ROLLBACK TO s").await;
+    run("BEGIN; SET LOCAL statement_timeout = '7s'; SAVEPOINT s; SET LOCAL statement_timeout = '9s'; ROLLBACK TO s")
+        .await;
     assert_eq!(shown("statement_timeout").await, "7000");
     run("ROLLBACK").await;
     assert_eq!(shown("statement_timeout").await, "8000");
@@ -175,10 +176,18 @@ async fn what_is_not_a_read_is_refused_by_name_and_recorded() {
         assert!(last.refusal.is_some());
     }
     // The same by the extended protocol.
-    let (code, _) = told(&client.prepare("DROP VIEW a.b").await.unwrap_err());
+    let (code, _) = told(&client.prepare("DROP VIEW a.b CASCADE").await.unwrap_err());
     assert_eq!(code, "0A000");
     // What is done in workspaces is refused elsewhere.
-    for sql in ["INSERT INTO a.b VALUES (1)", "DROP TABLE a.b", "CREATE TABLE a.b AS SELECT 1 AS c"] {
+    for sql in [
+        "INSERT INTO a.b VALUES (1)",
+        "DROP TABLE a.b",
+        "CREATE TABLE a.b AS SELECT 1 AS c",
+        "CREATE TABLE a.b (c INT)",
+        "CREATE VIEW a.b AS SELECT 1 AS c",
+        "DROP VIEW a.b",
+        "COPY a.b FROM STDIN",
+    ] {
         assert_eq!(refused(&client, sql).await.0, "42501");
         let attempts = world.ports.attempts.lock().unwrap();
         let last = attempts.last().unwrap();

@@ -79,7 +79,9 @@ impl Governed<'_> {
                         name.is_some_and(|column| has(decided, factor, &Effect::Mask { column, fallback }))
                     };
                     parent.is_some_and(|(_, decided)| {
-                        masks(decided, false) || masks(decided, true) || self.is_masked_with(reader, factor, from, decided)
+                        masks(decided, false)
+                            || masks(decided, true)
+                            || self.is_masked_with(reader, factor, from, decided)
                     })
                 };
                 !from.is_empty() && from.iter().all(masked)

@@ -9,7 +9,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType as Arrow, TimeUnit};
 use futures::future::BoxFuture;
-use weir_guard::{Admitted, Caller, Ended, Outside, Refusal, Request, Truth};
+use weir_guard::{Admitted, Caller, Ended, Outside, Refusal, Request, Truth, Wrong};
 use weir_model::{DataSource, DataType, PrincipalId, RequestId, TypeClass};
 
 use super::lines::{Line, Lines, wrong};
@@ -28,7 +28,7 @@ const BYTES: usize = 4 << 20;
 pub struct Intake {
     request: RequestId,
     width: usize,
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 struct Open {
@@ -72,9 +72,8 @@ impl Engine {
         let (by, withdrawn) = (caller.actor.effective.clone(), Box::pin(admitted.watch()));
         let (request, width) = (admitted.request(), waiting.places.len());
         let (inner, lines) = (Arc::clone(&self.inner), Lines::new(copy.form.clone()));
-        let open =
-            Open { inner, by, target, lines, waiting, page, folder, files, admitted, withdrawn, _seat: seat };
-        Ok(Intake { request, width, open: Some(open) })
+        let open = Open { inner, by, target, lines, waiting, page, folder, files, admitted, withdrawn, _seat: seat };
+        Ok(Intake { request, width, open: Some(Box::new(open)) })
     }
 }
 
@@ -106,7 +105,7 @@ impl Intake {
         if let Err(refusal) = open.rest().await {
             return Err(open.failed(refusal).await);
         }
-        let Open { inner, by, target, page, folder, files, admitted, withdrawn, .. } = open;
+        let Open { inner, by, target, page, folder, files, admitted, withdrawn, .. } = *open;
         drop(withdrawn);
         let lineage = target.known.as_ref().and_then(|known| known.lineage.clone());
         match page.finish().await {
@@ -140,7 +139,8 @@ impl Intake {
 
     /// Ends it because its client cancelled it; returns when that is on record.
     pub async fn cancel(mut self) {
-        let Some(Open { files, admitted, .. }) = self.open.take() else { return };
+        let Some(open) = self.open.take() else { return };
+        let Open { files, admitted, .. } = *open;
         drop(files);
         if admitted.end(Ended::Cancelled, None).await.is_err() {
             tracing::error!(request.id = %self.request, "the outcome of a cancelled write is not on record");
@@ -218,7 +218,7 @@ impl Waiting {
             let at = known.columns.iter().position(|column| column.name.as_str() == name);
             let Some((at, column)) = at.and_then(|at| Some((at, known.columns.get(at)?))) else {
                 let text = format!("column `{name}` of table `{}` does not exist", known.name);
-                return Err(Refusal::wrong(weir_guard::Wrong::Column, text));
+                return Err(Refusal::wrong(Wrong::Column, text));
             };
             if places.iter().any(|place| place.at == at) {
                 return Err(Refusal::invalid(format!("column `{name}` is there twice")));
@@ -309,5 +309,5 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    pairs.iter().map(|[high, low]| Some((digit(*high)? << 4) | digit(*low)?)).collect()
 }

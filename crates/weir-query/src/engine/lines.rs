@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn text_has_backslashes() {
-        let rows = read(&form(false), b"1\ta b\t\\N\r\n2\t\t\\\\N\n3\ttab\\tline\\nend\\\\\tx\\\ny\n4\t\xc3\xa4\t\n").unwrap();
+        let rows =
+            read(&form(false), b"1\ta b\t\\N\r\n2\t\t\\\\N\n3\ttab\\tline\\nend\\\\\tx\\\ny\n4\t\xc3\xa4\t\n").unwrap();
         assert_eq!(rows[0], (1, values(&[Some("1"), Some("a b"), None])));
         assert_eq!(rows[1], (2, values(&[Some("2"), Some(""), Some("\\N")])));
         assert_eq!(rows[2], (3, values(&[Some("3"), Some("tab\tline\nend\\"), Some("x\ny")])));

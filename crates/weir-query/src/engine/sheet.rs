@@ -121,8 +121,7 @@ impl Page {
         let table = &self.sheet.table;
         let Some(mut writer) = self.writer.take() else { return Err(Refusal::bug("a file is written already")) };
         let put = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer)).await;
-        let writer =
-            put.map_err(|e| not_written(table, &e)).and_then(|put| put.map_err(|e| not_written(table, &e)))?;
+        let writer = put.map_err(|e| not_written(table, &e)).and_then(|put| put.map_err(|e| not_written(table, &e)))?;
         let size = u64::try_from(writer.bytes_written() + writer.in_progress_size()).unwrap_or(u64::MAX);
         self.writer = Some(writer);
         if size > self.bytes_left {

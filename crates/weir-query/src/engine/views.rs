@@ -120,12 +120,7 @@ impl Views {
 }
 
 /// With the columns of the view, which have to be what they were when it was made.
-fn as_kept(
-    state: &SessionState,
-    view: &DataSource,
-    plan: LogicalPlan,
-    query: &Query,
-) -> Result<LogicalPlan, Refusal> {
+fn as_kept(state: &SessionState, view: &DataSource, plan: LogicalPlan, query: &Query) -> Result<LogicalPlan, Refusal> {
     let has = result_schema(state, plan.clone(), &[])?;
     let types = has.fields().iter().map(|field| model_type(field.data_type()));
     if !types.eq(view.columns.iter().map(|column| Some(column.data_type.clone()))) {

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, ContextModifier, Declare, DiscardObject, Expr, FetchDirection, ObjectName, Query, Reset, Set, Statement as Sql, Value,
-    ValueWithSpan, visit_expressions, visit_relations,
+    CloseCursor, ContextModifier, Declare, DiscardObject, Expr, FetchDirection, ObjectName, Query, Reset, Set,
+    Statement as Sql, Value, ValueWithSpan, visit_expressions, visit_relations,
 };
 use weir_guard::Refusal;
 
@@ -176,9 +176,8 @@ pub(super) fn folded(name: &datafusion::sql::sqlparser::ast::Ident) -> String {
 }
 
 fn assignment(set: &Set) -> Result<SessionStatement, Refusal> {
-    let assign = |name: &str, value: String, local: bool| {
-        Ok(SessionStatement::Set { name: name.to_owned(), value, local })
-    };
+    let assign =
+        |name: &str, value: String, local: bool| Ok(SessionStatement::Set { name: name.to_owned(), value, local });
     match set {
         Set::SingleAssignment {
             scope: scope @ (None | Some(ContextModifier::Session | ContextModifier::Local)),

@@ -50,7 +50,9 @@ fn several_statements_are_taken_one_by_one() {
 fn functions_about_projects_are_statements_of_their_own() {
     let session = |text: &str| match parse(text).unwrap().remove(0) {
         Statement::Session(statement) => statement,
-        other @ (Statement::Query(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) => panic!("{other:?}"),
+        other @ (Statement::Query(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) => {
+            panic!("{other:?}")
+        }
     };
     let set = |name: Option<&str>| SessionStatement::SetProject { name: name.map(str::to_owned) };
     assert_eq!(session("select weir.set_current_project('study')"), set(Some("study")));

@@ -16,9 +16,7 @@ use weir_query::{
 };
 use weir_testkit::cell::printed;
 use weir_testkit::generate::{AT_UNIX_MS, Speaker, World};
-use weir_testkit::ports::{
-    FixedClock, FixedFeed, FixedKeys, MemoryAudit, MemoryWorkspaces, OneConnection, guard_at,
-};
+use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, MemoryWorkspaces, OneConnection, guard_at};
 
 use crate::altered::Alteration;
 
@@ -300,7 +298,9 @@ impl Asking {
             Caller { actor: speaker.actor(), project: speaker.project.clone(), door: Door::Local, client_hint: None };
         match parse(sql)?.pop() {
             Some(Statement::Query(query)) => self.engine.run(&caller, &query, Vec::new()).await,
-            Some(Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) | None => panic!("no query: {sql}"),
+            Some(Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) | None => {
+                panic!("no query: {sql}")
+            }
         }
     }
 

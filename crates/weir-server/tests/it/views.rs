@@ -24,9 +24,15 @@ fn a_view_is_read_with_the_rights_of_whoever_reads() {
     let all = study.reads("mia", "select * from study_ws.lands order by 1");
     assert_eq!(all, "country,count\nFR,2\nUS,1\n");
     // Views read views; names are given; a schema can be in quotes or named with its database.
-    study.reads("mia", "create view weir.study_ws.more (land, people) as select country, \"count\" from \"study_ws\".lands");
+    study.reads(
+        "mia",
+        "create view weir.study_ws.more (land, people) as select country, \"count\" from \"study_ws\".lands",
+    );
     assert_eq!(study.reads("fred", "select land, people from study_ws.more m"), "land,people\nFR,2\n");
-    assert_eq!(study.reads("mia", "select weir.study_ws.more.people from weir.study_ws.more where land = 'US'"), "people\n1\n");
+    assert_eq!(
+        study.reads("mia", "select weir.study_ws.more.people from weir.study_ws.more where land = 'US'"),
+        "people\n1\n"
+    );
     // What is written from a view has the policies of what the view reads.
     study.reads("hans", "create view study_ws.plain as select id, email, country from shop.people");
     study.reads("hans", "create table study_ws.t as select * from study_ws.plain");
@@ -78,7 +84,13 @@ fn a_view_of_what_is_not_there_for_the_reader_is_not_there_for_her() {
     let defined = study.reads("hans", "select pg_get_viewdef('study_ws.open'::regclass)");
     assert!(defined.contains("SELECT id FROM shop.people"), "{defined}");
     // One and the same error, for a view that is not to be seen and for one that is not there.
-    for sql in ["select 1 from T", "select nothing from T", "drop view T", "explain select 1 from T", "select amount from shop.people, T"] {
+    for sql in [
+        "select 1 from T",
+        "select nothing from T",
+        "drop view T",
+        "explain select 1 from T",
+        "select amount from shop.people, T",
+    ] {
         let told = |name: &str| {
             let ran = study.says("mia", &sql.replace('T', name));
             (ran.code, ran.err.replace(name, "T").split("request").next().map(str::to_owned))
@@ -105,18 +117,31 @@ fn a_view_fits_what_it_reads_or_has_to_be_made_again() {
     study.reads("mia", "create table study_ws.t as select id, name from shop.people");
     study.reads("mia", "create view study_ws.v as select * from study_ws.t");
     study.reads("mia", "create view study_ws.w as select name from study_ws.v");
-    let again = |view: &str| format!("view `study_ws.{view}` does not fit what it reads any more: it has to be created again");
-    study.refused("mia", "create or replace view study_ws.v as select * from study_ws.w", "view `study_ws.v` would read itself");
+    let again =
+        |view: &str| format!("view `study_ws.{view}` does not fit what it reads any more: it has to be created again");
+    study.refused(
+        "mia",
+        "create or replace view study_ws.v as select * from study_ws.w",
+        "view `study_ws.v` would read itself",
+    );
     study.refused("mia", "create or replace view study_ws.v as select id, name from study_ws.v", "would read itself");
     study.refused("mia", "create view study_ws.v as select 1 as one", "view `study_ws.v` already exists");
     study.refused("mia", "create or replace view study_ws.v as select id from study_ws.t", "has other columns");
-    study.refused("mia", "create or replace view study_ws.t as select 1 as one", "`study_ws.t` is no view, but a table");
+    study.refused(
+        "mia",
+        "create or replace view study_ws.t as select 1 as one",
+        "`study_ws.t` is no view, but a table",
+    );
     study.refused("mia", "create table study_ws.v as select 1 as one", "already exists");
     study.refused("mia", "drop table study_ws.v", "`study_ws.v` is no table, but a view");
     study.refused("mia", "drop view study_ws.t", "`study_ws.t` is no view, but a table");
     study.refused("mia", "insert into study_ws.v values (1, 'x')", "`study_ws.v` is no table, but a view");
     study.refused("mia", "create view study_ws.x as select table_name from information_schema.tables", "catalogue");
-    study.refused("mia", "create view study_ws.x as select current_setting('timezone')", "cannot call `current_setting`");
+    study.refused(
+        "mia",
+        "create view study_ws.x as select current_setting('timezone')",
+        "cannot call `current_setting`",
+    );
     study.refused("mia", "create view study_ws.x as select $1::int as a", "no parameters");
     study.refused("mia", "create view study_ws.x (a, b) as select 1", "gives 1 columns, and the view names 2");
     study.refused("mia", "create view study_ws.x as select id, id from study_ws.t", "column `id` is there twice");
@@ -169,7 +194,8 @@ fn policies_that_reach_a_view_hold_for_what_it_reads_or_close_it() {
     let study = Study(&weir, &server);
     study.reads("mia", "create view study_ws.v as select id, name as email from shop.people");
     study.reads("mia", "create view study_ws.same as select id, email from shop.people");
-    let everywhere = "Mask by making null the column email for everyone who is a member of group FR on all data sources";
+    let everywhere =
+        "Mask by making null the column email for everyone who is a member of group FR on all data sources";
     policy(&weir, "everywhere", everywhere);
     // Where the view hands the column on, the policy holds below.
     assert_eq!(study.reads("fred", "select email from study_ws.same limit 1"), "email\n\n");
@@ -179,7 +205,11 @@ fn policies_that_reach_a_view_hold_for_what_it_reads_or_close_it() {
     let rows = "Only show rows where id > 1 for everyone who is a member of group hr on data source study_ws.same";
     policy(&weir, "rows", rows);
     study.is_missing("hans", "study_ws.same");
-    policy(&weir, "late", "Allow users to subscribe when user is a member of group hr always required on data source study_ws.v");
+    policy(
+        &weir,
+        "late",
+        "Allow users to subscribe when user is a member of group hr always required on data source study_ws.v",
+    );
     study.is_missing("mia", "study_ws.v");
     assert!(study.reads("hans", "select email from study_ws.v").contains("Ann"));
 }

@@ -49,10 +49,16 @@ async fn rows_are_copied_in() {
     let create = "create table study_ws.t (id bigint, name text, \"On\" date, at timestamptz, ok boolean, share numeric(6,2), raw bytea, x double precision)";
     study.reads("mia", create);
     let client = connect(&server, "mia").await;
-    let rows = ["1\tAnn\t2024-02-29\t2024-02-29 01:02:03+02\tt\t1.50\t\\\\x00ff\t0.5\n2\t\\N\t\\N\t", "\\N\tf\t\\N\t\\N\t\\N\n"];
+    let rows = [
+        "1\tAnn\t2024-02-29\t2024-02-29 01:02:03+02\tt\t1.50\t\\\\x00ff\t0.5\n2\t\\N\t\\N\t",
+        "\\N\tf\t\\N\t\\N\t\\N\n",
+    ];
     assert_eq!(copy(&client, "copy study_ws.t from stdin", &rows).await, Ok(2));
     let csv = ["Id;Name\n3;\"a;\"\"b\"\"\nc\"\n4;\n5;\"\""];
-    assert_eq!(copy(&client, "copy study_ws.t (id, name) from stdin (format csv, header, delimiter ';')", &csv).await, Ok(3));
+    assert_eq!(
+        copy(&client, "copy study_ws.t (id, name) from stdin (format csv, header, delimiter ';')", &csv).await,
+        Ok(3)
+    );
     let seen = study.reads("ned", "select id, name, \"On\", at, ok, share, raw, x from study_ws.t order by id");
     assert!(seen.contains("1,Ann,2024-02-29,2024-02-28 23:02:03+00,t,1.50,\\x00ff,0.5\n2,,,,f,,,\n"), "{seen}");
     assert!(seen.contains("3,\"a;\"\"b\"\"\nc\","), "{seen}");
@@ -76,11 +82,23 @@ async fn rows_are_copied_in() {
     for (sql, rows, told) in [
         ("copy study_ws.t from stdin", "1\tx\n", "line 1 has no value for column `On`"),
         ("copy study_ws.t (id) from stdin", "1\n2\t3\n", "line 2 has more values than there are columns"),
-        ("copy study_ws.t (id, name) from stdin", "1\tx\n2\ty\nz\tz\n", "invalid input for column `id` of type bigint in line 3"),
+        (
+            "copy study_ws.t (id, name) from stdin",
+            "1\tx\n2\ty\nz\tz\n",
+            "invalid input for column `id` of type bigint in line 3",
+        ),
         ("copy study_ws.t (\"On\") from stdin", "2024-02-30\n", "invalid input for column `On` of type date in line 1"),
         ("copy study_ws.t (raw) from stdin", "\\\\x0\n", "invalid input for column `raw` of type binary in line 1"),
-        ("copy study_ws.t (share) from stdin", "12345.00\n", "invalid input for column `share` of type decimal(6,2) in line 1"),
-        ("copy study_ws.t (id) from stdin (format csv)", "1\n\"2\n", "the quotes that are open in line 2 are not closed"),
+        (
+            "copy study_ws.t (share) from stdin",
+            "12345.00\n",
+            "invalid input for column `share` of type decimal(6,2) in line 1",
+        ),
+        (
+            "copy study_ws.t (id) from stdin (format csv)",
+            "1\n\"2\n",
+            "the quotes that are open in line 2 are not closed",
+        ),
         ("copy study_ws.t (id, id) from stdin", "", "column `id` is there twice"),
         ("copy study_ws.t (nothing) from stdin", "", "column `nothing` of table `study_ws.t` does not exist"),
         ("copy study_ws.z from stdin", "", "table `study_ws.z` does not exist"),
@@ -141,7 +159,9 @@ async fn a_write_that_is_taken_away_or_cancelled_leaves_nothing() {
         let outcome = outcome(&weir, &sql[..30]).to_string();
         assert!(outcome.contains(&format!(r#""ended":"{ended}""#)), "{outcome}");
         match how {
-            "policy" => crate::workspaces::policy(&weir, "open", "Allow anyone to subscribe on data source shop.people"),
+            "policy" => {
+                crate::workspaces::policy(&weir, "open", "Allow anyone to subscribe on data source shop.people")
+            }
             "member" => drop(weir.ok(&["project", "member", "add", "study", "mia"])),
             _ => {}
         }
@@ -190,7 +210,8 @@ async fn a_workspace_has_so_much_room_and_what_was_killed_takes_none_of_it() {
     assert_eq!(folders(&weir), whole);
     assert!(outcome(&weir, "create table study_ws.much").to_string().contains(r#""ended":"failed""#));
     let client = connect(&server, "mia").await;
-    let rows: Vec<String> = (0..400_000_u64).map(|n| format!("{}\n", n.wrapping_mul(6_364_136_223_846_793_005) >> 1)).collect();
+    let rows: Vec<String> =
+        (0..400_000_u64).map(|n| format!("{}\n", n.wrapping_mul(6_364_136_223_846_793_005) >> 1)).collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
     let pieces: Vec<String> = rows.chunks(10_000).map(|piece| piece.concat()).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();

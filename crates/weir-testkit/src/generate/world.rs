@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, Field, FileFormat, GroupName,
-    Impersonation, Lineage, Location, Part, Permission, PolicyId, Principal, PrincipalId, PrincipalSet, Profile, Project,
-    ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
+    Impersonation, Lineage, Location, Part, Permission, PolicyId, Principal, PrincipalId, PrincipalSet, Profile,
+    Project, ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
 use weir_policy::{Compare, Facts, Snapshot};

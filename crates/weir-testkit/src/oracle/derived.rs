@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use weir_model::{Column, ColumnId, DataSource, Lineage, Origin, SourceId};
-use weir_policy::{Facts, Snapshot, SourceDecision};
 use weir_policy::ast::{MaskAction, Method, RowCondition};
+use weir_policy::{Facts, Snapshot, SourceDecision};
 
 use super::bucket::by_profile;
 use super::mask::method_for;

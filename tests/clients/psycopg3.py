@@ -151,6 +151,42 @@ def errors():
         equal(connection.execute("select count(*) from retail.customer_purchases").description[0].name, "count")
 
 
+@feature("`copy` into and out of a table of a workspace, a view over it")
+def workspace():
+    rows = [(1, "a\tb\\N", dt.datetime(2024, 2, 29, 1, 2, 3, tzinfo=dt.timezone.utc)), (2, None, None), (3, "", None)]
+    with connect("tara", autocommit=True) as connection:
+        connection.execute("set weir.project = 'study'")
+        connection.execute("create table study_ws.copied (id int8, name text, at timestamptz)")
+        with connection.cursor() as cursor:
+            with cursor.copy("copy study_ws.copied (id, name, at) from stdin") as copy:
+                for row in rows:
+                    copy.write_row(row)
+            equal(cursor.rowcount, 3)
+            equal(cursor.execute("select * from study_ws.copied order by id").fetchall(), rows)
+            with cursor.copy("copy study_ws.copied to stdout") as copy:
+                copy.set_types(["int8", "text", "timestamptz"])
+                equal(sorted(copy.rows(), key=lambda row: row[0]), rows)
+            for wrong, error in [("x", psycopg.errors.InvalidTextRepresentation), (ValueError(), ValueError)]:
+                try:
+                    with cursor.copy("copy study_ws.copied (id) from stdin") as copy:
+                        copy.write_row((4,))
+                        if isinstance(wrong, Exception):
+                            raise wrong
+                        copy.write_row((wrong,))
+                except error:
+                    continue
+                raise AssertionError(f"{wrong}: no error")
+        connection.execute("create view study_ws.named as select id, name from study_ws.copied where name is not null")
+        equal(connection.execute("select count(*) from study_ws.named").fetchone(), (2,))
+        equal(connection.execute("select viewname from pg_views").fetchall(), [("named",)])
+    with connect("oona", autocommit=True) as connection:
+        try:
+            connection.execute("select 1 from study_ws.named")
+            raise AssertionError("seen outside of the project")
+        except psycopg.errors.UndefinedTable:
+            pass
+
+
 @feature("cancel")
 def cancel():
     with connect("tara", autocommit=True) as connection:

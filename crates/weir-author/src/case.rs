@@ -1,16 +1,19 @@
 //! Cases: who asks for what in which world, and what must be decided. Weir's own engine is tested by files of this
 //! format, below `tests/cases` of its source.
 
+mod place;
 mod run;
 mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use weir_model::{PolicyKey, PrincipalId, ProjectName, SourceName};
+use weir_model::{Epoch, PolicyKey, PrincipalId, ProjectName, SourceName};
+use weir_policy::Facts;
 
-use crate::world::GivenProject;
+use crate::world::{GivenProject, World};
 
+pub use place::{Enter, List, Write};
 pub use run::{Difference, Failure, Ran, Setting};
 pub use suite::{Suite, SuiteFile, Summary};
 
@@ -48,6 +51,53 @@ pub struct CaseFile {
     pub refused: BTreeMap<String, String>,
     #[serde(default)]
     pub cases: Vec<Case>,
+    /// Who writes where.
+    #[serde(default)]
+    pub writes: Vec<Write>,
+    /// Who may make which project the current one.
+    #[serde(default)]
+    pub enters: Vec<Enter>,
+    /// Which projects somebody is told of.
+    #[serde(default)]
+    pub lists: Vec<List>,
+    /// What holds after changes, each on top of those before it.
+    #[serde(default)]
+    pub then: Vec<Then>,
+}
+
+/// A change of projects, and what holds for the next statement after it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Then {
+    /// What was changed.
+    pub change: String,
+    /// As they are from now on; those of a name that is there take its place.
+    #[serde(default)]
+    pub projects: Vec<GivenProject>,
+    #[serde(default)]
+    pub cases: Vec<Case>,
+    #[serde(default)]
+    pub writes: Vec<Write>,
+    #[serde(default)]
+    pub enters: Vec<Enter>,
+    #[serde(default)]
+    pub lists: Vec<List>,
+}
+
+/// The questions of a file, or of one step of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Questions<'a> {
+    pub cases: &'a [Case],
+    pub writes: &'a [Write],
+    pub enters: &'a [Enter],
+    pub lists: &'a [List],
+}
+
+impl Questions<'_> {
+    fn count(&self) -> usize {
+        let Self { cases, writes, enters, lists } = self;
+        cases.len() + writes.len() + enters.len() + lists.len()
+    }
 }
 
 /// One question and its answer.
@@ -105,15 +155,43 @@ impl CaseFile {
     /// What is wrong with the text, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: Self = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
-        if file.cases.is_empty() && file.refused.is_empty() {
+        if file.count() == 0 {
             return Err("it has neither `cases` nor `refused`, and so shows nothing".to_owned());
         }
-        Ok(file)
+        match file.then.iter().find(|then| then.questions().count() == 0) {
+            Some(then) => Err(format!("nothing is asked after `{}`", then.change)),
+            None => Ok(file),
+        }
+    }
+
+    /// What is asked before anything changes.
+    pub fn questions(&self) -> Questions<'_> {
+        let Self { cases, writes, enters, lists, .. } = self;
+        Questions { cases, writes, enters, lists }
     }
 
     /// How many answers it expects.
     pub fn count(&self) -> usize {
-        self.cases.len() + self.refused.len()
+        let then: usize = self.then.iter().map(|then| then.questions().count()).sum();
+        self.questions().count() + self.refused.len() + then
+    }
+}
+
+impl Then {
+    pub fn questions(&self) -> Questions<'_> {
+        let Self { cases, writes, enters, lists, .. } = self;
+        Questions { cases, writes, enters, lists }
+    }
+
+    /// The facts after the change.
+    ///
+    /// # Errors
+    /// When a project has a data source that does not exist.
+    pub fn onto(&self, facts: &Facts) -> Result<Facts, String> {
+        let mut world = World::from(facts.clone());
+        world.change(&self.projects)?;
+        let epoch = facts.epoch.map(|Epoch(before)| Epoch(before + 1));
+        Ok(Facts { epoch, ..world.facts })
     }
 }
 

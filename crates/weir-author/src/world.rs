@@ -201,6 +201,20 @@ impl World {
         distinct("project", facts.projects.iter().map(|project| &project.name))
     }
 
+    /// Puts projects in the place of those of their names, or beside them.
+    ///
+    /// # Errors
+    /// When a data source does not exist.
+    pub fn change(&mut self, projects: &[GivenProject]) -> Result<(), String> {
+        let facts = &mut self.facts;
+        let changed = |name: &ProjectName| projects.iter().any(|given| given.name == *name);
+        facts.projects.retain(|project| !changed(&project.name));
+        for source in &mut facts.sources {
+            source.workspace = source.workspace.take().filter(|home| !changed(home));
+        }
+        self.add(&Additions { projects, approved: &BTreeMap::new(), chosen: &BTreeMap::new() })
+    }
+
     /// The facts with these policies, and no others. What a policy that was there before approved, the one of its key
     /// has approved if it asks the same people.
     pub fn with(self, policies: Vec<StoredPolicy>) -> Facts {

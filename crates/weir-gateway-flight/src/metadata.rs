@@ -13,8 +13,9 @@ use weir_query::{CATALOG, VisibleTable};
 
 use crate::stream::plain_schema;
 
-/// The only type of tables there is.
+/// The types of tables there are.
 const TABLE: &str = "TABLE";
+const VIEW: &str = "VIEW";
 
 /// One question about what there is.
 pub(crate) enum Question {
@@ -38,6 +39,7 @@ impl Question {
             Command::CommandGetTableTypes(asked) => {
                 let mut types = asked.into_builder();
                 types.append(TABLE);
+                types.append(VIEW);
                 types.build()?
             }
             Command::CommandGetSqlInfo(asked) => asked.into_builder(&sql_info()?).build()?,
@@ -79,8 +81,9 @@ fn answer(command: Command, visible: &[VisibleTable]) -> Result<RecordBatch> {
         }
         Command::CommandGetTables(asked) => {
             let mut tables = asked.into_builder();
-            for VisibleTable { schema, table, columns } in visible {
-                tables.append(CATALOG, schema, table, TABLE, &plain_schema(columns))?;
+            for VisibleTable { schema, table, columns, is_view } in visible {
+                let kind = if *is_view { VIEW } else { TABLE };
+                tables.append(CATALOG, schema, table, kind, &plain_schema(columns))?;
             }
             tables.build()
         }

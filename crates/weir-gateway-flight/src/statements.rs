@@ -181,7 +181,7 @@ impl Door {
                     first_word(text)
                 )),
                 (Some(Statement::Write(write)), true) => elsewhere(write.name()),
-                (Some(Statement::Copy(_)), true) => elsewhere("COPY"),
+                (Some(Statement::Copy(_) | Statement::CopyIn(_)), true) => elsewhere("COPY"),
                 (None, _) => Refusal::invalid("there is no statement"),
                 (Some(_), false) => Refusal::invalid("one statement at a time"),
             },

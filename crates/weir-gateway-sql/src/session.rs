@@ -1,6 +1,7 @@
 //! One connection after authentication: messages in, in order; answers out; the state between them.
 
 mod control;
+mod copy_in;
 mod extended;
 mod stream;
 
@@ -16,13 +17,12 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::Instant;
-use weir_guard::Caller;
-use weir_guard::Refusal;
+use weir_guard::{Caller, Outside, Refusal};
 use weir_query::{Asked, CopyOut, Engine, Query, SessionStatement, Statement, Write};
 
-use self::control::OpenCursor;
+use self::control::{OpenCursor, Savepoint};
 use self::extended::{Portal, Prepared};
 use self::stream::{Form, ResultStream};
 use crate::cancel::{Interrupt, Registered, Running};
@@ -48,8 +48,10 @@ pub(crate) struct Session {
     asked: Arc<Asked>,
     /// What `ROLLBACK` goes back to.
     settings_before: Option<SessionSettings>,
-    /// What `ROLLBACK TO` goes back to, by name, the latest last.
-    savepoints: Vec<(String, SessionSettings)>,
+    /// What holds after `COMMIT`, where that is not what holds now.
+    settings_at_commit: Option<SessionSettings>,
+    /// The latest last.
+    savepoints: Vec<Savepoint>,
     transaction: TransactionStatus,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
@@ -112,6 +114,7 @@ impl Session {
             asked: Arc::new(started.settings.asked()),
             settings: started.settings,
             settings_before: None,
+            settings_at_commit: None,
             savepoints: Vec::new(),
             transaction: TransactionStatus::Idle,
             statements: HashMap::new(),
@@ -271,6 +274,7 @@ impl Session {
                 Statement::Session(statement) => self.control(text, &statement, &[], true).await?,
                 Statement::Write(write) => self.write(&write).await?,
                 Statement::Copy(copy) => self.copy(&copy).await?,
+                Statement::CopyIn(copy) => self.copy_in(&copy).await?,
             }
         }
         Ok(())
@@ -321,15 +325,45 @@ impl Session {
 
     /// What is written is written at once: no transaction could take it back.
     async fn write(&mut self, write: &Write) -> Done {
-        if self.transaction != TransactionStatus::Idle {
-            let text = format!("`{}` cannot run inside a transaction block", write.name());
-            return Err(Told::error(code::ACTIVE_TRANSACTION, text).into());
-        }
+        self.check_write(write.name())?;
         let mut running = self.begin();
         let write = write.asked(&self.asked);
-        let work = Box::pin(self.engine.write(&self.caller, &write));
-        let rows = supervised(&mut self.connection, &mut running, work).await??;
-        self.complete(write.tag(rows));
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        // Who cancels it drops the other end.
+        let cancelled = async { drop(stopped.await) };
+        let mut work = Box::pin(self.engine.write(&self.caller, &write, cancelled));
+        let interrupt = match supervised(&mut self.connection, &mut running, &mut work).await {
+            Ok(rows) => {
+                drop(work);
+                self.complete(write.tag(rows?));
+                return Ok(());
+            }
+            Err(interrupt) => interrupt,
+        };
+        if interrupt != Interrupt::Gone {
+            drop(stop);
+            // It may have been too late.
+            match work.await {
+                Err(refusal) if *refusal.outside() == Outside::Cancelled => {}
+                done => {
+                    self.complete(write.tag(done?));
+                    return Ok(());
+                }
+            }
+        }
+        Err(interrupt.into())
+    }
+
+    /// Where nothing is written. A transaction could not take it back.
+    fn check_write(&self, name: &str) -> Result<(), Told> {
+        if self.settings.is_read_only() {
+            let text = format!("cannot execute `{name}` in a read-only transaction");
+            return Err(Told::error(code::READ_ONLY_TRANSACTION, text));
+        }
+        if self.transaction != TransactionStatus::Idle {
+            let text = format!("`{name}` cannot run inside a transaction block");
+            return Err(Told::error(code::ACTIVE_TRANSACTION, text));
+        }
         Ok(())
     }
 

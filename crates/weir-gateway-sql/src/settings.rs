@@ -50,7 +50,8 @@ enum Rule {
     Access,
 }
 
-const READ_ONLY: &str = "this server is read-only";
+const TRANSACTION_READ_ONLY: &str = "transaction_read_only";
+
 const fn setting(name: &'static str, default: &'static str, rule: Rule, about: &'static str) -> Setting {
     Setting { name, default, reported: false, rule, about }
 }
@@ -74,11 +75,16 @@ static TABLE: &[Setting] = &[
     setting("default_table_access_method", "heap", Rule::Fixed, "Has no effect."),
     setting("default_transaction_deferrable", "off", Rule::OneOf(&["on", "off"]), "Has no effect."),
     setting("default_transaction_isolation", "read committed", Rule::Isolation, "Isolation of new transactions."),
-    reported("default_transaction_read_only", "on", Rule::On(READ_ONLY), "Whether new transactions only read."),
+    reported(
+        "default_transaction_read_only",
+        "off",
+        Rule::OneOf(&["on", "off"]),
+        "Whether statements only read; nothing is written inside of a transaction block.",
+    ),
     setting("extra_float_digits", "1", Rule::FloatDigits, "Digits of floating point numbers."),
     setting("idle_in_transaction_session_timeout", "0", Rule::Duration, "Longest pause within a transaction."),
     setting("idle_session_timeout", "0", Rule::Duration, "Longest pause outside of a transaction."),
-    reported("in_hot_standby", "on", Rule::Fixed, "Whether the server only reads."),
+    reported("in_hot_standby", "off", Rule::Fixed, "Whether the server is a copy of another."),
     reported("integer_datetimes", "on", Rule::Fixed, "Binary form of dates and times."),
     reported("IntervalStyle", "postgres", Rule::OneOf(&["postgres"]), "Text form of intervals."),
     reported("is_superuser", "off", Rule::Identity, "Nobody is."),
@@ -111,7 +117,7 @@ static TABLE: &[Setting] = &[
     reported("TimeZone", "UTC", Rule::TimeZone, "Zone in which timestamps with time zone are shown."),
     setting("transaction_deferrable", "off", Rule::OneOf(&["on", "off"]), "Has no effect."),
     setting("transaction_isolation", "read committed", Rule::Isolation, "Isolation of this transaction."),
-    setting("transaction_read_only", "on", Rule::On(READ_ONLY), "Whether this transaction only reads."),
+    setting(TRANSACTION_READ_ONLY, "off", Rule::OneOf(&["on", "off"]), "Whether this transaction only reads."),
     setting(IMPERSONATE_USER, "", Rule::Access, "As whom the connection acts, to its end; none when empty."),
     setting(PROJECT, "", Rule::Access, "Project in which the connection works; none when empty."),
 ];
@@ -151,8 +157,8 @@ impl SessionSettings {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), Told> {
-        if name == "transaction" {
-            return value.split(',').try_for_each(|mode| self.set_transaction(mode.trim()));
+        if ["transaction", "default_transaction"].contains(&name) {
+            return value.split(',').try_for_each(|mode| self.set_transaction(name, mode.trim()));
         }
         if value.eq_ignore_ascii_case("default") {
             return self.reset(Some(name));
@@ -166,12 +172,12 @@ impl SessionSettings {
         Ok(())
     }
 
-    /// One mode of `SET TRANSACTION`.
-    fn set_transaction(&mut self, mode: &str) -> Result<(), Told> {
+    /// One mode of `SET TRANSACTION`, or of `SET SESSION CHARACTERISTICS`, which is about those to come.
+    fn set_transaction(&mut self, of: &str, mode: &str) -> Result<(), Told> {
         match (mode, mode.strip_prefix("isolation level ")) {
-            (_, Some(level)) => self.set("transaction_isolation", level),
-            ("read only", None) => self.set("transaction_read_only", "on"),
-            ("read write", None) => self.set("transaction_read_only", "off"),
+            (_, Some(level)) => self.set(&format!("{of}_isolation"), level),
+            ("read only", None) => self.set(&format!("{of}_read_only"), "on"),
+            ("read write", None) => self.set(&format!("{of}_read_only"), "off"),
             (_, None) => {
                 Err(Told::error(code::FEATURE_NOT_SUPPORTED, format!("transaction mode `{mode}` is not supported")))
             }
@@ -254,7 +260,17 @@ impl SessionSettings {
     }
 
     fn value(&self, setting: &Setting) -> &str {
-        self.values.get(setting.name).map_or(setting.default, String::as_str)
+        match self.values.get(setting.name) {
+            Some(value) => value,
+            // As the session's transactions begin.
+            None if setting.name == TRANSACTION_READ_ONLY => self.named("default_transaction_read_only"),
+            None => setting.default,
+        }
+    }
+
+    /// Whether the client asked that nothing be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.named(TRANSACTION_READ_ONLY) == "on"
     }
 
     fn named(&self, name: &str) -> &str {
@@ -364,8 +380,8 @@ fn only(name: &str, value: &str, allowed: &'static str, why: &str) -> Result<Str
     match boolean(value) {
         Some(known) if known == allowed => Ok(known.to_owned()),
         Some(_) => {
-            let code = if why == READ_ONLY { code::READ_ONLY_TRANSACTION } else { code::FEATURE_NOT_SUPPORTED };
-            Err(Told::error(code, format!("parameter `{name}` can only be `{allowed}`: {why}")))
+            let told = format!("parameter `{name}` can only be `{allowed}`: {why}");
+            Err(Told::error(code::FEATURE_NOT_SUPPORTED, told))
         }
         None => Err(Told::error(code::INVALID_PARAMETER_VALUE, format!("parameter `{name}` requires a Boolean value"))),
     }
@@ -489,10 +505,9 @@ mod tests {
             ("statement_timeout", "-1", "22023"),
             ("statement_timeout", "30000000000", "22023"),
             ("row_security", "off", "0A000"),
-            ("transaction_read_only", "off", "25006"),
+            ("transaction_read_only", "perhaps", "22023"),
             ("transaction_isolation", "serializable", "0A000"),
             ("transaction", "isolation level serializable, read only", "0A000"),
-            ("transaction", "read write", "25006"),
             ("transaction", "snapshot", "0A000"),
             ("standard_conforming_strings", "off", "0A000"),
             ("bytea_output", "escape", "22023"),
@@ -515,6 +530,20 @@ mod tests {
         assert_eq!(settings.statement_timeout(), None);
         assert_eq!(settings.show("session_authorization").unwrap().1, "tara");
         assert_eq!(settings.reset(Some("nothing")).unwrap_err().code, "42704");
+    }
+
+    #[test]
+    fn a_transaction_only_reads_when_it_says_so_or_the_session_does() {
+        let mut settings = settings();
+        assert!(!settings.is_read_only());
+        settings.set("default_transaction", "read only").unwrap();
+        assert_eq!(settings.show(TRANSACTION_READ_ONLY).unwrap().1, "on");
+        assert!(settings.is_read_only());
+        settings.set("transaction", "isolation level read committed, read write").unwrap();
+        assert!(!settings.is_read_only());
+        settings.reset(None).unwrap();
+        settings.set("transaction", "read only").unwrap();
+        assert!(settings.is_read_only());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use weir_policy::{Decision, Snapshot, SourceDecision};
 
 use crate::audit::{Attempt, Door, Ended, Outcome, RefusalRecord, SourceRecord, VERSION};
 use crate::basis::Basis;
-use crate::ports::{AuditSink, Clock, Connections, KeyRing, NoConnections, SnapshotFeed};
+use crate::ports::{AuditSink, Clock, Connections, KeyRing, NoConnections, PortError, SnapshotFeed};
 use crate::refusal::{Outside, Refusal, Truth};
 
 /// Who asks, for whom, where and by which door.
@@ -97,6 +97,14 @@ impl Guard {
         let surroundings = Surroundings { project: record.project.clone(), impersonated, at_unix_ms: now };
         record.purposes = snapshot.purposes(&principal.id, &surroundings);
         Ok(Request { guard: self.clone(), snapshot, principal, surroundings, record })
+    }
+
+    /// The one that holds now, for what concerns no statement.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, PortError> {
+        self.feed.current().await
     }
 
     pub fn keys(&self) -> &Arc<dyn KeyRing> {

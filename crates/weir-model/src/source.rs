@@ -43,6 +43,14 @@ pub struct DataSource {
 }
 
 impl DataSource {
+    /// The query of a view.
+    pub fn view(&self) -> Option<&str> {
+        match &self.location {
+            Location::View { query } => Some(query),
+            Location::Files { .. } | Location::Table { .. } => None,
+        }
+    }
+
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name.as_str() == name)
     }
@@ -128,6 +136,9 @@ pub enum Location {
     },
     /// A table or view of a remote database, by the names that it has there.
     Table { connection: ConnectionName, schema: String, table: String },
+    /// None of its own: what the query gives, read with the rights of whoever reads. The lineage has the sources that
+    /// the query names, and what its columns are if they are seen unmasked.
+    View { query: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

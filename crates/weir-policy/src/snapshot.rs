@@ -14,6 +14,7 @@ mod person;
 mod prepared;
 mod project;
 mod publish;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -102,6 +103,10 @@ impl Snapshot {
 
     pub fn source_by_name(&self, name: &SourceName) -> Option<&DataSource> {
         self.source(*self.names.get(name)?)
+    }
+
+    pub fn sources(&self) -> impl Iterator<Item = &DataSource> {
+        self.sources.iter().map(|kept| &kept.facts.source)
     }
 
     /// Every saved policy, the oldest first.

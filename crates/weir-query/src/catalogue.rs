@@ -50,7 +50,14 @@ pub(crate) struct Visible {
     tables: Arc<OnceLock<Listing>>,
 }
 
-type Listing = BTreeMap<String, BTreeMap<String, SchemaRef>>;
+type Listing = BTreeMap<String, BTreeMap<String, Listed>>;
+
+/// A relation as it is listed.
+pub(crate) struct Listed {
+    columns: SchemaRef,
+    /// The query of a view.
+    view: Option<String>,
+}
 
 impl Visible {
     pub(crate) fn new(request: &Request) -> Self {
@@ -63,11 +70,12 @@ impl Visible {
     }
 
     pub(crate) fn list(&self) -> Vec<VisibleTable> {
-        let of_schema = |(schema, tables): (&String, &BTreeMap<String, SchemaRef>)| {
-            let table = |(table, columns): (&String, &SchemaRef)| VisibleTable {
+        let of_schema = |(schema, tables): (&String, &BTreeMap<String, Listed>)| {
+            let table = |(table, listed): (&String, &Listed)| VisibleTable {
                 schema: schema.clone(),
                 table: table.clone(),
-                columns: Arc::clone(columns),
+                columns: Arc::clone(&listed.columns),
+                is_view: listed.view.is_some(),
             };
             tables.iter().map(table).collect::<Vec<_>>()
         };
@@ -79,7 +87,8 @@ impl Visible {
             let mut listing = Listing::new();
             for source in self.snapshot.visible(&self.principal, &self.surroundings) {
                 let schema = listing.entry(source.name.schema().to_owned()).or_default();
-                schema.insert(source.name.table().to_owned(), listed_schema(source));
+                let listed = Listed { columns: listed_schema(source), view: source.view().map(str::to_owned) };
+                schema.insert(source.name.table().to_owned(), listed);
             }
             listing
         })
@@ -92,6 +101,7 @@ pub struct VisibleTable {
     pub schema: String,
     pub table: String,
     pub columns: SchemaRef,
+    pub is_view: bool,
 }
 
 impl fmt::Debug for Visible {

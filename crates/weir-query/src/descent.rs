@@ -5,15 +5,15 @@
 //! together with what, are conditions: every column tells of them. How many rows there are is not followed.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef};
+use datafusion::common::{Column, DFSchemaRef, TableReference};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
 use weir_guard::Refusal;
-use weir_model::{ColumnId, Lineage, Origin, ParentColumn, SourceId};
-use weir_policy::{Decision, Obligations, Residual, SourceDecision};
+use weir_model::{ColumnId, DataSource, Lineage, Origin, ParentColumn, SourceId, SourceName};
+use weir_policy::{Decision, Obligations, Residual, Snapshot, SourceDecision};
 
 use crate::catalogue::{INFORMATION_SCHEMA, PG_CATALOG};
 use crate::govern::GovernedTable;
@@ -23,29 +23,57 @@ use crate::govern::GovernedTable;
 ///
 /// # Errors
 /// When the plan reads the catalogue, which is made for each reader anew and has no policies that could be inherited.
-pub(crate) fn of(plan: &LogicalPlan, decision: &Decision) -> Result<Option<Lineage>, Refusal> {
-    let mut system = false;
-    let look = |node: &LogicalPlan| {
-        system |= is_system(node);
-        Ok(TreeNodeRecursion::Continue)
-    };
-    plan.apply_with_subqueries(look).map_err(|e| Refusal::bug(e.to_string()))?;
-    if system {
-        return Err(Refusal::unsupported("what is read from the catalogue cannot be written into a table"));
-    }
-    let parents: BTreeSet<SourceId> = decision.sources.iter().map(|(id, _)| *id).collect();
+pub(crate) fn of(plan: &LogicalPlan, decision: &Decision, snapshot: &Snapshot) -> Result<Option<Lineage>, Refusal> {
+    reads_no_catalogue(plan, "what is read from the catalogue cannot be written into a table")?;
+    // What a view gives comes from what it reads.
+    let is_view = |id: &SourceId| snapshot.source(*id).is_some_and(|source| source.view().is_some());
+    let parents: BTreeSet<SourceId> = decision.sources.iter().map(|(id, _)| *id).filter(|id| !is_view(id)).collect();
     if parents.is_empty() {
         return Ok(None);
     }
-    let mut tracer = Tracer { decision, conditions: BTreeSet::new(), outer: Vec::new() };
+    let mut tracer = Tracer { decision, conditions: BTreeSet::new(), outer: Vec::new(), views_of: None };
     let mut lineage = Lineage { parents, ..Lineage::default() };
     // Of what is not understood nothing is said, which means that everything comes from everything.
     if let Some(Flows { columns, .. }) = tracer.plan(plan) {
         lineage.columns = (1..).map(ColumnId).zip(columns.into_iter().map(Flow::origin)).collect();
         lineage.conditions = tracer.conditions;
     }
-    lineage.seen = decision.sources.iter().filter_map(|(id, decided)| Some((*id, seen(decided)?))).collect();
+    let written = decision.sources.iter().filter(|(id, _)| !is_view(id));
+    lineage.seen = written.filter_map(|(id, decided)| Some((*id, seen(decided)?))).collect();
     Ok(Some(lineage))
+}
+
+/// The lineage of a view of this query, which names `parents`: what its columns are for whom nothing is masked. `None`
+/// when it names none.
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn of_view(
+    plan: &LogicalPlan,
+    parents: BTreeSet<SourceId>,
+    decision: &Decision,
+    snapshot: &Snapshot,
+) -> Result<Option<Lineage>, Refusal> {
+    reads_no_catalogue(plan, "a view cannot read the catalogue")?;
+    if parents.is_empty() {
+        return Ok(None);
+    }
+    let mut tracer = Tracer { decision, conditions: BTreeSet::new(), outer: Vec::new(), views_of: Some(snapshot) };
+    let columns = match tracer.plan(plan) {
+        Some(Flows { columns, .. }) => (1..).map(ColumnId).zip(columns.into_iter().map(Flow::origin)).collect(),
+        None => BTreeMap::new(),
+    };
+    Ok(Some(Lineage { parents, columns, ..Lineage::default() }))
+}
+
+fn reads_no_catalogue(plan: &LogicalPlan, otherwise: &str) -> Result<(), Refusal> {
+    let mut system = false;
+    let look = |node: &LogicalPlan| {
+        system |= is_system(node);
+        Ok(TreeNodeRecursion::Continue)
+    };
+    plan.apply_with_subqueries(look).map_err(|e| Refusal::bug(e.to_string()))?;
+    if system { Err(Refusal::unsupported(otherwise)) } else { Ok(()) }
 }
 
 fn is_system(node: &LogicalPlan) -> bool {
@@ -168,6 +196,8 @@ struct Tracer<'a> {
     conditions: BTreeSet<ParentColumn>,
     /// The rows around a subquery, the nearest last.
     outer: Vec<(DFSchemaRef, Vec<Flow>)>,
+    /// For the lineage of a view, which tells of the views that it names and not of what is masked for whom.
+    views_of: Option<&'a Snapshot>,
 }
 
 impl Tracer<'_> {
@@ -241,7 +271,10 @@ impl Tracer<'_> {
             LogicalPlan::EmptyRelation(_) => {
                 Flows { columns: vec![Flow::default(); plan.schema().fields().len()], sources: BTreeSet::new() }
             }
-            LogicalPlan::SubqueryAlias(alias) => self.plan(&alias.input)?,
+            LogicalPlan::SubqueryAlias(alias) => match self.view(&alias.alias) {
+                Some(view) => copied(view),
+                None => self.plan(&alias.input)?,
+            },
             LogicalPlan::Subquery(subquery) => self.plan(&subquery.subquery)?,
             LogicalPlan::Limit(limit) => self.plan(&limit.input)?,
             LogicalPlan::Repartition(repartition) => self.plan(&repartition.input)?,
@@ -256,6 +289,13 @@ impl Tracer<'_> {
             | LogicalPlan::DescribeTable(_) => return None,
         };
         (flows.columns.len() == plan.schema().fields().len()).then_some(flows)
+    }
+
+    /// The view in whose place its query stands, where that is not to be followed. What a statement names itself has no
+    /// schema.
+    fn view(&self, alias: &TableReference) -> Option<&DataSource> {
+        let name = SourceName::new(alias.schema()?, alias.table()).ok()?;
+        self.views_of?.source_by_name(&name).filter(|source| source.view().is_some())
     }
 
     fn scan(&mut self, scan: &TableScan) -> Option<Flows> {
@@ -273,6 +313,7 @@ impl Tracer<'_> {
             let column = source.column(field.name())?;
             let from = BTreeSet::from([ParentColumn { source: source.id, column: column.id }]);
             let is_masked = match masked {
+                _ if self.views_of.is_some() => false,
                 SourceDecision::Clear(_) => false,
                 SourceDecision::Obliged(obligations, _) => obligations
                     .masks
@@ -380,6 +421,15 @@ impl Tracer<'_> {
         let values = inner?.columns.iter().flat_map(Flow::all).collect();
         Some(Flow { copies: BTreeSet::new(), values })
     }
+}
+
+/// All columns of a source.
+fn copied(source: &DataSource) -> Flows {
+    let copy = |column: &weir_model::Column| Flow {
+        copies: BTreeSet::from([ParentColumn { source: source.id, column: column.id }]),
+        values: BTreeSet::new(),
+    };
+    Flows { columns: source.columns.iter().map(copy).collect(), sources: BTreeSet::from([source.id]) }
 }
 
 fn found(column: &Column, schema: &DFSchemaRef, flows: &[Flow]) -> Option<Flow> {

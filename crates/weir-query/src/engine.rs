@@ -3,9 +3,13 @@
 mod bind;
 mod explain;
 mod grouping;
+mod intake;
 mod lanes;
+mod lines;
 mod rows;
+mod sheet;
 mod users;
+mod views;
 mod write;
 
 use std::sync::Arc;
@@ -40,6 +44,7 @@ use crate::statement::Query;
 use crate::verify::{self, Reads};
 use bind::Bound;
 use grouping::PlainGroupingSets;
+pub use intake::Intake;
 use lanes::{Lanes, Threads};
 pub use rows::Rows;
 pub use users::UserLimits;
@@ -289,7 +294,7 @@ impl Inner {
             (Err(refusal), _) | (_, Err(refusal)) => return Err(request.refuse_decided(&decision, refusal).await),
         };
         if let Some(tell) = tell {
-            match descent::of(&plan, &decision) {
+            match descent::of(&plan, &decision, request.snapshot()) {
                 // Who does not wait any more does not want to know.
                 Ok(lineage) => drop(tell.send(lineage)),
                 Err(refusal) => return Err(request.refuse_decided(&decision, refusal).await),

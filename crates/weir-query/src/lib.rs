@@ -24,8 +24,8 @@ mod verify;
 
 pub use catalogue::types::{PgType, pg_modifier, pg_type};
 pub use catalogue::{CATALOG, VisibleTable};
-pub use engine::{Described, Engine, EngineSettings, Rows, UserLimits, WorkspaceSettings};
+pub use engine::{Described, Engine, EngineSettings, Intake, Rows, UserLimits, WorkspaceSettings};
 pub use statement::{
-    Asked, CopyForm, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse,
+    Asked, CopyForm, CopyIn, CopyOut, Cursor, FetchCount, Query, SessionStatement, Statement, Write, parse,
     parse_question_marks,
 };

@@ -10,6 +10,7 @@ mod session;
 mod sets;
 mod system;
 mod typed;
+mod view;
 mod write;
 
 use std::ops::ControlFlow;
@@ -17,17 +18,18 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    CopySource, CreateTable, DescribeAlias, Insert, Statement as Sql, visit_statements,
+    CopySource, CopyTarget, CreateTable, CreateView, DescribeAlias, Insert, Statement as Sql, visit_statements,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer, TokenizerError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 use weir_guard::{Outside, Refusal, Truth};
 
-pub use copy::{CopyForm, CopyOut};
+pub use copy::{CopyForm, CopyIn, CopyOut};
 pub use session::{Cursor, FetchCount, SessionStatement};
-pub(crate) use write::What;
+pub(crate) use view::defined;
 pub use write::Write;
+pub(crate) use write::{View, What};
 
 /// One statement of a client.
 #[derive(Clone, Debug)]
@@ -36,6 +38,7 @@ pub enum Statement {
     Session(SessionStatement),
     Write(Write),
     Copy(CopyOut),
+    CopyIn(CopyIn),
 }
 
 /// A read, parsed but not bound: no catalogue, no identity.
@@ -126,6 +129,7 @@ fn parse_with(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Re
         text: if many { sql.to_string() } else { text.to_owned() },
         columns: of_query(sql, columns::names),
         declared: of_query(sql, typed::declared),
+        defines: view::query(sql).map(ToString::to_string),
     };
     let written: Vec<Written> = parsed.iter().map(written).collect();
     for sql in &mut parsed {
@@ -144,6 +148,8 @@ struct Written {
     text: String,
     columns: Vec<Option<String>>,
     declared: Vec<Option<String>>,
+    /// The query of a view.
+    defines: Option<String>,
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "only queries have columns and parameters")]
@@ -152,6 +158,7 @@ fn of_query<T>(sql: &Sql, tell: fn(&datafusion::sql::sqlparser::ast::Query) -> V
         Sql::Query(query) => tell(query),
         Sql::Explain { statement, .. } => of_query(statement, tell),
         Sql::CreateTable(CreateTable { query: Some(query), .. })
+        | Sql::CreateView(CreateView { query, .. })
         | Sql::Insert(Insert { source: Some(query), .. })
         | Sql::Copy { source: CopySource::Query(query), .. } => tell(query),
         _ => Vec::new(),
@@ -160,8 +167,17 @@ fn of_query<T>(sql: &Sql, tell: fn(&datafusion::sql::sqlparser::ast::Query) -> V
 
 fn parse_sql(text: &str, edit: impl FnOnce(Vec<TokenWithSpan>) -> Tokens) -> Result<Vec<Sql>, ParserError> {
     let dialect = PostgreSqlDialect {};
-    let tokens = edit(Tokenizer::new(&dialect, text).tokenize_with_location()?)?;
-    Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens).parse_statements()
+    let mut tokens = edit(Tokenizer::new(&dialect, text).tokenize_with_location()?)?;
+    while tokens.pop_if(|last| matches!(last.token, Token::SemiColon | Token::Whitespace(_))).is_some() {}
+    let several = tokens.iter().any(|token| token.token == Token::SemiColon);
+    let parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
+    let parsed = { parser }.parse_statements()?;
+    // The parser takes what comes after it for its rows.
+    let takes_rows = |sql: &Sql| matches!(sql, Sql::Copy { target: CopyTarget::Stdin, .. });
+    if several && parsed.iter().any(takes_rows) {
+        return Err(ParserError::ParserError("COPY FROM STDIN has to stand alone".to_owned()));
+    }
+    Ok(parsed)
 }
 
 fn syntax(error: &ParserError) -> Refusal {
@@ -180,7 +196,7 @@ fn classify(written: Written, sql: Sql) -> Result<Statement, Refusal> {
         return Ok(Statement::Write(write));
     }
     if let Some(copy) = copy::classify(&written, &sql)? {
-        return Ok(Statement::Copy(copy));
+        return Ok(copy);
     }
     #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: whatever is not named is refused by name")]
     match sql {
@@ -205,7 +221,7 @@ fn classify(written: Written, sql: Sql) -> Result<Statement, Refusal> {
 }
 
 fn read(
-    Written { text, columns, declared }: Written,
+    Written { text, columns, declared, defines: _ }: Written,
     parsed: Box<datafusion::sql::sqlparser::ast::Query>,
     explain: bool,
 ) -> Result<Statement, Refusal> {
@@ -238,7 +254,7 @@ fn read_inside(written: &Written, query: Box<datafusion::sql::sqlparser::ast::Qu
             Err(Refusal::unsupported("set_config stands in a SELECT of its own"))
         }
         Statement::Query(query) => Ok(query),
-        Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) => {
+        Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_) => {
             Err(Refusal::bug("a read is something else"))
         }
     }

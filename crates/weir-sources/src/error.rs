@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use weir_model::{ColumnName, ConnectionName, DataType, InvalidName};
+use weir_model::{ColumnName, ConnectionName, DataType, InvalidName, SourceName};
 
 /// Why a source cannot be registered or read. Texts name paths: they are for governors and logs.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum SourceError {
     ColumnChanged { path: PathBuf, column: ColumnName, registered: DataType, found: String },
     #[error("connection `{connection}` cannot be used: {why}")]
     Connection { connection: ConnectionName, why: String },
+    #[error("`{name}` is a view, which has no rows of its own")]
+    View { name: SourceName },
     #[error("{table} cannot be read: {why}")]
     Table { table: Arc<str>, why: String },
     #[error("files below `{path}` lie in folders that differ in their partition columns: `{folder}`")]

@@ -69,6 +69,7 @@ impl Sources {
             Location::Table { connection, schema, table } => {
                 return self.open_remote(source, connection, (schema, table)).await;
             }
+            Location::View { .. } => return Err(SourceError::View { name: source.name.clone() }),
         };
         let files = list_blocking(path.clone(), format.clone()).await?;
         let version = version(&files);

@@ -170,6 +170,7 @@ fn unreadable(source: &DataSource, e: &datafusion::error::DataFusionError) -> So
             table: format!("table `{schema}.{table}` of connection `{connection}`").into(),
             why: e.strip_backtrace(),
         },
+        Location::View { .. } => SourceError::View { name: source.name.clone() },
     }
 }
 

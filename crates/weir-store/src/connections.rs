@@ -62,7 +62,7 @@ pub(crate) async fn remove(tx: &mut SqliteConnection, name: &ConnectionName) -> 
 /// What a new source needs is there.
 pub(crate) async fn check(tx: &mut SqliteConnection, location: &Location) -> Result<(), Failure> {
     match location {
-        Location::Files { .. } => Ok(()),
+        Location::Files { .. } | Location::View { .. } => Ok(()),
         Location::Table { connection, .. } => row(tx, connection).await.map(drop),
     }
 }

@@ -120,6 +120,43 @@ mod tests {
         assert!(open > 50 && inherited > 30 && closed > 50, "{open} open, {inherited} inherited, {closed} closed");
     }
 
+    /// What the oracle leaves to the product: who sees of a parent what the writer saw, by the fingerprints of both
+    /// decisions, must see the same rows and values of it.
+    #[test]
+    fn who_sees_alike_by_fingerprint_sees_the_same() {
+        let (mut alike, mut of_writers, mut conditions) = (0, 0, 0);
+        for seed in 1_000..1_600 {
+            let world = World::generate(seed, &Sizes::default());
+            let lineages = world.facts.sources.iter().filter_map(|source| source.lineage.as_ref());
+            conditions += lineages.filter(|lineage| !lineage.conditions.is_empty()).count();
+            let snapshot = Snapshot::compile(world.facts.clone());
+            for (id, writer) in &world.writers {
+                let lineage = world.facts.sources.iter().find(|source| source.id == *id).unwrap().lineage.clone();
+                for (parent, seen) in lineage.unwrap().seen {
+                    of_writers += 1;
+                    let hers = world.visible(writer).remove(&parent);
+                    assert!(hers.is_some(), "{writer}\n{world}");
+                    for speaker in world.speakers.iter().filter(|speaker| *speaker != writer) {
+                        let decided = snapshot.decide(&speaker.principal, &speaker.surroundings(), &[parent]);
+                        match &decided.sources[0].1 {
+                            SourceDecision::Obliged(there, _) if there.fingerprint.0 == seen => {
+                                alike += 1;
+                                assert_eq!(
+                                    world.visible(speaker).remove(&parent),
+                                    hers,
+                                    "{speaker}, {writer}\n{world}"
+                                );
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        println!("{alike} see what one of {of_writers} writers saw; {conditions} lineages with conditions");
+        assert!(alike > 40 && of_writers > 40 && conditions > 60, "{alike}, {of_writers}, {conditions}");
+    }
+
     #[test]
     fn policies_survive_both_spellings() {
         for stored in SEEDS.flat_map(|seed| World::generate(seed, &Sizes::default()).facts.policies) {

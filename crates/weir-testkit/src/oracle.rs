@@ -109,6 +109,22 @@ impl Oracle<'_> {
         above.iter().filter_map(find).any(|parent| self.view_of(me.clone(), parent).meets(condition))
     }
 
+    /// Whether she writes tables in the schema.
+    pub fn writes_in(&self, schema: &str) -> bool {
+        let project = Me::new(self.facts, self.principal, self.surroundings).and_then(|me| me.project);
+        project.is_some_and(|project| project.workspace.as_deref() == Some(schema))
+    }
+
+    /// The projects that she is a member of, and whether she may act there.
+    pub fn projects(&self) -> BTreeMap<ProjectName, bool> {
+        let mine = self.facts.projects.iter().filter(|project| project.members.contains(self.principal));
+        let acts = |name: &ProjectName| {
+            let there = Surroundings { project: Some(name.clone()), ..self.surroundings.clone() };
+            Me::new(self.facts, self.principal, &there).is_some()
+        };
+        mine.map(|project| (project.name.clone(), acts(&project.name))).collect()
+    }
+
     fn view(&self, source: SourceId) -> Option<View<'_>> {
         let me = Me::new(self.facts, self.principal, self.surroundings)?;
         let source = self.facts.sources.iter().find(|s| s.id == source)?;

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use weir_guard::{Attempt, AuditSink, Clock, Connections, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed};
-use weir_model::{Connection, ConnectionName, Secret};
+use weir_guard::{
+    Attempt, AuditSink, Clock, Connections, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed, Workspaces,
+    WriteError, WrittenTable,
+};
+use weir_model::{Connection, ConnectionName, DataSource, Lineage, Location, PrincipalId, Secret};
 use weir_policy::{KeyScope, Snapshot};
 
 use crate::oracle::{KEY_ID, Keys};
@@ -137,6 +140,39 @@ pub struct OneConnection(pub Connection);
 impl Connections for OneConnection {
     async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
         Ok(Connection { name: name.clone(), ..self.0.clone() })
+    }
+}
+
+/// Keeps what was registered, and makes no source of it.
+#[derive(Debug, Default)]
+pub struct MemoryWorkspaces(Mutex<Vec<WrittenTable>>);
+
+impl MemoryWorkspaces {
+    /// What was registered since this was asked the last time.
+    pub fn take(&self) -> Vec<WrittenTable> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Workspaces for MemoryWorkspaces {
+    async fn write(&self, _: &PrincipalId, table: WrittenTable) -> Result<(), WriteError> {
+        self.0.lock().unwrap().push(table);
+        Ok(())
+    }
+
+    async fn rewrite(
+        &self,
+        _: &PrincipalId,
+        was: &DataSource,
+        _: Location,
+        _: Option<Lineage>,
+    ) -> Result<(), WriteError> {
+        Err(WriteError::Refused(format!("`{}` was not registered here", was.name)))
+    }
+
+    async fn drop_table(&self, _: &PrincipalId, was: &DataSource) -> Result<(), WriteError> {
+        Err(WriteError::Refused(format!("`{}` was not registered here", was.name)))
     }
 }
 

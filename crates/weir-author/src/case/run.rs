@@ -7,9 +7,9 @@ use weir_model::{DataSource, PolicyId, PrincipalId, Surroundings};
 use weir_policy::ast::Policy;
 use weir_policy::check::check;
 use weir_policy::explain::{explain, residual_text};
-use weir_policy::{DenyReason, Facts, KeyScope, Snapshot, SourceDecision, StoredPolicy, language};
+use weir_policy::{Changes, DenyReason, Facts, KeyScope, Snapshot, SourceDecision, StoredPolicy, language};
 
-use super::{Case, CaseFile, Decide, NOW, unix_ms};
+use super::{Case, CaseFile, Decide, NOW, Questions, unix_ms};
 use crate::world::{Additions, World};
 
 /// What the cases of a file are run in.
@@ -86,17 +86,16 @@ impl CaseFile {
     /// When they cannot be run: there is no such world, the policies cannot be read, or a case asks for what does not
     /// exist.
     pub fn run(&self, setting: &Setting<'_>) -> Result<Ran, String> {
-        let facts = |world: Option<&str>| self.facts_in(world, setting);
-        let world = self.facts(setting)?;
+        let facts = self.facts(setting)?;
         let mut ran = Ran::default();
         self.saving(
             &match &self.saved_in {
-                Some(saved_in) => facts(Some(saved_in))?,
-                None => world.clone(),
+                Some(saved_in) => self.facts_in(Some(saved_in), setting)?,
+                None => facts.clone(),
             },
             &mut ran,
         );
-        let snapshot = Snapshot::compile(world);
+        let snapshot = Snapshot::compile(facts.clone());
         let problems: Vec<String> = snapshot
             .problems()
             .iter()
@@ -112,13 +111,13 @@ impl CaseFile {
                 differences: vec![difference],
             });
         }
-        for case in &self.cases {
-            let differences = case.ask(&snapshot).map_err(|why| format!("case `{}`: {why}", case.case))?;
-            if differences.is_empty() {
-                ran.passed += 1;
-            } else {
-                ran.failures.push(Failure { case: case.case.clone(), asked: case.asked(), differences });
-            }
+        ran.ask(self.questions(), &snapshot)?;
+        let (mut before, mut snapshot) = (facts, snapshot);
+        for then in &self.then {
+            let after = then.onto(&before)?;
+            snapshot = snapshot.after(Changes::between(&before, &after));
+            ran.ask(then.questions(), &snapshot)?;
+            before = after;
         }
         Ok(ran)
     }
@@ -143,6 +142,30 @@ impl CaseFile {
             asked: String::new(),
             differences: vec![difference],
         });
+    }
+}
+
+impl Ran {
+    fn ask(&mut self, questions: Questions<'_>, snapshot: &Snapshot) -> Result<(), String> {
+        let Questions { cases, writes, enters, lists } = questions;
+        for case in cases {
+            let differences = case.ask(snapshot).map_err(|why| format!("case `{}`: {why}", case.case))?;
+            self.note(&case.case, case.asked(), differences);
+        }
+        for write in writes {
+            self.note(&write.case, write.asked(), write.ask(snapshot)?);
+        }
+        enters.iter().for_each(|enter| self.note(&enter.case, enter.asked(), enter.ask(snapshot)));
+        lists.iter().for_each(|list| self.note(&list.case, list.asked(), list.ask(snapshot)));
+        Ok(())
+    }
+
+    fn note(&mut self, case: &str, asked: String, differences: Vec<Difference>) {
+        if differences.is_empty() {
+            self.passed += 1;
+        } else {
+            self.failures.push(Failure { case: case.to_owned(), asked, differences });
+        }
     }
 }
 
@@ -288,7 +311,7 @@ fn answer(decided: &SourceDecision, source: &DataSource, snapshot: &Snapshot) ->
     }
 }
 
-fn name_of(reason: &DenyReason) -> String {
+pub(super) fn name_of(reason: &DenyReason) -> String {
     let name = match reason {
         DenyReason::UnknownPrincipal => "unknown-principal",
         DenyReason::UnknownSource => "unknown-source",

@@ -50,6 +50,13 @@ impl OpenCursor {
     }
 }
 
+/// What `ROLLBACK TO` goes back to.
+pub(super) struct Savepoint {
+    name: String,
+    settings: SessionSettings,
+    at_commit: Option<SessionSettings>,
+}
+
 impl Session {
     /// Carries out a session statement. `describe` sends the shape of its rows before them.
     pub(super) async fn control(
@@ -60,7 +67,8 @@ impl Session {
         describe: bool,
     ) -> Done {
         match statement {
-            SessionStatement::Set { name, value } if Access::has(name) => {
+            SessionStatement::Set { name, value, local: true } => self.set_local(text, name, value).await?,
+            SessionStatement::Set { name, value, local: false } if Access::has(name) => {
                 self.change_access(text, name, |settings| settings.set(name, value)).await?;
                 self.complete("SET");
             }
@@ -68,7 +76,7 @@ impl Session {
                 self.change_access(text, name, |settings| settings.reset(Some(name))).await?;
                 self.complete("RESET");
             }
-            SessionStatement::Set { name, value } => {
+            SessionStatement::Set { name, value, local: false } => {
                 self.change_settings(|settings| settings.set(name, value))?;
                 self.complete("SET");
             }
@@ -89,9 +97,10 @@ impl Session {
             SessionStatement::RollbackTo { name } => {
                 let at = self.find_savepoint(name)?;
                 self.savepoints.truncate(at + 1);
-                if let Some((_, before)) = self.savepoints.last() {
-                    let before = before.clone();
-                    self.use_settings(before);
+                if let Some(Savepoint { settings, at_commit, .. }) = self.savepoints.last() {
+                    let (settings, at_commit) = (settings.clone(), at_commit.clone());
+                    self.use_settings(settings);
+                    self.settings_at_commit = at_commit;
                 }
                 self.transaction = TransactionStatus::Transaction;
                 self.complete("ROLLBACK");
@@ -146,11 +155,41 @@ impl Session {
         self.change_settings(|settings| sets.iter().try_for_each(|(name, value)| settings.set(name, value)))
     }
 
+    /// Changes a setting up to the end of the transaction.
+    async fn set_local(&mut self, text: &str, name: &str, value: &str) -> Done {
+        if self.transaction == TransactionStatus::Idle {
+            // What it would set has to be right all the same.
+            self.settings.clone().set(name, value)?;
+            let words = if name == "transaction" { "SET TRANSACTION" } else { "SET LOCAL" };
+            self.warn(code::NO_TRANSACTION, &format!("`{words}` can only be used in transaction blocks"));
+        } else {
+            let at_commit = self.settings_at_commit.take().unwrap_or_else(|| self.settings.clone());
+            let set = |settings: &mut SessionSettings| settings.set(name, value);
+            let done = match Access::has(name) {
+                true => self.change_access(text, name, set).await,
+                false => self.change_settings(set),
+            };
+            self.settings_at_commit = Some(at_commit);
+            done?;
+        }
+        self.complete("SET");
+        Ok(())
+    }
+
     /// Changes settings and reports to the client what it is kept informed of.
-    fn change_settings(&mut self, change: impl FnOnce(&mut SessionSettings) -> Result<(), Told>) -> Done {
+    fn change_settings(&mut self, change: impl Fn(&mut SessionSettings) -> Result<(), Told>) -> Done {
         let mut changed = self.settings.clone();
         change(&mut changed)?;
+        self.change_at_commit(change)?;
         self.use_settings(changed);
+        Ok(())
+    }
+
+    /// What is not local holds after the transaction too.
+    fn change_at_commit(&mut self, change: impl Fn(&mut SessionSettings) -> Result<(), Told>) -> Result<(), Told> {
+        let Some(mut at_commit) = self.settings_at_commit.clone() else { return Ok(()) };
+        change(&mut at_commit)?;
+        self.settings_at_commit = Some(at_commit);
         Ok(())
     }
 
@@ -172,7 +211,7 @@ impl Session {
         &mut self,
         text: &str,
         name: &str,
-        change: impl FnOnce(&mut SessionSettings) -> Result<(), Told>,
+        change: impl Fn(&mut SessionSettings) -> Result<(), Told>,
     ) -> Done {
         if SessionSettings::is_about_identity(name) && self.transaction != TransactionStatus::Idle {
             let told = format!("parameter `{name}` cannot be changed inside a transaction block");
@@ -186,6 +225,7 @@ impl Session {
         supervised(&mut self.connection, &mut running, enter).await??;
         self.portals.retain(|_, portal| portal.is_done());
         self.cursors.clear();
+        self.change_at_commit(change)?;
         self.use_settings(changed);
         Ok(())
     }
@@ -239,9 +279,14 @@ impl Session {
         if self.transaction == TransactionStatus::Idle {
             self.warn(code::NO_TRANSACTION, "there is no transaction in progress");
         }
-        match self.settings_before.take() {
-            Some(before) if !commit => self.use_settings(before),
-            Some(_) | None => {}
+        let (before, at_commit) = (self.settings_before.take(), self.settings_at_commit.take());
+        if let Some(settings) = if commit { at_commit } else { before } {
+            let project = self.caller.project.clone();
+            self.use_settings(settings);
+            // What is open was read elsewhere.
+            if self.caller.project != project {
+                self.cursors.clear();
+            }
         }
         self.savepoints.clear();
         self.portals.clear();
@@ -262,7 +307,8 @@ impl Session {
             let text = format!("more than {SAVEPOINTS_MAX} savepoints in one transaction");
             return Err(Told::error(code::LIMIT_EXCEEDED, text).into());
         }
-        self.savepoints.push((name.to_owned(), self.settings.clone()));
+        let (settings, at_commit) = (self.settings.clone(), self.settings_at_commit.clone());
+        self.savepoints.push(Savepoint { name: name.to_owned(), settings, at_commit });
         self.complete("SAVEPOINT");
         Ok(())
     }
@@ -270,7 +316,7 @@ impl Session {
     /// The latest savepoint of this name.
     fn find_savepoint(&self, name: &str) -> Result<usize, Told> {
         let missing = || Told::error(code::INVALID_SAVEPOINT, format!("savepoint `{name}` does not exist"));
-        self.savepoints.iter().rposition(|(known, _)| known == name).ok_or_else(missing)
+        self.savepoints.iter().rposition(|known| known.name == name).ok_or_else(missing)
     }
 
     fn deallocate(&mut self, name: Option<&str>) -> Done {

@@ -10,7 +10,7 @@ use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::EmptyQueryResponse;
 use weir_guard::Refusal;
-use weir_query::{CopyOut, Cursor, Described, Query, SessionStatement, Statement, Write};
+use weir_query::{CopyIn, CopyOut, Cursor, Described, Query, SessionStatement, Statement, Write};
 
 use super::control::{OpenCursor, cursor_query};
 use super::stream::Form;
@@ -40,6 +40,7 @@ enum Kind {
     Session(SessionStatement),
     Write(Write),
     Copy(CopyOut),
+    CopyIn(CopyIn),
 }
 
 struct Parameter {
@@ -97,7 +98,7 @@ impl Session {
         let kind = with_types(kind, &types);
         let query = match &kind {
             Kind::Read(query) | Kind::Declare(_, query) => Some(query),
-            Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) => None,
+            Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) | Kind::CopyIn(_) => None,
         };
         let described = match query {
             Some(query) => {
@@ -113,7 +114,13 @@ impl Session {
         let columns = match (&kind, &described) {
             (Kind::Read(_), Some(described)) => columns(&described.schema)?,
             (
-                Kind::Read(_) | Kind::Empty | Kind::Declare(..) | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_),
+                Kind::Read(_)
+                | Kind::Empty
+                | Kind::Declare(..)
+                | Kind::Session(_)
+                | Kind::Write(_)
+                | Kind::Copy(_)
+                | Kind::CopyIn(_),
                 _,
             ) => Vec::new(),
         };
@@ -142,6 +149,7 @@ impl Session {
             Statement::Session(statement) => Ok(Kind::Session(statement)),
             Statement::Write(write) => Ok(Kind::Write(write)),
             Statement::Copy(copy) => Ok(Kind::Copy(copy)),
+            Statement::CopyIn(copy) => Ok(Kind::CopyIn(copy)),
         })
     }
 
@@ -224,6 +232,14 @@ impl Session {
                 self.check_transaction(&Statement::Copy(copy.clone()))?;
                 self.copy(copy).await?;
             }
+            Kind::CopyIn(_) if matches!(state, State::Ended) => {
+                let told = format!("portal `{name}` cannot be run anymore: `COPY FROM` was done");
+                return Err(Told::error(code::CANNOT_CHANGE_NOW, told).into());
+            }
+            Kind::CopyIn(copy) => {
+                self.check_transaction(&Statement::CopyIn(copy.clone()))?;
+                self.copy_in(copy).await?;
+            }
             Kind::Write(write) => {
                 self.check_transaction(&Statement::Write(write.clone()))?;
                 self.write(write).await?;
@@ -302,7 +318,7 @@ impl Session {
         match &prepared.kind {
             Kind::Read(_) => Ok(Some(prepared.columns.clone())),
             Kind::Session(statement) => self.control_columns(statement),
-            Kind::Empty | Kind::Declare(..) | Kind::Write(_) | Kind::Copy(_) => Ok(None),
+            Kind::Empty | Kind::Declare(..) | Kind::Write(_) | Kind::Copy(_) | Kind::CopyIn(_) => Ok(None),
         }
     }
 }
@@ -314,7 +330,7 @@ fn with_types(kind: Kind, said: &[u32]) -> Kind {
     match kind {
         Kind::Read(query) => Kind::Read(query.typed(&names)),
         Kind::Declare(cursor, query) => Kind::Declare(cursor, query.typed(&names)),
-        Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) => kind,
+        Kind::Empty | Kind::Session(_) | Kind::Write(_) | Kind::Copy(_) | Kind::CopyIn(_) => kind,
     }
 }
 

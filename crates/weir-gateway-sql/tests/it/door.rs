@@ -88,7 +88,6 @@ async fn settings_are_set_shown_and_refused() {
         ("SHOW no_such_setting", "42704"),
         ("SET row_security = off", "0A000"),
         ("SET client_encoding = 'LATIN1'", "0A000"),
-        ("SET transaction_read_only = off", "25006"),
         ("SET session_authorization = 'oona'", "42501"),
     ] {
         assert_eq!(refused(&client, sql).await.0, code, "{sql}");
@@ -97,6 +96,38 @@ async fn settings_are_set_shown_and_refused() {
         assert!(["42501", "0A000"].contains(&refused(&client, sql).await.0.as_str()), "{sql}");
     }
     assert_eq!(value(&client, "SHOW session_authorization").await, "tara");
+}
+
+#[tokio::test]
+async fn what_is_set_locally_holds_up_to_the_end_of_the_transaction() {
+    let world = World::new().await;
+    let client = world.tara().await;
+    let shown = async |name: &str| value(&client, &format!("SHOW {name}")).await;
+    let run = async |sql: &str| client.batch_execute(sql).await.unwrap();
+    run("BEGIN; SET LOCAL statement_timeout = '7s'; SET LOCAL TIME ZONE 'Asia/Tokyo'").await;
+    assert_eq!((shown("statement_timeout").await, shown("timezone").await), ("7000".into(), "Asia/Tokyo".into()));
+    run("COMMIT").await;
+    assert_eq!((shown("statement_timeout").await, shown("timezone").await), ("0".into(), "UTC".into()));
+    // What is set for the session beside it stays, in whatever order.
+    run("BEGIN; SET statement_timeout = '5s'; SET LOCAL statement_timeout = '7s'; SET DateStyle = 'DMY'; COMMIT").await;
+    assert_eq!((shown("statement_timeout").await, shown("datestyle").await), ("5000".into(), "ISO, DMY".into()));
+    run("BEGIN; SET LOCAL statement_timeout = '7s'; SET statement_timeout = '8s'; COMMIT").await;
+    assert_eq!(shown("statement_timeout").await, "8000");
+    run("BEGIN; SET LOCAL statement_timeout = '7s'; SAVEPOINT s; SET LOCAL statement_timeout = '9s'; ROLLBACK TO s")
+        .await;
+    assert_eq!(shown("statement_timeout").await, "7000");
+    run("ROLLBACK").await;
+    assert_eq!(shown("statement_timeout").await, "8000");
+    run("BEGIN; SET LOCAL statement_timeout = '7s'").await;
+    assert_eq!(refused(&client, "SET LOCAL no_such_setting = 1").await.0, "42704");
+    run("ROLLBACK; RESET statement_timeout").await;
+    // Outside of one there is nothing for which it would hold.
+    run("SET LOCAL statement_timeout = '7s'; SET TRANSACTION READ ONLY").await;
+    assert_eq!((shown("statement_timeout").await, shown("transaction_read_only").await), ("0".into(), "off".into()));
+    assert_eq!(refused(&client, "SET LOCAL no_such_setting = 1").await.0, "42704");
+    run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY").await;
+    assert_eq!(shown("transaction_read_only").await, "on");
+    assert_eq!(refused(&client, "CREATE TABLE a.t AS SELECT 1 AS one").await.0, "25006");
 }
 
 #[tokio::test]
@@ -133,8 +164,8 @@ async fn what_is_not_a_read_is_refused_by_name_and_recorded() {
         ("TRUNCATE a.b", "TRUNCATE"),
         ("UPDATE a.b SET c = 1", "UPDATE"),
         ("DELETE FROM a.b", "DELETE"),
-        ("CREATE TABLE a.b (c INT)", "CREATE TABLE"),
-        ("DROP VIEW a.b", "DROP VIEW"),
+        ("CREATE TABLE a.b (c INT NOT NULL)", "CREATE TABLE"),
+        ("DROP VIEW a.b CASCADE", "DROP VIEW"),
     ] {
         let (code, text) = refused(&client, sql).await;
         assert_eq!(code, "0A000");
@@ -145,10 +176,18 @@ async fn what_is_not_a_read_is_refused_by_name_and_recorded() {
         assert!(last.refusal.is_some());
     }
     // The same by the extended protocol.
-    let (code, _) = told(&client.prepare("DROP VIEW a.b").await.unwrap_err());
+    let (code, _) = told(&client.prepare("DROP VIEW a.b CASCADE").await.unwrap_err());
     assert_eq!(code, "0A000");
     // What is done in workspaces is refused elsewhere.
-    for sql in ["INSERT INTO a.b VALUES (1)", "DROP TABLE a.b", "CREATE TABLE a.b AS SELECT 1 AS c"] {
+    for sql in [
+        "INSERT INTO a.b VALUES (1)",
+        "DROP TABLE a.b",
+        "CREATE TABLE a.b AS SELECT 1 AS c",
+        "CREATE TABLE a.b (c INT)",
+        "CREATE VIEW a.b AS SELECT 1 AS c",
+        "DROP VIEW a.b",
+        "COPY a.b FROM STDIN",
+    ] {
         assert_eq!(refused(&client, sql).await.0, "42501");
         let attempts = world.ports.attempts.lock().unwrap();
         let last = attempts.last().unwrap();

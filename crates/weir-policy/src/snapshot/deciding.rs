@@ -17,6 +17,9 @@ const MASKS_BEHIND_MAX: usize = 32;
 
 impl Governed<'_> {
     pub(crate) fn decide(self, reader: &Reader<'_>) -> SourceDecision {
+        if self.source().view().is_some() {
+            return self.decide_view(reader).unwrap_or_else(|denied| denied);
+        }
         let owner = self.is_owner(reader);
         let most = self.bound.rows.len() + self.bound.columns.len();
         let admitted = self.admitted(reader, owner, most).and_then(|factors| {
@@ -48,7 +51,7 @@ impl Governed<'_> {
 
     /// Whether the decision is no denial, at less cost than the decision.
     pub(crate) fn is_open_to(self, reader: &Reader<'_>) -> bool {
-        if self.bound.may_close {
+        if self.bound.may_close || self.source().view().is_some() {
             !matches!(self.decide(reader), SourceDecision::Deny(..))
         } else {
             self.admitted(reader, self.is_owner(reader), 0).is_ok()

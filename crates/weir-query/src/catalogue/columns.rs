@@ -124,6 +124,11 @@ impl Columns {
         self.with(Kind::Text, name, Arc::new(texts.finish()))
     }
 
+    /// Single characters.
+    pub(super) fn chars<'a>(self, name: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
+        self.with(Kind::Char, name, Arc::new(StringArray::from_iter_values(values)))
+    }
+
     pub(super) fn texts(self, name: &str, values: impl IntoIterator<Item = String>) -> Self {
         let mut list = ListBuilder::new(StringBuilder::new());
         for value in values {

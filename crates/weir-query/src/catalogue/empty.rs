@@ -47,7 +47,7 @@ const KNOWN: [&str; 39] = [
 ];
 
 /// The others, with their columns; text where no type is said.
-const COLUMNS: [(&str, &str, &str); 43] = [
+const COLUMNS: [(&str, &str, &str); 41] = [
     (PG_CATALOG, "pg_available_extensions", "name default_version installed_version comment"),
     (PG_CATALOG, "pg_cursors", "name statement is_holdable:bool is_binary:bool is_scrollable:bool"),
     (PG_CATALOG, "pg_group", "groname grosysid:oid grolist:text[]"),
@@ -107,7 +107,6 @@ const COLUMNS: [(&str, &str, &str); 43] = [
     (PG_CATALOG, "pg_timezone_names", "name abbrev utc_offset is_dst:bool"),
     (PG_CATALOG, "pg_transform", "oid:oid trftype:oid trflang:oid trffromsql:oid trftosql:oid"),
     (PG_CATALOG, "pg_user_mappings", "umid:oid srvid:oid srvname umuser:oid usename umoptions:text[]"),
-    (PG_CATALOG, "pg_views", "schemaname viewname viewowner definition"),
     (INFORMATION_SCHEMA, "applicable_roles", "grantee role_name is_grantable"),
     (INFORMATION_SCHEMA, "check_constraints", "constraint_catalog constraint_schema constraint_name check_clause"),
     (
@@ -189,12 +188,6 @@ const COLUMNS: [(&str, &str, &str); 43] = [
         INFORMATION_SCHEMA,
         "view_table_usage",
         "view_catalog view_schema view_name table_catalog table_schema table_name",
-    ),
-    (
-        INFORMATION_SCHEMA,
-        "views",
-        "table_catalog table_schema table_name view_definition check_option is_updatable is_insertable_into \
-         is_trigger_updatable is_trigger_deletable is_trigger_insertable_into",
     ),
 ];
 

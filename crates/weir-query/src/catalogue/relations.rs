@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::{CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, Listing, PG_CATALOG};
+use super::{CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, Listed, Listing, PG_CATALOG};
 
 /// The role that owns everything; nobody can log in as it.
 pub(crate) const OWNER: &str = CATALOG;
@@ -22,6 +22,8 @@ pub(crate) struct Relation {
     pub(crate) schema_oid: i32,
     pub(crate) name: String,
     pub(crate) columns: SchemaRef,
+    /// The query of a view.
+    pub(crate) view: Option<String>,
 }
 
 #[derive(Debug)]
@@ -81,13 +83,14 @@ impl Relations {
                     oid
                 }
             };
-            for (table, columns) in tables {
+            for (table, Listed { columns, view }) in tables {
                 relations.push(Relation {
                     oid: oids.of("table", &[schema, table]),
                     schema: schema.clone(),
                     schema_oid,
                     name: table.clone(),
                     columns: SchemaRef::clone(columns),
+                    view: view.clone(),
                 });
             }
         }

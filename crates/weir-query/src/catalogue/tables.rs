@@ -14,7 +14,7 @@ type Table = Arc<dyn TableProvider>;
 type Maker = fn(&Relations) -> Result<Table>;
 
 /// Schema, name, and what makes the rows.
-pub(super) const TABLES: [(&str, &str, Maker); 14] = [
+pub(super) const TABLES: [(&str, &str, Maker); 16] = [
     (PG_CATALOG, "pg_attribute", pg_attribute),
     (PG_CATALOG, "pg_class", pg_class),
     (PG_CATALOG, "pg_database", pg_database),
@@ -22,6 +22,7 @@ pub(super) const TABLES: [(&str, &str, Maker); 14] = [
     (PG_CATALOG, "pg_roles", pg_roles),
     (PG_CATALOG, "pg_tables", pg_tables),
     (PG_CATALOG, "pg_user", pg_user),
+    (PG_CATALOG, "pg_views", pg_views),
     (INFORMATION_SCHEMA, "column_privileges", column_privileges),
     (INFORMATION_SCHEMA, "columns", columns),
     (INFORMATION_SCHEMA, "information_schema_catalog_name", catalog_name),
@@ -29,6 +30,7 @@ pub(super) const TABLES: [(&str, &str, Maker); 14] = [
     (INFORMATION_SCHEMA, "schemata", schemata),
     (INFORMATION_SCHEMA, "table_privileges", table_privileges),
     (INFORMATION_SCHEMA, "tables", tables),
+    (INFORMATION_SCHEMA, "views", views),
 ];
 
 fn pg_class(all: &Relations) -> Result<Table> {
@@ -39,7 +41,8 @@ fn pg_class(all: &Relations) -> Result<Table> {
         .oid("relnamespace", each.iter().map(|r| r.schema_oid))
         .same("reltype:oid=0 reloftype:oid=0 relowner:oid=10 relam:oid=2 relfilenode:oid=0 reltablespace:oid=0")
         .same("relpages:int4=0 reltuples:float4=-1 relallvisible:int4=0 reltoastrelid:oid=0 relhasindex:bool=f")
-        .same("relisshared:bool=f relpersistence:char=p relkind:char=r")
+        .same("relisshared:bool=f relpersistence:char=p")
+        .chars("relkind", each.iter().map(|r| if r.view.is_some() { "v" } else { "r" }))
         .int2("relnatts", each.iter().map(|r| i16::try_from(r.columns.fields().len()).unwrap_or(i16::MAX)))
         .same("relchecks:int2=0 relhasrules:bool=f relhastriggers:bool=f relhassubclass:bool=f relrowsecurity:bool=f")
         .same("relforcerowsecurity:bool=f relispopulated:bool=t relreplident:char=d relispartition:bool=f")
@@ -159,8 +162,35 @@ fn pg_user(all: &Relations) -> Result<Table> {
         .table()
 }
 
+/// With their queries.
+fn each_view(all: &Relations) -> Vec<(&Relation, &String)> {
+    all.relations.iter().filter_map(|relation| Some((relation, relation.view.as_ref()?))).collect()
+}
+
+fn pg_views(all: &Relations) -> Result<Table> {
+    let each = each_view(all);
+    Columns::of(each.len())
+        .text("schemaname", each.iter().map(|(r, _)| &r.schema))
+        .text("viewname", each.iter().map(|(r, _)| &r.name))
+        .same("viewowner=weir")
+        .text("definition", each.iter().map(|(_, query)| *query))
+        .table()
+}
+
+fn views(all: &Relations) -> Result<Table> {
+    let each = each_view(all);
+    Columns::of(each.len())
+        .same("table_catalog=weir")
+        .text("table_schema", each.iter().map(|(r, _)| &r.schema))
+        .text("table_name", each.iter().map(|(r, _)| &r.name))
+        .text("view_definition", each.iter().map(|(_, query)| *query))
+        .same("check_option=NONE is_updatable=NO is_insertable_into=NO is_trigger_updatable=NO")
+        .same("is_trigger_deletable=NO is_trigger_insertable_into=NO")
+        .table()
+}
+
 fn pg_tables(all: &Relations) -> Result<Table> {
-    let each = &all.relations;
+    let each: Vec<&Relation> = all.relations.iter().filter(|relation| relation.view.is_none()).collect();
     Columns::of(each.len())
         .text("schemaname", each.iter().map(|r| &r.schema))
         .text("tablename", each.iter().map(|r| &r.name))
@@ -174,7 +204,7 @@ fn tables(all: &Relations) -> Result<Table> {
         .same("table_catalog=weir")
         .text("table_schema", each.iter().map(|r| &r.schema))
         .text("table_name", each.iter().map(|r| &r.name))
-        .text("table_type", each.iter().map(|_| "BASE TABLE"))
+        .text("table_type", each.iter().map(|r| if r.view.is_some() { "VIEW" } else { "BASE TABLE" }))
         .same("self_referencing_column_name reference_generation user_defined_type_catalog user_defined_type_schema")
         .same("user_defined_type_name is_insertable_into=NO is_typed=NO commit_action")
         .table()

@@ -14,8 +14,9 @@ use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use weir_guard::{Outside, Refusal, Request, Truth};
 use weir_model::{Location, SourceId, SourceName};
-use weir_policy::{Decision, SourceDecision};
+use weir_policy::{Decision, DenyReason, Snapshot, SourceDecision};
 
+use super::views::Views;
 use super::{Inner, explain};
 use crate::builtins;
 use crate::catalogue::{ActorCatalogue, CATALOG, DEFAULT_SCHEMA, INFORMATION_SCHEMA, PG_CATALOG, System, Visible};
@@ -36,12 +37,12 @@ pub(super) struct Bound {
 
 /// What a statement names.
 #[derive(Default)]
-struct Names {
-    sources: BTreeMap<SourceName, SourceId>,
+pub(super) struct Names {
+    pub(super) sources: BTreeMap<SourceName, SourceId>,
     /// Whatever has to be a source, as it is written, and which one that is.
-    wanted: Vec<(String, Option<SourceId>)>,
+    pub(super) wanted: Vec<(String, Option<SourceId>)>,
     /// Whether it reads `pg_catalog` or `information_schema`.
-    system: bool,
+    pub(super) system: bool,
 }
 
 impl Inner {
@@ -53,13 +54,15 @@ impl Inner {
             return Err(request.refuse(too_long).await);
         }
         let statement = EngineStatement::Statement(Box::new(Sql::Query(query.parsed.clone())));
-        let names = match names(&statement, &request) {
-            Ok(names) => names,
+        let named = names(&statement, &request)
+            .and_then(|mut names| Views::of(&mut names, &request).map(|views| (names, views)));
+        let (names, views) = match named {
+            Ok(named) => named,
             Err(refusal) => return Err(request.refuse(refusal).await),
         };
         let ids: Vec<SourceId> = names.sources.values().copied().collect();
         let decision = request.decide(&ids);
-        if let Some(refusal) = not_there(&decision, &names) {
+        if let Some(refusal) = not_there(&decision, &names, request.snapshot()).or_else(|| views.stale()) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
         let is_remote = |id: &SourceId| {
@@ -68,10 +71,10 @@ impl Inner {
         };
         let tells = query.explain && explain::tells_more(&request) && ids.iter().any(is_remote);
         let runs = match tells {
-            true => self.plan(&request, &decision, &names, statement.clone(), query, false).await.map(Some),
+            true => self.plan(&request, &decision, (&names, &views), statement.clone(), query, false).await.map(Some),
             false => Ok(None),
         };
-        match (self.plan(&request, &decision, &names, statement, query, query.explain).await, runs) {
+        match (self.plan(&request, &decision, (&names, &views), statement, query, query.explain).await, runs) {
             (Ok((state, plan)), Ok(runs)) => Ok(Bound { request, decision, state, plan, runs }),
             (Err(refusal), _) | (_, Err(refusal)) => Err(request.refuse_decided(&decision, refusal).await),
         }
@@ -81,12 +84,12 @@ impl Inner {
         &self,
         request: &Request,
         decision: &Decision,
-        names: &Names,
+        (names, views): (&Names, &Views),
         statement: EngineStatement,
         query: &Query,
         explain: bool,
     ) -> Result<(SessionState, LogicalPlan), Refusal> {
-        let bound = self.govern(request, decision, explain).await?;
+        let mut bound = self.govern(request, decision, explain).await?;
         let mut state = self.template.as_ref().clone();
         functions::register(&mut state, &request.principal().id).map_err(|e| refusal(&e))?;
         let called = functions::called(&query.parsed);
@@ -98,10 +101,11 @@ impl Inner {
         if let Some(system) = &system {
             functions::register_called(&mut state, &called, system).map_err(|e| refusal(&e))?;
         }
-        state.register_catalog_list(ActorCatalogue::list(bound, system.as_ref()));
         if let Some(zone) = &query.asked.zone {
             in_zone(&mut state, zone).map_err(|e| refusal(&e))?;
         }
+        views.bind(&state, request, query, &mut bound).await?;
+        state.register_catalog_list(ActorCatalogue::list(bound, system.as_ref()));
         let plan = state.statement_to_plan(statement).await.map_err(|e| refusal(&e))?;
         Ok((state, plan))
     }
@@ -117,6 +121,9 @@ impl Inner {
         let mut bound: HashMap<SourceName, Arc<dyn TableProvider>> = HashMap::new();
         for (id, decided) in &decision.sources {
             let source = request.snapshot().source(*id).ok_or_else(|| Refusal::bug("a decided source is gone"))?;
+            if source.view().is_some() {
+                continue;
+            }
             let raw = self.sources.open(self.template.as_ref(), source).await.map_err(|e| {
                 let cause = fault::SourceFault::new(source.name.clone(), &fault::chain(&e));
                 refusal(&cause.into())
@@ -168,7 +175,7 @@ fn in_zone(state: &mut SessionState, zone: &str) -> datafusion::common::Result<(
 }
 
 /// Sorts the names of a statement into sources and system tables.
-fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusal> {
+pub(super) fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusal> {
     let (tables, _) = resolve_table_references(statement, true).map_err(|e| refusal(&e))?;
     let mut names = Names::default();
     for table in tables {
@@ -200,16 +207,32 @@ fn names(statement: &EngineStatement, request: &Request) -> Result<Names, Refusa
 
 /// The refusal for the first name that is of no source, or of one that is denied: the same words for both, those of the
 /// statement, so that neither a spelling nor another missing name beside it tells which it is.
-fn not_there(decision: &Decision, names: &Names) -> Option<Refusal> {
-    names.wanted.iter().find_map(|(written, id)| {
-        let told = fault::not_found(written);
-        let Some(id) = id else { return Some(told) };
+///
+/// A view is there for whom all is there that it reads. Whether it still fits that is another question.
+fn not_there(decision: &Decision, names: &Names, snapshot: &Snapshot) -> Option<Refusal> {
+    let of_view = |id: &SourceId| snapshot.source(*id).is_some_and(|source| source.view().is_some());
+    let unseen = |written: &str, why: &DenyReason| {
+        let told = fault::not_found(written).outside().clone();
+        Refusal::new(told, Truth::Unseen, why.to_string())
+    };
+    let named = names.wanted.iter().find_map(|(written, id)| {
+        let Some(id) = id else { return Some(fault::not_found(written)) };
         let why = decision.sources.iter().find_map(|(decided, decision)| match decision {
+            SourceDecision::Deny(DenyReason::BrokenLineage { .. }, _) if decided == id && of_view(id) => None,
             SourceDecision::Deny(why, _) if decided == id => Some(why),
             SourceDecision::Deny(..) | SourceDecision::Clear(_) | SourceDecision::Obliged(..) => None,
         })?;
-        Some(Refusal::new(told.outside().clone(), Truth::Unseen, why.to_string()))
-    })
+        Some(unseen(written, why))
+    });
+    let inside = || {
+        let (view, _) = names.wanted.iter().find(|(_, id)| id.as_ref().is_some_and(of_view))?;
+        decision.sources.iter().find_map(|(id, decided)| match decided {
+            SourceDecision::Deny(DenyReason::BrokenLineage { .. }, _) if of_view(id) => None,
+            SourceDecision::Deny(why, _) => Some(unseen(view, why)),
+            SourceDecision::Clear(_) | SourceDecision::Obliged(..) => None,
+        })
+    };
+    named.or_else(inside)
 }
 
 /// The type of each `$n`, in order: what it is compared with or cast to, or a list of what is looked for in it; text where

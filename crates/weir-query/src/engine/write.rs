@@ -1,30 +1,26 @@
 //! Tables that members of a project write in its workspace: what they read is read as ever, what they write is a data
 //! source made from it.
 
-use std::error::Error;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::arrow::datatypes::SchemaRef;
 use tokio::sync::oneshot;
 use weir_guard::{Admitted, Caller, Ended, Outside, Refusal, Request, Truth, Workspaces, WriteError, WrittenTable};
 use weir_model::{
     ColumnId, ColumnName, DataSource, DataType, FileFormat, Lineage, Location, Origin, ParentColumn, PrincipalId,
-    ProjectName, SourceName,
+    ProjectName, RequestId, SourceName,
 };
-use weir_policy::{Snapshot, SourceDecision};
-use weir_sources::{arrow_type, model_type};
+use weir_policy::{Decision, DenyReason, Snapshot, SourceDecision};
 
+use super::bind::Bound;
 use super::rows::{self, Rows};
-use super::{Engine, Inner, fail};
+use super::sheet::{self, Columns, Leaving, Sheet, Unregistered, not_written};
+use super::{Engine, Inner, fail, views};
 use crate::descent;
 use crate::fault;
-use crate::statement::{Query, What, Write};
+use crate::statement::{Query, View, What, Write};
 
 /// Where tables of workspaces go.
 #[derive(Clone, Debug)]
@@ -41,17 +37,37 @@ pub(super) struct Workshop {
 }
 
 /// What a write goes into.
-struct Target {
-    project: ProjectName,
-    table: SourceName,
+pub(super) struct Target {
+    pub(super) project: ProjectName,
+    pub(super) table: SourceName,
     /// The table as it is, when the principal sees it.
-    known: Option<DataSource>,
+    pub(super) known: Option<DataSource>,
 }
 
 impl Engine {
+    /// Takes away what writes left behind that were broken off when a server was killed, and gives how many there were.
+    /// Nothing may be written meanwhile.
+    ///
+    /// # Errors
+    /// When nobody knows which tables there are, or the files cannot be removed.
+    pub async fn clear_leftovers(&self) -> Result<usize, Refusal> {
+        let Some(workshop) = &self.inner.workspaces else { return Ok(0) };
+        let now = self.inner.guard.snapshot().await.map_err(Refusal::unavailable)?;
+        let tables = now.sources().filter_map(|source| match &source.location {
+            Location::Files { path, .. } => Some(path.clone()),
+            Location::Table { .. } | Location::View { .. } => None,
+        });
+        sheet::clear(&workshop.settings.directory, &tables.collect()).map_err(Refusal::unavailable)
+    }
+
     /// Carries out a write, and gives the number of rows that were written. Nobody sees anything of it before all of
-    /// it is there, and nothing is left of one that fails or is revoked.
-    pub async fn write(&self, caller: &Caller, write: &Write) -> Result<u64, Refusal> {
+    /// it is there, and nothing is left of one that fails, is revoked, or is cancelled by the end of `cancelled`.
+    pub async fn write(
+        &self,
+        caller: &Caller,
+        write: &Write,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<u64, Refusal> {
         let inner = &self.inner;
         let mut request = inner.guard.begin(caller.clone(), &write.text).await?;
         request.writes(write.table.clone());
@@ -62,8 +78,11 @@ impl Engine {
             Ok(target) => target,
             Err(refusal) => return Err(request.refuse(refusal).await),
         };
+        if let Some(refusal) = other_kind(&write.what, target.known.as_ref()) {
+            return Err(request.refuse(refusal).await);
+        }
         match (&write.what, target.known.clone()) {
-            (What::Drop { if_exists: true }, None) => {
+            (What::Drop { if_exists: true, .. }, None) => {
                 let nothing = request.decide(&[]);
                 request.admit(&nothing).await?.end(Ended::Complete, None).await?;
                 Ok(0)
@@ -71,23 +90,28 @@ impl Engine {
             (What::Drop { .. } | What::Insert(_), None) => {
                 Err(request.refuse(fault::not_found(&write.table.to_string())).await)
             }
-            (What::Create(_), Some(_)) => {
+            (What::Create(_) | What::Make(_), Some(_)) => {
                 let refusal = Refusal::invalid(format!("table `{}` already exists", write.table));
                 Err(request.refuse(refusal).await)
             }
+            (What::View(view), Some(_)) if !view.replaces => {
+                let refusal = Refusal::invalid(format!("view `{}` already exists", write.table));
+                Err(request.refuse(refusal).await)
+            }
+            (What::View(view), _) => self.define(request, view, target).await,
             (What::Drop { .. }, Some(known)) => {
                 let inner = Arc::clone(&self.inner);
                 to_its_end(async move { inner.workshop()?.drop_table(request, &known).await.map(|()| 0) }).await
             }
-            (What::Create(query), None) | (What::Insert(query), Some(_)) => {
-                self.fill(workshop, request, query, target).await
+            (What::Create(query) | What::Make(query), None) | (What::Insert(query), Some(_)) => {
+                self.fill(workshop, request, query, target, cancelled).await
             }
         }
     }
 }
 
 /// The workspace of the current project is the only place. Of others nothing is said.
-fn target(request: &Request, table: &SourceName) -> Result<Target, Refusal> {
+pub(super) fn target(request: &Request, table: &SourceName) -> Result<Target, Refusal> {
     let (principal, surroundings) = (&request.principal().id, request.surroundings());
     let (project, schema) = request
         .snapshot()
@@ -99,19 +123,46 @@ fn target(request: &Request, table: &SourceName) -> Result<Target, Refusal> {
     let known = request.snapshot().source_by_name(table);
     let known = known.filter(|known| {
         let decided = request.decide(&[known.id]);
-        decided.sources.iter().all(|(_, decided)| !matches!(decided, SourceDecision::Deny(..)))
+        decided.sources.iter().all(|(_, decided)| match decided {
+            SourceDecision::Clear(_) | SourceDecision::Obliged(..) => true,
+            // A view that reads what is gone can still be made anew, and taken away.
+            SourceDecision::Deny(DenyReason::BrokenLineage { .. }, _) => known.view().is_some(),
+            SourceDecision::Deny(..) => false,
+        })
     });
     Ok(Target { project: project.clone(), table: table.clone(), known: known.cloned() })
 }
 
-fn nowhere(detail: &str) -> Refusal {
-    let text = "tables are written in the workspace of the current project only".to_owned();
-    Refusal::new(Outside::Forbidden { text }, Truth::Denied, detail)
+/// All rows into a file of the folder.
+async fn put_all(
+    rows: &mut Rows,
+    workshop: &Workshop,
+    target: &Target,
+    folder: &Path,
+    id: RequestId,
+) -> Result<(Columns, u64), Refusal> {
+    let sheet = Sheet::new(&target.table, rows.schema(), target.known.as_ref())?;
+    let mut page = sheet.begin(&workshop.settings, folder, id)?;
+    while let Some(batch) = rows.next_kept().await? {
+        page.put(&batch).await?;
+    }
+    page.finish().await
 }
 
-fn not_written(table: &SourceName, cause: &dyn std::fmt::Display) -> Refusal {
-    let text = format!("table `{table}` cannot be written");
-    Refusal::new(Outside::Data { text: text.clone() }, Truth::EngineFailed, format!("{text}: {cause}"))
+/// What is a table is no view.
+fn other_kind(what: &What, known: Option<&DataSource>) -> Option<Refusal> {
+    let known = known?;
+    let (wants, is) = match (what, known.view()) {
+        (What::Insert(_) | What::Drop { view: false, .. }, Some(_)) => ("table", "view"),
+        (What::View(_) | What::Drop { view: true, .. }, None) => ("view", "table"),
+        (What::Create(_) | What::Make(_) | What::View(_) | What::Insert(_) | What::Drop { .. }, _) => return None,
+    };
+    Some(Refusal::invalid(format!("`{}` is no {wants}, but a {is}", known.name)))
+}
+
+pub(super) fn nowhere(detail: &str) -> Refusal {
+    let text = "tables are written in the workspace of the current project only".to_owned();
+    Refusal::new(Outside::Forbidden { text }, Truth::Denied, detail)
 }
 
 /// What changes the state is not broken off in the middle because its client does not wait any more.
@@ -121,60 +172,83 @@ async fn to_its_end<T: Send + 'static>(
     tokio::spawn(work).await.unwrap_or_else(|e| Err(Refusal::bug(e.to_string())))
 }
 
-/// Files that are no table yet. They go with it.
-struct Unregistered(Option<PathBuf>);
-
-impl Unregistered {
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unregistered {
-    fn drop(&mut self) {
-        if let Some(folder) = self.0.take().filter(|folder| folder.exists())
-            && std::fs::remove_dir_all(folder).is_err()
-        {
-            tracing::warn!("files of a write that came to nothing could not be removed");
-        }
-    }
+/// Rows that are in files, to become a table or another state of one.
+pub(super) struct Written {
+    pub(super) by: PrincipalId,
+    pub(super) target: Target,
+    pub(super) columns: Columns,
+    pub(super) folder: PathBuf,
+    pub(super) files: Unregistered,
+    pub(super) lineage: Option<Lineage>,
 }
 
 impl Inner {
-    fn workshop(&self) -> Result<&Workshop, Refusal> {
+    /// The files become the table, if the write still stands. Else nothing is left of them.
+    pub(super) async fn publish(self: Arc<Self>, admitted: Admitted, written: Written) -> Result<(), Refusal> {
+        to_its_end(async move {
+            let Written { by, target, columns, folder, files, lineage } = written;
+            let left = match Leaving::new(target.known.as_ref().map(|known| &known.location)) {
+                Ok(left) => left,
+                Err(e) => return Err(fail(admitted, not_written(&target.table, &e)).await),
+            };
+            let location = Location::Files { format: FileFormat::Parquet, path: folder, partitions: Vec::new() };
+            let workshop = self.workshop()?;
+            if let Err(refusal) = workshop.register(&admitted, &by, &target, columns, location, lineage).await {
+                drop(files);
+                return Err(fail(admitted, refusal).await);
+            }
+            files.keep();
+            left.remove().await;
+            admitted.end(Ended::Complete, None).await
+        })
+        .await
+    }
+
+    pub(super) fn workshop(&self) -> Result<&Workshop, Refusal> {
         self.workspaces.as_ref().ok_or_else(|| Refusal::bug("a write where nothing is written"))
     }
 }
 
 impl Workshop {
+    /// Where the files of a table go that the request writes.
+    pub(super) fn folder(&self, table: &SourceName, id: RequestId) -> PathBuf {
+        self.settings.directory.join(table.schema()).join(format!("{}.{id}", table.table()))
+    }
+
     async fn drop_table(&self, request: Request, known: &DataSource) -> Result<(), Refusal> {
         let by = request.actor().effective.clone();
-        let decision = request.decide(&[known.id]);
+        // Nothing of a view that does not hold any more is read to take it away.
+        let decision = if known.view().is_some() { request.decide(&[]) } else { request.decide(&[known.id]) };
         let admitted = request.admit(&decision).await?;
+        let left = match Leaving::new(Some(&known.location)) {
+            Ok(left) => left,
+            Err(e) => return Err(fail(admitted, not_written(&known.name, &e)).await),
+        };
         if let Err(e) = self.register.drop_table(&by, known).await {
             return Err(fail(admitted, of_register(&known.name, &e)).await);
         }
-        if let Location::Files { path, .. } = &known.location {
-            remove(path.clone()).await;
-        }
+        left.remove().await;
         admitted.end(Ended::Complete, None).await
     }
 
-    /// The files become the table, if the write still stands.
     async fn register(
         &self,
         admitted: &Admitted,
         by: &PrincipalId,
         target: &Target,
-        columns: Vec<(ColumnName, DataType)>,
-        folder: &Path,
+        columns: Columns,
+        location: Location,
         lineage: Option<Lineage>,
     ) -> Result<(), Refusal> {
         admitted.still_writes(&target.project, target.table.schema()).await?;
-        let location = Location::Files { format: FileFormat::Parquet, path: folder.to_owned(), partitions: Vec::new() };
         let done = match &target.known {
             Some(known) => {
-                let lineage = descent::of_both(known.lineage.as_ref(), lineage, columns.len());
+                let lineage = match &location {
+                    Location::View { .. } => lineage,
+                    Location::Files { .. } | Location::Table { .. } => {
+                        descent::of_both(known.lineage.as_ref(), lineage, columns.len())
+                    }
+                };
                 self.register.rewrite(by, known, location, lineage).await
             }
             None => {
@@ -183,21 +257,6 @@ impl Workshop {
             }
         };
         done.map_err(|e| of_register(&target.table, &e))
-    }
-
-    /// In files of the workspace, those that are being written included.
-    fn used(&self, schema: &str) -> std::io::Result<u64> {
-        fn below(folder: &Path) -> std::io::Result<u64> {
-            let mut bytes = 0;
-            for entry in std::fs::read_dir(folder)? {
-                let entry = entry?;
-                let meta = entry.metadata()?;
-                bytes += if meta.is_dir() { below(&entry.path())? } else { meta.len() };
-            }
-            Ok(bytes)
-        }
-        let folder = self.settings.directory.join(schema);
-        if folder.exists() { below(&folder) } else { Ok(0) }
     }
 }
 
@@ -208,51 +267,76 @@ fn of_register(table: &SourceName, error: &WriteError) -> Refusal {
     }
 }
 
-/// What is not registered is nobody's; that it cannot be taken away harms nobody.
-async fn remove(folder: PathBuf) {
-    let gone = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
-    if !matches!(gone, Ok(Ok(()))) {
-        tracing::warn!("files of a table that is gone could not be removed");
-    }
-}
-
 impl Engine {
+    /// Makes the view, if its query is one that the principal could run herself.
+    async fn define(&self, request: Request, view: &View, target: Target) -> Result<u64, Refusal> {
+        let by = request.actor().effective.clone();
+        let (threads, request, seat) = self.inner.seated(request).await?;
+        let (inner, view, table, known) =
+            (Arc::clone(&self.inner), view.clone(), target.table.clone(), target.known.clone());
+        let mut working = threads.spawn(async move {
+            let _seat = seat;
+            let Bound { request, decision, state, plan, runs: _ } = Box::pin(inner.bind(request, &view.query)).await?;
+            let shape = views::shape(&state, plan, &view, &request, &decision);
+            match shape.and_then(|shape| fits(&table, known.as_ref(), shape, &decision)) {
+                Ok((columns, lineage)) => {
+                    let lineage = lineage.map(|lineage| plain_copies(lineage, &columns, request.snapshot()));
+                    Ok((request.admit(&decision).await?, columns, lineage, view.text))
+                }
+                Err(refusal) => Err(request.refuse_decided(&decision, refusal).await),
+            }
+        });
+        let (admitted, columns, lineage, query) = working.done().await??;
+        let inner = Arc::clone(&self.inner);
+        to_its_end(async move {
+            let (workshop, location) = (inner.workshop()?, Location::View { query });
+            if let Err(refusal) = workshop.register(&admitted, &by, &target, columns, location, lineage).await {
+                return Err(fail(admitted, refusal).await);
+            }
+            admitted.end(Ended::Complete, None).await.map(|()| 0)
+        })
+        .await
+    }
+
     /// Runs the query and puts its rows into a new table, or, with those that are there, into a new state of `known`.
-    async fn fill(&self, workshop: &Workshop, request: Request, query: &Query, target: Target) -> Result<u64, Refusal> {
+    async fn fill(
+        &self,
+        workshop: &Workshop,
+        request: Request,
+        query: &Query,
+        target: Target,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<u64, Refusal> {
         let by = request.actor().effective.clone();
         let (id, snapshot) = (request.id(), Arc::clone(request.snapshot()));
-        let (mut rows, lineage) = self.run_for(request, query).await?;
-        let (table, known) = (&target.table, target.known.as_ref());
-        let folder = workshop.settings.directory.join(table.schema()).join(format!("{}.{id}", table.table()));
-        let files = Unregistered(Some(folder.clone()));
-        let written = match Sheet::new(table, rows.schema(), known) {
-            Ok(sheet) => sheet.fill(&mut rows, workshop, &folder, &id.to_string()).await,
-            Err(refusal) => Err(refusal),
+        let stopped = || Refusal::new(Outside::Cancelled, Truth::Cancelled, "by a cancel request").of_request(id);
+        let mut cancelled = pin!(cancelled);
+        let (mut rows, lineage) = tokio::select! {
+            started = self.run_for(request, query) => started?,
+            () = &mut cancelled => return Err(stopped()),
+        };
+        let folder = workshop.folder(&target.table, id);
+        let files = Unregistered::new(folder.clone());
+        let written = tokio::select! {
+            written = put_all(&mut rows, workshop, &target, &folder, id) => Some(written),
+            () = &mut cancelled => None,
         };
         let (columns, count) = match written {
-            Ok(written) => written,
-            Err(refusal) => {
+            Some(Ok(written)) => written,
+            Some(Err(refusal)) => {
                 drop(files);
                 return Err(rows.break_off(refusal).await);
+            }
+            None => {
+                drop(files);
+                rows.cancel().await;
+                return Err(stopped());
             }
         };
         let lineage = lineage.map(|lineage| plain_copies(lineage, &columns, &snapshot));
         let admitted = rows.kept().await?;
-        let inner = Arc::clone(&self.inner);
-        to_its_end(async move {
-            let workshop = inner.workshop()?;
-            if let Err(refusal) = workshop.register(&admitted, &by, &target, columns, &folder, lineage).await {
-                drop(files);
-                return Err(fail(admitted, refusal).await);
-            }
-            files.keep();
-            if let Some(Location::Files { path, .. }) = target.known.map(|known| known.location) {
-                remove(path).await;
-            }
-            admitted.end(Ended::Complete, None).await?;
-            Ok(count)
-        })
-        .await
+        let written = Written { by, target, columns, folder, files, lineage };
+        Arc::clone(&self.inner).publish(admitted, written).await.map(|()| count)
     }
 
     /// As a read, with the lineage of its rows.
@@ -278,6 +362,25 @@ impl Engine {
     }
 }
 
+/// The view that a statement asks for, as one that can be registered in the place of the one that is known.
+fn fits(
+    table: &SourceName,
+    known: Option<&DataSource>,
+    (schema, lineage): (SchemaRef, Option<Lineage>),
+    decision: &Decision,
+) -> Result<(Columns, Option<Lineage>), Refusal> {
+    let columns = Sheet::new(table, &schema, None)?.columns;
+    let Some(known) = known else { return Ok((columns, lineage)) };
+    if decision.sources.iter().any(|(id, _)| *id == known.id) {
+        return Err(Refusal::invalid(format!("view `{table}` would read itself")));
+    }
+    let same = known.columns.iter().map(|column| (&column.name, &column.data_type));
+    if !same.eq(columns.iter().map(|(name, data_type)| (name, data_type))) {
+        return Err(Refusal::invalid(format!("view `{table}` has other columns: it has to be dropped first")));
+    }
+    Ok((columns, lineage))
+}
+
 /// What is of another type than its original is no copy of it.
 fn plain_copies(mut lineage: Lineage, columns: &[(ColumnName, DataType)], snapshot: &Snapshot) -> Lineage {
     for (id, (_, data_type)) in (1..).map(ColumnId).zip(columns) {
@@ -292,130 +395,4 @@ fn plain_copies(mut lineage: Lineage, columns: &[(ColumnName, DataType)], snapsh
         }
     }
     lineage
-}
-
-/// Rows on their way into a file.
-struct Sheet {
-    table: SourceName,
-    known: Option<DataSource>,
-    columns: Vec<(ColumnName, DataType)>,
-    schema: SchemaRef,
-    bytes_max: u64,
-    rows: u64,
-}
-
-impl Sheet {
-    fn new(table: &SourceName, read: &SchemaRef, known: Option<&DataSource>) -> Result<Self, Refusal> {
-        let mut columns: Vec<(ColumnName, DataType)> = Vec::with_capacity(read.fields().len());
-        match known {
-            Some(known) if known.columns.len() != read.fields().len() => {
-                let (has, given) = (known.columns.len(), read.fields().len());
-                return Err(Refusal::invalid(format!(
-                    "table `{table}` has {has} columns, and the query gives {given}"
-                )));
-            }
-            Some(known) => {
-                columns.extend(known.columns.iter().map(|column| (column.name.clone(), column.data_type.clone())));
-            }
-            None => {
-                for field in read.fields() {
-                    let name = ColumnName::new(field.name().as_str()).map_err(|e| {
-                        Refusal::invalid(format!("column `{}` has to be named with AS: {e}", field.name()))
-                    })?;
-                    if columns.iter().any(|(known, _)| *known == name) {
-                        return Err(Refusal::invalid(format!("column `{name}` is there twice")));
-                    }
-                    let data_type = model_type(field.data_type()).ok_or_else(|| {
-                        Refusal::unsupported(format!(
-                            "column `{name}` is of a type that no table has: give it one by CAST"
-                        ))
-                    })?;
-                    columns.push((name, data_type));
-                }
-            }
-        }
-        let fields: Vec<Field> =
-            columns.iter().map(|(name, data_type)| Field::new(name.as_str(), arrow_type(data_type), true)).collect();
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Self { table: table.clone(), known: known.cloned(), columns, schema, bytes_max: 0, rows: 0 })
-    }
-
-    /// All rows into a file of the folder, which is made; beside it the files that the table has already.
-    async fn fill(
-        mut self,
-        rows: &mut Rows,
-        workshop: &Workshop,
-        folder: &Path,
-        file: &str,
-    ) -> Result<(Vec<(ColumnName, DataType)>, u64), Refusal> {
-        let used = workshop.used(self.table.schema()).map_err(|e| not_written(&self.table, &e))?;
-        self.bytes_max = workshop.settings.bytes_max.saturating_sub(used);
-        let before = self.known.as_ref().and_then(|known| match &known.location {
-            Location::Files { path, .. } => Some(path),
-            Location::Table { .. } => None,
-        });
-        let mut writer = self
-            .begin(folder, &folder.join(format!("{file}.parquet")), before)
-            .map_err(|e| not_written(&self.table, &e))?;
-        while let Some(batch) = rows.next_kept().await? {
-            self.rows += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-            let batch = self.fitted(&batch)?;
-            let put = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer)).await;
-            writer = put
-                .map_err(|e| not_written(&self.table, &e))
-                .and_then(|put| put.map_err(|e| not_written(&self.table, &e)))?;
-            let size = u64::try_from(writer.bytes_written() + writer.in_progress_size()).unwrap_or(u64::MAX);
-            if size > self.bytes_max {
-                let text = format!("the workspace would have more than {} bytes", workshop.settings.bytes_max);
-                return Err(Refusal::new(Outside::TooMuch { text: text.clone() }, Truth::Limit, text));
-            }
-        }
-        let folder = folder.to_owned();
-        let kept = tokio::task::spawn_blocking(move || -> Result<(), Box<dyn Error + Send + Sync>> {
-            writer.into_inner()?.sync_all()?;
-            File::open(&folder)?.sync_all()?;
-            if let Some(above) = folder.parent() {
-                File::open(above)?.sync_all()?;
-            }
-            Ok(())
-        });
-        match kept.await {
-            Ok(Ok(())) => Ok((self.columns, self.rows)),
-            Ok(Err(e)) => Err(not_written(&self.table, &e)),
-            Err(e) => Err(not_written(&self.table, &e)),
-        }
-    }
-
-    fn begin(
-        &self,
-        folder: &Path,
-        file: &Path,
-        before: Option<&PathBuf>,
-    ) -> Result<ArrowWriter<File>, Box<dyn Error + Send + Sync>> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        for entry in before.map(std::fs::read_dir).transpose()?.into_iter().flatten() {
-            let path = entry?.path();
-            if let Some(name) = path.file_name() {
-                std::fs::hard_link(&path, folder.join(name))?;
-            }
-        }
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-        Ok(ArrowWriter::try_new(made, Arc::clone(&self.schema), None)?)
-    }
-
-    /// With the types of the table.
-    fn fitted(&self, batch: &RecordBatch) -> Result<RecordBatch, Refusal> {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        let cast = |(field, array): (&Arc<Field>, &ArrayRef)| {
-            cast_with_options(array, field.data_type(), &options).map_err(|_| {
-                let text = format!("a value does not fit column `{}` of table `{}`", field.name(), self.table);
-                Refusal::new(Outside::Data { text: text.clone() }, Truth::EngineFailed, text)
-            })
-        };
-        let arrays: Vec<ArrayRef> =
-            self.schema.fields().iter().zip(batch.columns()).map(cast).collect::<Result<_, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let fitted = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
-        fitted.map_err(|e| not_written(&self.table, &e))
-    }
 }

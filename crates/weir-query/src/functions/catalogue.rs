@@ -42,9 +42,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function("pg_get_statisticsobjdef", (1, 1), TEXT, nothing),
     function("pg_get_triggerdef", (1, 2), TEXT, nothing),
     function("pg_get_userbyid", (1, 1), TEXT, user_by_id),
-    function("pg_get_viewdef", (1, 2), TEXT, nothing),
+    function("pg_get_viewdef", (1, 2), TEXT, view_definition),
     function("pg_indexes_size", (1, 1), BIGINT, |_, _| Ok(ScalarValue::Int64(None))),
-    function("pg_is_in_recovery", (0, 0), BOOL, |_, _| Ok(ScalarValue::Boolean(Some(true)))),
+    function("pg_is_in_recovery", (0, 0), BOOL, |_, _| Ok(ScalarValue::Boolean(Some(false)))),
     function("pg_is_other_temp_schema", (1, 1), BOOL, |_, _| Ok(ScalarValue::Boolean(Some(false)))),
     function("pg_my_temp_schema", (0, 0), INT, |_, _| Ok(ScalarValue::Int32(Some(0)))),
     function("pg_opclass_is_visible", (1, 1), BOOL, visible),
@@ -86,6 +86,12 @@ fn table_is_visible(system: &System, args: &[ScalarValue]) -> Result<ScalarValue
     let relations = system.reader.relations();
     let known = args.first().and_then(as_oid).and_then(|oid| relations.relation(oid));
     Ok(ScalarValue::Boolean(known.map(|_| true)))
+}
+
+fn view_definition(system: &System, args: &[ScalarValue]) -> Result<ScalarValue> {
+    let relations = system.reader.relations();
+    let known = args.first().and_then(as_oid).and_then(|oid| relations.relation(oid));
+    Ok(known.and_then(|relation| relation.view.as_ref()).map_or(no_text(), text))
 }
 
 fn user_by_id(system: &System, args: &[ScalarValue]) -> Result<ScalarValue> {

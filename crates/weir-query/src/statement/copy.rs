@@ -1,15 +1,38 @@
-//! `COPY … TO STDOUT`: a read whose rows go out in another form.
+//! `COPY … TO STDOUT`, a read whose rows go out in another form, and `COPY … FROM STDIN`, a write whose rows come in it.
+
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{CopyOption, CopySource, CopyTarget, Query as SqlQuery, Statement as Sql};
 use weir_guard::Refusal;
+use weir_model::SourceName;
 
-use super::{Query, Written, parse_sql, read_inside, syntax};
+use super::session::folded;
+use super::{Asked, Query, Statement, Written, parse_sql, read_inside, syntax, write};
 
 /// A read and the form in which its rows are wanted.
 #[derive(Clone, Debug)]
 pub struct CopyOut {
     pub query: Query,
     pub form: CopyForm,
+}
+
+/// A write whose rows the client sends.
+#[derive(Clone, Debug)]
+pub struct CopyIn {
+    /// As sent.
+    pub text: String,
+    pub(crate) table: SourceName,
+    /// Those that have values, in their order; none for all.
+    pub(crate) columns: Vec<String>,
+    pub(crate) form: CopyForm,
+    pub(crate) asked: Arc<Asked>,
+}
+
+impl CopyIn {
+    /// The same, sent on this connection.
+    pub fn asked(&self, asked: &Arc<Asked>) -> Self {
+        Self { asked: Arc::clone(asked), ..self.clone() }
+    }
 }
 
 /// How PostgreSQL writes rows as text.
@@ -26,16 +49,24 @@ pub struct CopyForm {
 }
 
 /// The copy that `sql` is, if it is one.
-pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<CopyOut>, Refusal> {
+pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<Statement>, Refusal> {
     let Sql::Copy { source, to, target, options, legacy_options, values } = sql else { return Ok(None) };
-    if !to {
-        return Err(Refusal::unsupported("COPY FROM is not supported"));
-    }
-    if *target != CopyTarget::Stdout {
-        return Err(Refusal::unsupported("COPY is supported TO STDOUT only"));
+    match (to, target) {
+        (true, CopyTarget::Stdout) | (false, CopyTarget::Stdin) => {}
+        (true, _) => return Err(Refusal::unsupported("COPY is supported TO STDOUT only")),
+        (false, _) => return Err(Refusal::unsupported("COPY is supported FROM STDIN only")),
     }
     if !legacy_options.is_empty() || !values.is_empty() {
         return Err(Refusal::unsupported("options of COPY are written in parentheses: `(FORMAT csv, HEADER)`"));
+    }
+    if !to {
+        let CopySource::Table { table_name, columns } = source else {
+            return Err(Refusal::invalid("COPY FROM is into one table"));
+        };
+        let columns = columns.iter().map(folded).collect();
+        let (table, form) = (write::table(table_name)?, form(options)?);
+        let copy = CopyIn { text: written.text.clone(), table, columns, form, asked: Arc::default() };
+        return Ok(Some(Statement::CopyIn(copy)));
     }
     let query = match source {
         CopySource::Query(query) => query.clone(),
@@ -46,7 +77,7 @@ pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<CopyOut>, 
         }
     };
     let form = form(options)?;
-    Ok(Some(CopyOut { query: read_inside(written, query)?, form }))
+    Ok(Some(Statement::Copy(CopyOut { query: read_inside(written, query)?, form })))
 }
 
 fn one_query(sql: &str) -> Result<Box<SqlQuery>, Refusal> {

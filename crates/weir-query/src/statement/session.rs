@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, Declare, DiscardObject, Expr, FetchDirection, ObjectName, Query, Reset, Set, Statement as Sql, Value,
-    ValueWithSpan, visit_expressions, visit_relations,
+    CloseCursor, ContextModifier, Declare, DiscardObject, Expr, FetchDirection, ObjectName, Query, Reset, Set,
+    Statement as Sql, Value, ValueWithSpan, visit_expressions, visit_relations,
 };
 use weir_guard::Refusal;
 
@@ -15,6 +15,8 @@ pub enum SessionStatement {
     Set {
         name: String,
         value: String,
+        /// Only up to the end of the transaction.
+        local: bool,
     },
     /// `RESET name`; `None` for `RESET ALL`.
     Reset {
@@ -169,22 +171,32 @@ pub(super) fn project_function_inside(query: &Query) -> Option<&'static str> {
     called.break_value().or_else(|| visit_relations(query, look).break_value())
 }
 
-fn folded(name: &datafusion::sql::sqlparser::ast::Ident) -> String {
+pub(super) fn folded(name: &datafusion::sql::sqlparser::ast::Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 fn assignment(set: &Set) -> Result<SessionStatement, Refusal> {
-    let assign = |name: &str, value: String| Ok(SessionStatement::Set { name: name.to_owned(), value });
+    let assign =
+        |name: &str, value: String, local: bool| Ok(SessionStatement::Set { name: name.to_owned(), value, local });
     match set {
-        Set::SingleAssignment { scope: _, hivevar: false, variable, values } => {
+        Set::SingleAssignment {
+            scope: scope @ (None | Some(ContextModifier::Session | ContextModifier::Local)),
+            hivevar: false,
+            variable,
+            values,
+        } => {
             let values: Vec<String> = values.iter().map(plain).collect();
-            assign(&variable.to_string().to_lowercase(), values.join(", "))
+            let local = *scope == Some(ContextModifier::Local);
+            assign(&variable.to_string().to_lowercase(), values.join(", "), local)
         }
-        Set::SetTimeZone { local: false, value } => assign("timezone", plain(value)),
-        Set::SetNames { charset_name, collation_name: None } => assign("client_encoding", charset_name.value.clone()),
-        Set::SetTransaction { modes, snapshot: None, session: _ } => {
+        Set::SetTimeZone { local, value } => assign("timezone", plain(value), *local),
+        Set::SetNames { charset_name, collation_name: None } => {
+            assign("client_encoding", charset_name.value.clone(), false)
+        }
+        Set::SetTransaction { modes, snapshot: None, session } => {
             let modes: Vec<String> = modes.iter().map(ToString::to_string).collect();
-            assign("transaction", modes.join(", ").to_lowercase())
+            let name = if *session { "default_transaction" } else { "transaction" };
+            assign(name, modes.join(", ").to_lowercase(), !session)
         }
         Set::SetRole { .. } => Err(Refusal::unsupported("SET ROLE is not supported: a connection keeps its identity")),
         Set::SetSessionAuthorization(_) => {
@@ -194,7 +206,6 @@ fn assignment(set: &Set) -> Result<SessionStatement, Refusal> {
         | Set::ParenthesizedAssignments { .. }
         | Set::MultipleAssignments { .. }
         | Set::SetSessionParam(_)
-        | Set::SetTimeZone { .. }
         | Set::SetNames { .. }
         | Set::SetNamesDefault {}
         | Set::SetTransaction { .. } => Err(Refusal::unsupported("this form of SET is not supported")),

@@ -7,11 +7,13 @@ fn refused(text: &str) -> String {
 #[test]
 fn statements_that_are_no_reads_are_refused_by_name() {
     for (text, told) in [
-        ("create table t (a int)", "CREATE TABLE is not supported"),
+        ("create table a.t (a int not null)", "this form of CREATE TABLE is not supported"),
+        ("create view a.v with (x = 1) as select 1", "this form of CREATE VIEW is not supported"),
         ("INSERT INTO a.t VALUES (1) RETURNING b", "this form of INSERT is not supported"),
         ("create temp table a.t as select 1", "this form of CREATE TABLE AS is not supported"),
         ("COPY t TO '/tmp/x'", "COPY is supported TO STDOUT only"),
-        ("COPY t FROM STDIN", "COPY FROM is not supported"),
+        ("COPY t FROM '/tmp/x'", "COPY is supported FROM STDIN only"),
+        ("COPY a.t FROM STDIN (FORMAT binary)", "COPY with `FORMAT binary` is not supported"),
         ("COPY t TO STDOUT (FORMAT binary)", "COPY with `FORMAT binary` is not supported"),
         ("EXPLAIN DELETE FROM t", "DELETE is not supported"),
         ("EXPLAIN (FORMAT JSON) SELECT 1", "EXPLAIN is supported in the format TEXT only"),
@@ -27,13 +29,18 @@ fn statements_that_are_no_reads_are_refused_by_name() {
         assert!(refused(text).starts_with("EXPLAIN ANALYZE is not supported"), "{text}");
     }
     assert!(refused("SELEC 1").starts_with("syntax error"));
+    // The parser would take what comes after it for rows.
+    for text in ["COPY a.t FROM STDIN; SELECT 1", "SELECT 1; COPY a.t FROM STDIN; DROP TABLE a.t"] {
+        assert!(refused(text).ends_with("COPY FROM STDIN has to stand alone"), "{text}");
+    }
+    assert!(matches!(parse("COPY a.t FROM STDIN;\n -- all\n").unwrap().as_slice(), [Statement::CopyIn(_)]));
 }
 
 #[test]
 fn several_statements_are_taken_one_by_one() {
     let statements = parse("SELECT 1; SET datestyle TO 'ISO'; SHOW TIME ZONE").unwrap();
     assert!(matches!(&statements[0], Statement::Query(query) if query.text == "SELECT 1"));
-    let set = SessionStatement::Set { name: "datestyle".to_owned(), value: "ISO".to_owned() };
+    let set = SessionStatement::Set { name: "datestyle".to_owned(), value: "ISO".to_owned(), local: false };
     assert!(matches!(&statements[1], Statement::Session(statement) if *statement == set));
     let show = SessionStatement::Show { name: "timezone".to_owned() };
     assert!(matches!(&statements[2], Statement::Session(statement) if *statement == show));
@@ -43,7 +50,9 @@ fn several_statements_are_taken_one_by_one() {
 fn functions_about_projects_are_statements_of_their_own() {
     let session = |text: &str| match parse(text).unwrap().remove(0) {
         Statement::Session(statement) => statement,
-        other @ (Statement::Query(_) | Statement::Write(_) | Statement::Copy(_)) => panic!("{other:?}"),
+        other @ (Statement::Query(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) => {
+            panic!("{other:?}")
+        }
     };
     let set = |name: Option<&str>| SessionStatement::SetProject { name: name.map(str::to_owned) };
     assert_eq!(session("select weir.set_current_project('study')"), set(Some("study")));

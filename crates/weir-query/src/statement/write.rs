@@ -7,9 +7,10 @@ use datafusion::sql::sqlparser::ast::{
     CreateTable, Ident, Insert, ObjectName, ObjectType, Statement as Sql, TableObject,
 };
 use weir_guard::Refusal;
-use weir_model::SourceName;
+use weir_model::{ColumnName, SourceName};
 
-use super::{Asked, Query, Written, read_inside};
+use super::{Asked, Query, Written, read_inside, view};
+use crate::catalogue::CATALOG;
 
 /// A statement that writes a table of a workspace.
 #[derive(Clone, Debug)]
@@ -24,10 +25,26 @@ pub struct Write {
 pub(crate) enum What {
     /// `CREATE TABLE name AS query`
     Create(Query),
+    /// `CREATE TABLE name (columns)`, as a query that has them and no rows
+    Make(Query),
     /// `INSERT INTO name query`
     Insert(Query),
-    /// `DROP TABLE name`
-    Drop { if_exists: bool },
+    /// `CREATE VIEW name AS query`
+    View(View),
+    /// `DROP TABLE name`, `DROP VIEW name`
+    Drop { if_exists: bool, view: bool },
+}
+
+/// A view to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) query: Query,
+    /// As it was written.
+    pub(crate) text: String,
+    /// Names for its columns; none when they are those of the query.
+    pub(crate) columns: Vec<ColumnName>,
+    /// It may take the place of one that is there.
+    pub(crate) replaces: bool,
 }
 
 impl Write {
@@ -35,8 +52,10 @@ impl Write {
     pub fn asked(&self, asked: &Arc<Asked>) -> Self {
         let what = match &self.what {
             What::Create(query) => What::Create(query.asked(asked)),
+            What::Make(query) => What::Make(query.asked(asked)),
             What::Insert(query) => What::Insert(query.asked(asked)),
-            What::Drop { if_exists } => What::Drop { if_exists: *if_exists },
+            What::View(view) => What::View(View { query: view.query.asked(asked), ..view.clone() }),
+            What::Drop { if_exists, view } => What::Drop { if_exists: *if_exists, view: *view },
         };
         Self { what, ..self.clone() }
     }
@@ -46,15 +65,17 @@ impl Write {
         match self.what {
             What::Create(_) => format!("SELECT {rows}"),
             What::Insert(_) => format!("INSERT 0 {rows}"),
-            What::Drop { .. } => "DROP TABLE".to_owned(),
+            What::Make(_) | What::View(_) | What::Drop { .. } => self.name().to_owned(),
         }
     }
 
     pub fn name(&self) -> &'static str {
         match self.what {
-            What::Create(_) => "CREATE TABLE",
+            What::Create(_) | What::Make(_) => "CREATE TABLE",
             What::Insert(_) => "INSERT",
-            What::Drop { .. } => "DROP TABLE",
+            What::View(_) => "CREATE VIEW",
+            What::Drop { view: false, .. } => "DROP TABLE",
+            What::Drop { view: true, .. } => "DROP VIEW",
         }
     }
 }
@@ -71,19 +92,43 @@ pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<Write>, Re
             }
             (name, What::Create(read_inside(written, query.clone())?))
         }
+        Sql::CreateTable(CreateTable { name, query: None, columns, .. }) if !columns.is_empty() => {
+            let listed: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name, c.data_type)).collect();
+            if plain != format!("CREATE TABLE {name} ({})", listed.join(", ")) {
+                return Err(form("CREATE TABLE"));
+            }
+            let empty = columns.iter().map(|c| format!("CAST(NULL AS {}) AS {}", c.data_type, c.name));
+            let empty = format!("SELECT {} LIMIT 0", empty.collect::<Vec<_>>().join(", "));
+            (name, What::Make(view::defined(&empty)?))
+        }
         Sql::Insert(Insert { table: TableObject::TableName(name), source: Some(query), .. }) => {
             if plain != format!("INSERT INTO {name} {query}") {
                 return Err(form("INSERT"));
             }
             (name, What::Insert(read_inside(written, query.clone())?))
         }
-        Sql::Drop { object_type: ObjectType::Table, if_exists, names, .. } => {
-            let [name] = names.as_slice() else { return Err(form("DROP TABLE")) };
-            let words = if *if_exists { "DROP TABLE IF EXISTS" } else { "DROP TABLE" };
-            if plain != format!("{words} {name}") {
-                return Err(form("DROP TABLE"));
+        Sql::CreateView(view) => {
+            let words = if view.or_replace { "CREATE OR REPLACE VIEW" } else { "CREATE VIEW" };
+            let (name, query) = (&view.name, &view.query);
+            let listed: Vec<String> = view.columns.iter().map(ToString::to_string).collect();
+            let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
+            let (Some(columns), Some(text)) = (view::columns(view), written.defines.clone()) else {
+                return Err(form("CREATE VIEW"));
+            };
+            if plain != format!("{words} {name}{listed} AS {query}") {
+                return Err(form("CREATE VIEW"));
             }
-            (name, What::Drop { if_exists: *if_exists })
+            let query = read_inside(written, query.clone())?;
+            (name, What::View(View { query, text, columns: columns?, replaces: view.or_replace }))
+        }
+        Sql::Drop { object_type: kind @ (ObjectType::Table | ObjectType::View), if_exists, names, .. } => {
+            let view = *kind == ObjectType::View;
+            let word = if view { "DROP VIEW" } else { "DROP TABLE" };
+            let [name] = names.as_slice() else { return Err(form(word)) };
+            if plain != format!("{word}{} {name}", if *if_exists { " IF EXISTS" } else { "" }) {
+                return Err(form(word));
+            }
+            (name, What::Drop { if_exists: *if_exists, view })
         }
         _ => return Ok(None),
     };
@@ -91,14 +136,15 @@ pub(super) fn classify(written: &Written, sql: &Sql) -> Result<Option<Write>, Re
 }
 
 /// The table, which has to be named with its schema.
-fn table(name: &ObjectName) -> Result<SourceName, Refusal> {
+pub(super) fn table(name: &ObjectName) -> Result<SourceName, Refusal> {
     let folded = |ident: &Ident| match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     };
     let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(folded)).collect();
+    let parts: Option<Vec<&str>> = parts.as_ref().map(|parts| parts.iter().map(String::as_str).collect());
     match parts.as_deref() {
-        Some([schema, table]) => SourceName::new(schema.as_str(), table.as_str())
+        Some([schema, table] | [CATALOG, schema, table]) => SourceName::new(*schema, *table)
             .map_err(|e| Refusal::invalid(format!("`{name}` is no name of a table: {e}"))),
         Some(_) | None => Err(Refusal::invalid(format!(
             "`{name}` has to be named with the schema of the workspace that it is in, as `schema.table`"

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt as _;
-use weir_guard::{Caller, Door, Outside, Refusal};
-use weir_model::Connection;
+use weir_guard::{Caller, Door, Guard, Outside, Refusal};
+use weir_model::{Connection, ProjectName};
 use weir_policy::Snapshot;
-use weir_query::{Engine, EngineSettings, Query, Rows, Statement, UserLimits, parse};
+use weir_query::{
+    Engine, EngineSettings, Query, Rows, SessionStatement, Statement, UserLimits, WorkspaceSettings, parse,
+};
 use weir_testkit::cell::printed;
 use weir_testkit::generate::{AT_UNIX_MS, Speaker, World};
-use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, OneConnection, guard_at};
+use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, MemoryWorkspaces, OneConnection, guard_at};
 
 use crate::altered::Alteration;
 
@@ -151,6 +153,28 @@ impl Asking {
         alteration: &Alteration,
         database: Option<Connection>,
     ) -> Self {
+        Self::built(world, user, |guard, settings| {
+            let guard = match database {
+                Some(connection) => guard.with_connections(Arc::new(OneConnection(connection))),
+                None => guard,
+            };
+            Engine::altered(guard, settings, |state| alteration.of(state))
+        })
+    }
+
+    /// Where members of projects write tables, which are kept below the folder.
+    pub(crate) fn writing(world: &World, register: Arc<MemoryWorkspaces>, folder: &Path) -> Self {
+        let workspaces = WorkspaceSettings { directory: folder.to_owned(), bytes_max: 1 << 20 };
+        Self::built(world, UserLimits::default(), |guard, settings| {
+            Engine::with_workspaces(guard, settings, register, workspaces)
+        })
+    }
+
+    fn built(
+        world: &World,
+        user: UserLimits,
+        engine: impl FnOnce(Guard, EngineSettings) -> Result<Engine, Refusal>,
+    ) -> Self {
         let feed = FixedFeed::new(Snapshot::compile(world.facts.clone()));
         let keys = FixedKeys::new(world.keys.clone());
         let audit = MemoryAudit::new();
@@ -158,12 +182,25 @@ impl Asking {
         let settings = EngineSettings { memory_bytes_max: 64 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
         let clock = FixedClock::new(AT_UNIX_MS);
         let guard = guard_at(feed.clone(), audit.clone(), keys.clone(), clock.clone());
-        let guard = match database {
-            Some(connection) => guard.with_connections(Arc::new(OneConnection(connection))),
-            None => guard,
-        };
-        let engine = Engine::altered(guard, settings, |state| alteration.of(state)).expect("an engine");
-        Self { engine, feed, keys, clock, audit }
+        Self { engine: engine(guard, settings).expect("an engine"), feed, keys, clock, audit }
+    }
+
+    /// What a statement about projects gives: the one that is set, or all that there are, each with why it is closed.
+    pub(crate) async fn about_projects(
+        &self,
+        speaker: &Speaker,
+        sql: &str,
+    ) -> Result<Vec<(ProjectName, Option<String>)>, Refusal> {
+        let caller = self.caller(speaker);
+        match parse(sql)?.pop() {
+            Some(Statement::Session(SessionStatement::SetProject { name })) => {
+                let project = name.map(|name| ProjectName::new(name).unwrap());
+                self.engine.enter(&Caller { project: project.clone(), ..caller }, sql).await?;
+                Ok(project.into_iter().map(|project| (project, None)).collect())
+            }
+            Some(Statement::Session(SessionStatement::ListProjects)) => self.engine.projects(&caller, sql).await,
+            other => panic!("{sql}: {other:?}"),
+        }
     }
 
     /// The same engine over another world, or over another state of the same one.
@@ -243,9 +280,10 @@ impl Asking {
             last = match statement {
                 Statement::Session(_) => None,
                 Statement::Write(write) => {
-                    self.engine.write(&caller, &write).await?;
+                    self.engine.write(&caller, &write, std::future::pending()).await?;
                     None
                 }
+                Statement::CopyIn(_) => None,
                 Statement::Copy(copy) => Some(self.read(&caller, &copy.query).await?),
                 Statement::Query(query) => Some(self.read(&caller, &query).await?),
             };
@@ -260,7 +298,9 @@ impl Asking {
             Caller { actor: speaker.actor(), project: speaker.project.clone(), door: Door::Local, client_hint: None };
         match parse(sql)?.pop() {
             Some(Statement::Query(query)) => self.engine.run(&caller, &query, Vec::new()).await,
-            Some(Statement::Session(_) | Statement::Write(_) | Statement::Copy(_)) | None => panic!("no query: {sql}"),
+            Some(Statement::Session(_) | Statement::Write(_) | Statement::Copy(_) | Statement::CopyIn(_)) | None => {
+                panic!("no query: {sql}")
+            }
         }
     }
 

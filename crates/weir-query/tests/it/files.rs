@@ -40,7 +40,7 @@ pub(crate) fn write_alike(world: &mut World, folder: &Path, dice: &mut Dice) -> 
         let (format, path, partitions) = match &source.location {
             Location::Files { format, path, partitions } => (format, path, partitions),
             // Its rows are put there by whoever put those before.
-            Location::Table { .. } => continue,
+            Location::Table { .. } | Location::View { .. } => continue,
         };
         let same = match (format, partitions.first()) {
             (FileFormat::Csv { .. }, _) => survives_csv(rows).then(|| csv(source, rows, place.with_extension("csv"))),

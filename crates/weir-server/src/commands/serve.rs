@@ -123,6 +123,11 @@ pub(super) async fn serve(
     };
     let engine = Engine::with_workspaces(guard, engine_settings(settings), shared.clone(), workspaces)
         .map_err(|e| operator_error("cannot start the engine", &e))?;
+    match engine.clear_leftovers().await {
+        Ok(0) => {}
+        Ok(tables) => tracing::warn!(tables, "files of tables that a killed server did not finish were removed"),
+        Err(e) => tracing::warn!(detail = e.inside().detail, "what writes left behind could not be looked at"),
+    }
     let sql = SqlGateway::new(engine.clone(), shared.clone(), sql_settings(settings))?;
     let flight = FlightGateway::new(engine, shared, flight_settings(settings))?;
     let addresses = Addresses { sql: listeners.sql.local_addr()?, flight: listeners.flight.local_addr()? };

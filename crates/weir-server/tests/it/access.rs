@@ -86,6 +86,11 @@ fn a_purpose_opens_a_source_within_its_project_only() {
     let asked = ["weir.set_current_project('study')", "weir.list_projects()", "weir.set_current_project()"];
     assert!(asked.iter().all(|asked| audit.contains(asked)), "{audit}");
 
+    // A project for one transaction.
+    let local = format!("begin; set local weir.project = 'study'; {sql}; commit; select weir.current_project()");
+    let told = server.sql(&weir, "tara", &local).out;
+    assert!(told.contains("\nt\n") && told.ends_with("current_project\n\"\"\n"), "{told}");
+
     weir.ok(&["project", "member", "remove", "study", "tara"]);
     assert_ne!(server.sql(&weir, "tara", &within("study")).code, Some(0), "no member any more");
 }

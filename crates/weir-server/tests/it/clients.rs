@@ -39,6 +39,15 @@ fn java(client: &str) -> Command {
 fn check(name: &str, mut command: Command) {
     let weir = Weir::new();
     let server = weir.start(&["demo", "--scale", "0.001"]);
+    // Where tara writes tables.
+    for args in [
+        &["create", "study"][..],
+        &["member", "add", "study", "tara"],
+        &["source", "add", "study", "retail.customer_purchases"],
+        &["set", "study", "--workspace", "study_ws"],
+    ] {
+        weir.ok(&[&["project"], args].concat());
+    }
     command.env("WEIR_PORT", server.address.port().to_string());
     let ran = Ran::of(command.output().unwrap_or_else(|error| panic!("`{name}` cannot be started: {error}")));
     assert_eq!(ran.code, Some(0), "{name}\n{}\n{}", ran.out, ran.err);

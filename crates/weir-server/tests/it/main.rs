@@ -31,6 +31,8 @@ mod sources;
 #[cfg(test)]
 mod templates;
 #[cfg(test)]
+mod views;
+#[cfg(test)]
 mod weir;
 #[cfg(test)]
 mod wire;
@@ -38,3 +40,5 @@ mod wire;
 mod worked_example;
 #[cfg(test)]
 mod workspaces;
+#[cfg(test)]
+mod writes;

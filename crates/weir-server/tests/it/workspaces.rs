@@ -6,7 +6,7 @@ const PEOPLE: &str = "id,name,email,country\n1,Ann,ann@x.org,FR\n2,Bob,bob@x.org
 
 /// Users mia and ned, hans of group hr, connie of group contractors, fred of group FR, all members of project `study`
 /// with workspace `study_ws`, and zoe, who is none. Mails are hashed, but clear to hr and NULL to contractors.
-fn study() -> (Weir, Server) {
+pub(crate) fn study() -> (Weir, Server) {
     let weir = Weir::new();
     weir.file("password", "demo");
     weir.file("people.csv", PEOPLE);
@@ -35,30 +35,30 @@ fn study() -> (Weir, Server) {
     (weir, server)
 }
 
-fn policy(weir: &Weir, key: &str, text: &str) {
+pub(crate) fn policy(weir: &Weir, key: &str, text: &str) {
     weir.ok(&["policy", "add", "--key", key, "--text", text]);
 }
 
-struct Study<'a>(&'a Weir, &'a Server);
+pub(crate) struct Study<'a>(pub(crate) &'a Weir, pub(crate) &'a Server);
 
 impl Study<'_> {
     /// In the project.
-    fn says(&self, user: &str, sql: &str) -> Ran {
+    pub(crate) fn says(&self, user: &str, sql: &str) -> Ran {
         self.1.sql(self.0, user, &format!("set weir.project = 'study'; {sql}"))
     }
 
-    fn reads(&self, user: &str, sql: &str) -> String {
+    pub(crate) fn reads(&self, user: &str, sql: &str) -> String {
         let ran = self.says(user, sql);
         assert_eq!(ran.code, Some(0), "{user}: {sql}: {ran:?}");
         ran.out
     }
 
-    fn refused(&self, user: &str, sql: &str, told: &str) {
+    pub(crate) fn refused(&self, user: &str, sql: &str, told: &str) {
         let ran = self.says(user, sql);
         assert!(ran.code == Some(1) && ran.err.contains(told), "{user}: {sql}: {ran:?}");
     }
 
-    fn is_missing(&self, user: &str, table: &str) {
+    pub(crate) fn is_missing(&self, user: &str, table: &str) {
         self.refused(user, &format!("select 1 from {table}"), &format!("table `{table}` does not exist"));
     }
 }
@@ -172,10 +172,13 @@ fn tables_are_written_as_a_whole_and_on_record() {
     study.refused("mia", "create table t as select 1 as one", "has to be named with the schema");
     study.refused("mia", "begin; create table study_ws.u as select 1 as one", "inside a transaction block");
     for (sql, name) in [
-        ("create table study_ws.u (a int)", "CREATE TABLE"),
+        ("create table study_ws.u (a int not null)", "CREATE TABLE"),
+        ("create table study_ws.u (a int, primary key (a))", "CREATE TABLE"),
         ("create temporary table study_ws.u as select 1 as one", "CREATE TABLE AS"),
         ("create or replace table study_ws.u as select 1 as one", "CREATE TABLE AS"),
-        ("create view study_ws.v as select 1 as one", "CREATE VIEW"),
+        ("create temporary view study_ws.v as select 1 as one", "CREATE VIEW"),
+        ("create materialized view study_ws.v as select 1 as one", "CREATE VIEW"),
+        ("create view study_ws.v with (security_barrier = true) as select 1 as one", "CREATE VIEW"),
         ("insert into study_ws.t (id) values (1)", "INSERT"),
         ("insert into study_ws.t values (1, 'a') returning id", "INSERT"),
         ("update study_ws.t set id = 1", "UPDATE"),
@@ -183,7 +186,7 @@ fn tables_are_written_as_a_whole_and_on_record() {
         ("truncate study_ws.t", "TRUNCATE"),
         ("alter table study_ws.t rename to u", "ALTER TABLE"),
         ("drop table study_ws.t cascade", "DROP TABLE"),
-        ("drop view study_ws.t", "DROP VIEW"),
+        ("drop view study_ws.t cascade", "DROP VIEW"),
         ("explain create table study_ws.u as select 1 as one", "CREATE TABLE"),
     ] {
         let ran = study.says("mia", sql);

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_model::{Column, ColumnId, ColumnName, DataSource, Lineage, Origin, ParentColumn, SourceId};
+use weir_policy::{Snapshot, SourceDecision};
 
 use super::Sizes;
-use super::world::{COLUMN_TAGS, KINDS, column_names, tags};
+use super::world::{COLUMN_TAGS, KINDS, Speaker, column_names, tags};
 use crate::dice::Dice;
 
 /// Columns of a source that is made from some of these, and where they come from.
@@ -72,17 +73,43 @@ pub(super) fn columns(others: &[DataSource], dice: &mut Dice, sizes: &Sizes) -> 
             profile: None,
         });
     }
+    // What picked the rows when they were written.
+    if dice.chance(35) {
+        for _ in 0..dice.between(1, 2) {
+            let parent = *dice.pick(&parents);
+            let column = dice.pick(&parent.columns);
+            lineage.conditions.insert(ParentColumn { source: parent.id, column: column.id });
+        }
+    }
     if dice.chance(6) {
         break_it(&mut lineage, dice);
     }
     (columns, Some(lineage))
 }
 
+/// What somebody saw of the parents who wrote the rows, as far as a write keeps that: not where it depends on other rows.
+pub(super) fn seen(lineage: &Lineage, snapshot: &Snapshot, writer: &Speaker) -> BTreeMap<SourceId, [u8; 32]> {
+    let parents: Vec<SourceId> = lineage.parents.iter().copied().collect();
+    let decided = snapshot.decide(&writer.principal, &writer.surroundings(), &parents).sources.into_iter();
+    let kept = decided.filter_map(|(parent, decided)| match decided {
+        SourceDecision::Obliged(obligations, _) => {
+            let looks = ["InLookup", "Frequent"].iter().any(|part| format!("{obligations:?}").contains(part));
+            (!looks).then_some((parent, obligations.fingerprint.0))
+        }
+        SourceDecision::Clear(_) | SourceDecision::Deny(..) => None,
+    });
+    kept.collect()
+}
+
 /// As it is when something went that it names.
 fn break_it(lineage: &mut Lineage, dice: &mut Dice) {
-    match dice.below(3) {
+    match dice.below(4) {
         0 => drop(lineage.parents.insert(SourceId(1))),
         1 => lineage.parents.clear(),
+        2 => {
+            let gone = |from: ParentColumn| ParentColumn { column: ColumnId(7), ..from };
+            lineage.conditions = std::mem::take(&mut lineage.conditions).into_iter().map(gone).collect();
+        }
         _ => {
             let columns: BTreeMap<ColumnId, Origin> = std::mem::take(&mut lineage.columns);
             let gone = |from: BTreeSet<ParentColumn>| {

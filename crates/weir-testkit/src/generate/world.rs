@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use weir_model::{
     Actor, AttributeKey, Column, ColumnId, ColumnName, DataSource, DataType, Epoch, Field, FileFormat, GroupName,
-    Impersonation, Location, Part, Permission, PolicyId, Principal, PrincipalId, PrincipalSet, Profile, Project,
-    ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
+    Impersonation, Lineage, Location, Part, Permission, PolicyId, Principal, PrincipalId, PrincipalSet, Profile,
+    Project, ProjectName, PurposeName, SourceId, SourceName, Surroundings, Tag, TypeClass,
 };
 use weir_policy::ast::Policy;
-use weir_policy::{Compare, Facts};
+use weir_policy::{Compare, Facts, Snapshot};
 
 use super::predicate::literal;
 use super::{AT_UNIX_MS, CANARY, Sizes, derive, policy};
@@ -29,6 +29,8 @@ pub struct World {
     pub keys: Keys,
     /// Those who ask, each principal once. The world is made so that the first sees something of it.
     pub speakers: Vec<Speaker>,
+    /// Who wrote the rows of derived sources that keep what she saw of their parents.
+    pub writers: BTreeMap<SourceId, Speaker>,
 }
 
 /// Somebody who asks, where and when.
@@ -131,12 +133,14 @@ impl World {
             tables: Tables::new(),
             keys: Keys::default(),
             speakers: Vec::new(),
+            writers: BTreeMap::new(),
         };
         world.make_people(&mut dice.fork(), sizes);
         world.make_sources(&mut dice.fork(), sizes);
         world.make_projects(&mut dice.fork());
         world.make_speakers(&mut dice.fork());
         policy::write(&mut world, &mut dice.fork(), sizes);
+        world.make_writers();
         let subject = world.speakers[0].clone();
         // Hidden rows get canaries and values that make expressions fail; what the first speaker sees stays.
         world.disturb(&subject, 35, &mut dice.fork());
@@ -146,7 +150,7 @@ impl World {
     /// The world of these facts, where everybody speaks for herself outside of projects.
     pub fn of(facts: Facts, tables: Tables, keys: Keys) -> Self {
         let speakers = facts.principals.iter().map(|p| Speaker::itself(&p.id)).collect();
-        Self { seed: 0, facts, tables, keys, speakers }
+        Self { seed: 0, facts, tables, keys, speakers, writers: BTreeMap::new() }
     }
 
     /// What the speaker sees of each source; the sources that she does not see are absent.
@@ -172,6 +176,23 @@ impl World {
             hidden.retain(|canary| !seen.contains(canary.as_str()));
         }
         hidden.into_iter().filter(|text| text.starts_with(CANARY)).collect()
+    }
+
+    /// Some of the derived sources were written by somebody in a project, or are taken for that: what she saw of the
+    /// parents is kept with them.
+    fn make_writers(&mut self) {
+        let mut dice = Dice::new(self.seed ^ 0x3717e5);
+        // In their order, for what was made from others is a parent too.
+        for at in 0..self.facts.sources.len() {
+            let source = &self.facts.sources[at];
+            let (Some(lineage), true) = (source.lineage.clone(), dice.chance(60)) else { continue };
+            let writer = dice.pick(&self.speakers).clone();
+            let seen = derive::seen(&lineage, &Snapshot::compile(self.facts.clone()), &writer);
+            if !seen.is_empty() {
+                self.writers.insert(source.id, writer);
+                self.facts.sources[at].lineage = Some(Lineage { seen, ..lineage });
+            }
+        }
     }
 
     fn make_people(&mut self, dice: &mut Dice, sizes: &Sizes) {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use weir_model::{Column, ColumnId, DataSource, Lineage, Origin, SourceId};
-use weir_policy::Facts;
 use weir_policy::ast::{MaskAction, Method, RowCondition};
+use weir_policy::{Facts, Snapshot, SourceDecision};
 
 use super::bucket::by_profile;
 use super::mask::method_for;
@@ -39,7 +39,39 @@ pub(super) enum Veil {
 impl Oracle<'_> {
     /// To all that the source was made from; `None` when it is closed because of one of them.
     pub(super) fn lines<'a>(&'a self, me: &Me<'a>, source: &'a DataSource) -> Option<Vec<Line<'a>>> {
+        if !self.is_whole(source, &[source.id]) {
+            return None;
+        }
         self.lines_from(me, source, &vec![true; source.columns.len()], &[source.id])
+    }
+
+    /// Whether all that the source is said to come from is there, directly or not.
+    fn is_whole(&self, child: &DataSource, below: &[SourceId]) -> bool {
+        let Some(lineage) = &child.lineage else { return true };
+        let mut from = lineage.columns.values().flat_map(Origin::from).chain(&lineage.conditions);
+        let stray = from.any(|from| !lineage.parents.contains(&from.source));
+        !stray
+            && !lineage.parents.is_empty()
+            && lineage.parents.iter().all(|id| {
+                let parent = self.facts.sources.iter().find(|source| source.id == *id);
+                parent.is_some_and(|parent| {
+                    let lost = below.contains(id) || has_lost_columns(lineage, parent);
+                    !lost && self.is_whole(parent, &[below, &[*id]].concat())
+                })
+            })
+    }
+
+    /// Whether she sees of the parent just what was seen of it when the rows were written. Which decisions are alike
+    /// is the product's to say; that they show the same is tested.
+    fn sees_alike(&self, lineage: &Lineage, parent: SourceId) -> bool {
+        let Some(seen) = lineage.seen.get(&parent) else { return false };
+        let snapshot = Snapshot::compile(self.facts.clone());
+        let decided = snapshot.decide(self.principal, self.surroundings, &[parent]).sources;
+        let alike = |decided: &SourceDecision| match decided {
+            SourceDecision::Obliged(obligations, _) => obligations.fingerprint.0 == *seen,
+            SourceDecision::Clear(_) | SourceDecision::Deny(..) => false,
+        };
+        decided.iter().all(|(_, decided)| alike(decided))
     }
 
     fn lines_from<'a>(
@@ -50,16 +82,10 @@ impl Oracle<'_> {
         below: &[SourceId],
     ) -> Option<Vec<Line<'a>>> {
         let Some(lineage) = &child.lineage else { return Some(Vec::new()) };
-        let stray = |origin: &Origin| origin.from().iter().any(|from| !lineage.parents.contains(&from.source));
-        if lineage.parents.is_empty() || lineage.columns.values().any(stray) {
-            return None;
-        }
         let mut lines = Vec::new();
-        for id in &lineage.parents {
+        // All that holds for her at the others is in the rows.
+        for id in lineage.parents.iter().filter(|id| !self.sees_alike(lineage, **id)) {
             let parent = self.facts.sources.iter().find(|source| source.id == *id)?;
-            if below.contains(id) || has_lost_columns(lineage, parent) {
-                return None;
-            }
             let known: Vec<Option<usize>> = parent
                 .columns
                 .iter()
@@ -102,7 +128,8 @@ pub fn above(facts: &Facts, source: SourceId) -> BTreeSet<SourceId> {
 
 /// Whether a column is said to come from one that the parent has no more.
 fn has_lost_columns(lineage: &Lineage, parent: &DataSource) -> bool {
-    let mut from = lineage.columns.values().flat_map(Origin::from).filter(|from| from.source == parent.id);
+    let from = lineage.columns.values().flat_map(Origin::from).chain(&lineage.conditions);
+    let mut from = from.filter(|from| from.source == parent.id);
     from.any(|from| parent.columns.iter().all(|column| column.id != from.column))
 }
 
@@ -173,7 +200,12 @@ impl<'a> Line<'a> {
         Ok(veils)
     }
 
+    /// By its value, or because it is in a row that was picked by it.
     fn is_computed_from(&self, own: &Column, column: &Column) -> bool {
+        let parent = self.parent().id;
+        if self.lineage.conditions.iter().any(|from| (from.source, from.column) == (parent, column.id)) {
+            return true;
+        }
         match self.lineage.columns.get(&own.id).map(Origin::from) {
             None => true,
             Some(from) if from.is_empty() => true,

@@ -82,9 +82,17 @@ fn query(sql: &str) -> Result<Query, String> {
     let mut statements = weir_query::parse(sql).map_err(|e| e.inside().detail.clone())?;
     match (statements.pop(), statements.is_empty()) {
         (Some(Statement::Query(query)), true) => Ok(query),
-        (Some(Statement::Query(_) | Statement::Session(_) | Statement::Write(_) | Statement::Copy(_)) | None, _) => {
-            Err("counting is no query".to_owned())
-        }
+        (
+            Some(
+                Statement::Query(_)
+                | Statement::Session(_)
+                | Statement::Write(_)
+                | Statement::Copy(_)
+                | Statement::CopyIn(_),
+            )
+            | None,
+            _,
+        ) => Err("counting is no query".to_owned()),
     }
 }
 

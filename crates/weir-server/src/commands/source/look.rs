@@ -74,6 +74,7 @@ impl Seen {
         let what = match &source.location {
             Location::Files { path, .. } => path.display().to_string(),
             Location::Table { schema, table, .. } => format!("{schema}.{table}"),
+            Location::View { .. } => source.name.to_string(),
         };
         let help = "help: --no-detect registers it without looking at its rows";
         Self::new(provisional, connect).await.with_context(|| format!("cannot look at the rows of `{what}`\n{help}"))

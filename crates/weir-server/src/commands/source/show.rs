@@ -17,6 +17,7 @@ fn location(source: &DataSource) -> (String, String) {
         Location::Table { connection, schema, table } => {
             ("table".to_owned(), format!("{schema}.{table} of connection {connection}"))
         }
+        Location::View { query } => ("view".to_owned(), query.clone()),
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn show(facts: &Facts, certifications: &Certifications, name: &Source
     let (format, path) = location(source);
     let partitions = match &source.location {
         Location::Files { partitions, .. } => partitions.as_slice(),
-        Location::Table { .. } => &[],
+        Location::Table { .. } | Location::View { .. } => &[],
     };
     let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);
     let approved = facts.approved.iter().filter(|(_, id, _)| *id == source.id).map(|(_, _, user)| user);

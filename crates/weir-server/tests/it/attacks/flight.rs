@@ -39,7 +39,7 @@ impl Session {
         }
         let mut answer = Answer::default();
         let option = match weir_query::parse(sql).as_deref() {
-            Ok([Statement::Session(SessionStatement::Set { name, value })]) => Some((name.clone(), value.clone())),
+            Ok([Statement::Session(SessionStatement::Set { name, value, .. })]) => Some((name.clone(), value.clone())),
             Ok([Statement::Session(SessionStatement::Reset { name: Some(name) })]) => {
                 Some((name.clone(), String::new()))
             }

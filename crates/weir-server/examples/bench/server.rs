@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::data::TABLES;
 
 pub(crate) const PASSWORD: &str = "bench";
-/// Owns all tables, so that no policy of the benchmarks restricts him.
+/// Owns all tables, so that no policy of the benchmarks restricts him. He is in the group that a policy asks for.
 pub(crate) const OWNER: &str = "clear";
 pub(crate) const READER: &str = "restricted";
 
@@ -33,7 +33,7 @@ impl Server {
         let none = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Self { dir: tempfile::tempdir()?, child: None, sql: none, flight: none };
         std::fs::write(server.dir.path().join("password"), PASSWORD)?;
-        server.weir(&["user", "add", OWNER, "--password-file", "password"])?;
+        server.weir(&["user", "add", OWNER, "--group", "auditors", "--password-file", "password"])?;
         let values: Vec<String> = attributes
             .iter()
             .flat_map(|(key, values)| values.iter().map(move |value| format!("{key}={value}")))

@@ -144,12 +144,11 @@ impl Systems {
             plain.register_parquet(table, path.to_string_lossy(), ParquetReadOptions::default()).await?;
         }
         for (schema, rows) in [("policy", true), ("masks", false)] {
-            let views = |hash: fn(&str) -> String| Views { schema, base: "", options: "", hash, rows, clerk: !rows };
-            for statement in views(tpch::hash).statements() {
+            let views = |base, hash| Views { schema, base, options: "", hash, rows, clerk: !rows };
+            for statement in views("", tpch::hash).statements() {
                 plain.sql(&statement).await?.collect().await?;
             }
-            let hash = |column: &str| format!("sha256('k3y-salt-0123456789abcdef' || {column})");
-            for statement in views(hash).statements() {
+            for statement in views("main.", duck_hash).statements() {
                 duck.cost(&statement)?;
             }
         }
@@ -226,6 +225,10 @@ fn texts(batches: &[RecordBatch]) -> anyhow::Result<Answer> {
         }
     }
     Ok(rows)
+}
+
+fn duck_hash(column: &str) -> String {
+    format!("sha256('k3y-salt-0123456789abcdef' || {column})")
 }
 
 /// DuckDB, in a process of its own.

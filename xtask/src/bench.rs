@@ -28,7 +28,6 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
-        // Whose program, and what it goes by there.
         let all = [
             "decision",
             "scale",

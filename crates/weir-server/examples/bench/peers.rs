@@ -82,6 +82,8 @@ async fn compare(
     forms: &mut Vec<Form>,
 ) -> anyhow::Result<()> {
     let ordered = is_ordered(query);
+    // Many clerks have as many orders; under the policy there is one.
+    let tied = |form: Form| name == "s_group_clerk" && !form.is_governed();
     let mut expected: BTreeMap<bool, (Form, answer::Answer)> = BTreeMap::new();
     for form in forms.clone() {
         let Some(found) = systems.answer(form, &form.text(query, hand)).await? else {
@@ -94,7 +96,7 @@ async fn compare(
             None => {
                 expected.insert(form.is_governed(), (form, found));
             }
-            Some((first, answer)) => agree(answer, &found, ordered, same).map_err(|difference| {
+            Some((first, answer)) => agree(answer, &found, ordered, same && !tied(form)).map_err(|difference| {
                 anyhow::anyhow!("{name}: {} and {} answer differently: {difference}", first.name(), form.name())
             })?,
         }

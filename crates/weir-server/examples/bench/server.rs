@@ -88,7 +88,7 @@ impl Server {
         self.flight = address("(Arrow Flight SQL): ")?;
         // Somebody has to read, or the server waits for a place to write.
         std::thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
+            for line in said.lines().map_while(Result::ok).filter(|line| !line.starts_with("  ") && !line.is_empty()) {
                 crate::measure::note(&format!("server: {line}"));
             }
         });

@@ -61,16 +61,7 @@ enum Verb {
         seeds: String,
     },
     /// Measures and writes the reports of `bench/`.
-    Bench {
-        /// Only this one: `decision`, `scale`, `tpch`, `grants`, `flight`, `neighbours` or `timing`.
-        only: Option<String>,
-        /// TPC-H scale factor.
-        #[arg(long, default_value_t = 1.0)]
-        scale: f64,
-        /// Repetitions of each query.
-        #[arg(long, default_value_t = 15)]
-        repetitions: usize,
-    },
+    Bench(bench::Bench),
 }
 
 fn main() -> Result<()> {
@@ -88,6 +79,6 @@ fn main() -> Result<()> {
         Verb::Oracle { target: None, minutes, triples, report, adapter: _, seeds: _ } => {
             oracle::here(minutes, triples, report.as_deref())
         }
-        Verb::Bench { only, scale, repetitions } => bench::run(only.as_deref(), scale, repetitions),
+        Verb::Bench(bench) => bench.run(),
     }
 }

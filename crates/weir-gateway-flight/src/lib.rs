@@ -17,5 +17,6 @@ mod statements;
 mod status;
 mod stream;
 mod ticket;
+mod views;
 
 pub use server::{FlightGateway, FlightSettings};

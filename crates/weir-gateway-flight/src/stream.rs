@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array as _, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_flight::FlightData;
@@ -21,6 +20,7 @@ use weir_guard::Refusal;
 use weir_query::Rows;
 
 use crate::status::{defect, stopping, told};
+use crate::views::to_plain;
 
 /// Rows of one message, in bytes; clients take 4 MiB without being told otherwise.
 const MESSAGE_BYTES: usize = 2 << 20;
@@ -58,7 +58,8 @@ pub(crate) fn plain(data_type: &DataType) -> DataType {
 /// Parts of a batch, each small enough for a message, in the form of `schema`. A row is never cut.
 fn parts(batch: &RecordBatch, schema: &SchemaRef) -> Result<Vec<RecordBatch>, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns: Vec<_> = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+    let columns: Vec<_> =
+        columns.map(|(column, field)| to_plain(column, field.data_type())).collect::<Result<_, _>>()?;
     let bytes = columns.iter().map(|column| column.to_data().get_slice_memory_size());
     let bytes: usize = bytes.sum::<Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -1,11 +1,12 @@
 //! Rows on the wire: Arrow columns to DataRow messages, in PostgreSQL's text and binary formats.
 //!
-//! Columns are looked at once per batch; a row is then written value by value straight into the output.
+//! Columns are looked at once per batch. Here is how one value is written, of any kind; `rows` writes many at a time.
 
 pub(crate) mod copy;
 mod float;
 mod json;
 mod numeric;
+mod rows;
 mod time;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use bytes::BufMut;
 use pgwire::api::Type;
 
 use self::json::Json;
+pub(crate) use self::rows::Scratch;
 use crate::sqlstate::{Told, code};
 use crate::types::{Format, pg_type};
 
@@ -51,7 +53,7 @@ impl From<EncodeError> for Told {
 
 type Encoded = Result<(), EncodeError>;
 
-/// A batch, ready to be written row by row.
+/// A batch, ready to be written.
 pub(crate) struct Batch {
     rows: usize,
     cells: Vec<Cell>,
@@ -68,8 +70,9 @@ impl Batch {
         self.rows
     }
 
-    /// Appends one DataRow message. On an error, what was appended has to be cut off.
-    pub(crate) fn write(&self, row: usize, formats: &[Format], out: &mut Vec<u8>) -> Encoded {
+    /// One DataRow message, value by value: what [`Self::encode`] has to come to.
+    #[cfg(test)]
+    fn write(&self, row: usize, formats: &[Format], out: &mut Vec<u8>) -> Encoded {
         let start = out.len();
         out.extend_from_slice(b"D\0\0\0\0");
         out.put_i16(i16::try_from(self.cells.len()).map_err(|_| EncodeError::TooLong)?);

@@ -7,7 +7,7 @@ use weir_query::{CopyForm, Rows};
 
 use super::{Done, Stop, supervised};
 use crate::cancel::{Interrupt, Running};
-use crate::encode::Batch;
+use crate::encode::{Batch, Scratch};
 use crate::sqlstate::Told;
 use crate::types::{Column, Format, columns};
 use crate::wire::Connection;
@@ -26,12 +26,13 @@ pub(super) struct ResultStream {
     zone: Option<Tz>,
     /// A batch and its first row that is not sent.
     current: Option<(Batch, usize)>,
+    scratch: Scratch,
 }
 
 impl ResultStream {
     pub(super) fn new(rows: Rows, zone: Option<Tz>) -> Result<Self, Refusal> {
         let columns = columns(rows.schema())?;
-        Ok(Self { rows, columns, zone, current: None })
+        Ok(Self { rows, columns, zone, current: None, scratch: Scratch::default() })
     }
 
     pub(super) fn columns(&self) -> &[Column] {
@@ -63,16 +64,17 @@ impl ResultStream {
                 while *next < batch.rows() && rows_max.is_none_or(|max| sent < max) && !connection.is_full() {
                     let out = connection.outbox();
                     let before = out.len();
+                    let left = rows_max.map_or(usize::MAX, |max| usize::try_from(max - sent).unwrap_or(usize::MAX));
                     let written = match form {
-                        Form::Rows(formats) => batch.write(*next, formats, out),
-                        Form::Copy(form) => batch.copy(*next, form, out),
+                        Form::Rows(formats) => batch.encode(*next, left, formats, &mut self.scratch, out),
+                        Form::Copy(form) => batch.copy(*next, form, out).map(|()| 1),
                     };
-                    if let Err(error) = written {
+                    let written = written.map_err(|error| {
                         out.truncate(before);
-                        return Err(Told::from(error).into());
-                    }
-                    *next += 1;
-                    sent += 1;
+                        Told::from(error)
+                    })?;
+                    *next += written;
+                    sent += u64::try_from(written).unwrap_or(u64::MAX);
                 }
                 if *next == batch.rows() {
                     self.current = None;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatchReader;
+use arrow::array::{RecordBatch, RecordBatchReader};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -174,13 +174,25 @@ pub(crate) fn engine_of(
 
 /// Runs a read to its end; rows.
 pub(crate) async fn governed(engine: &Engine, caller: &Caller, sql: &str) -> anyhow::Result<usize> {
+    let mut count = 0;
+    each(engine, caller, sql, |batch| count += batch.num_rows()).await?;
+    Ok(count)
+}
+
+/// The same, with the rows.
+pub(crate) async fn governed_batches(engine: &Engine, caller: &Caller, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    each(engine, caller, sql, |batch| batches.push(batch)).await?;
+    Ok(batches)
+}
+
+async fn each(engine: &Engine, caller: &Caller, sql: &str, mut take: impl FnMut(RecordBatch)) -> anyhow::Result<()> {
     let failed = |e: weir_guard::Refusal| anyhow::anyhow!("{sql}: {e:?} ({})", e.inside().detail);
     let statements = weir_query::parse(sql).map_err(failed)?;
     let Some(weir_query::Statement::Query(query)) = statements.first() else { anyhow::bail!("not a read: {sql}") };
     let mut rows = engine.run(caller, query, Vec::new()).await.map_err(failed)?;
-    let mut count = 0;
     while let Some(batch) = rows.next().await.map_err(failed)? {
-        count += batch.num_rows();
+        take(batch);
     }
-    Ok(count)
+    Ok(())
 }

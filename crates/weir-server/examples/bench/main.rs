@@ -2,14 +2,19 @@
 //! one process. CPU time of the whole process; ratios are medians of the ratios within one repetition. And what one user
 //! notices of another.
 
+mod client;
 mod data;
 mod flight;
 mod grants;
+mod load;
 mod measure;
 mod neighbours;
+mod peers;
 mod remote;
+mod server;
 mod timing;
 mod tpch;
+mod wire;
 
 use std::path::PathBuf;
 
@@ -30,8 +35,27 @@ enum Bench {
     Tpch(Common),
     /// A row filter of 1 to 1,000 grants.
     Grants(Common),
+    /// Reads by the PostgreSQL wire protocol, against the same in process.
+    Wire(Common),
     /// Reads by Flight SQL, against the same in process.
     Flight(Common),
+    /// Many connections with statements of every kind, for minutes.
+    Load {
+        #[command(flatten)]
+        common: Common,
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        #[arg(long, default_value_t = 200)]
+        connections: usize,
+    },
+    /// The same policies in DuckDB, PostgreSQL and views of DataFusion.
+    Peers {
+        #[command(flatten)]
+        common: Common,
+        /// A Python that has `duckdb` and `pyarrow`.
+        #[arg(long, default_value = "python3")]
+        python: PathBuf,
+    },
     /// Point lookups of one user beside greedy statements of another.
     Neighbours(Common),
     /// TPC-H in PostgreSQL, behind Weir and behind views.
@@ -40,7 +64,7 @@ enum Bench {
     Timing(Common),
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct Common {
     /// TPC-H scale factor.
     #[arg(long, default_value_t = 1.0)]
@@ -61,30 +85,17 @@ struct Common {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let (common, report) = match Args::parse().bench {
-        Bench::Tpch(common) => {
-            let report = tpch::run(&common).await?;
-            (common, report)
+        Bench::Tpch(common) => (common.clone(), tpch::run(&common).await?),
+        Bench::Grants(common) => (common.clone(), grants::run(&common).await?),
+        Bench::Wire(common) => (common.clone(), wire::run(&common).await?),
+        Bench::Flight(common) => (common.clone(), flight::run(&common).await?),
+        Bench::Load { common, minutes, connections } => {
+            (common.clone(), load::run(&common, minutes, connections).await?)
         }
-        Bench::Grants(common) => {
-            let report = grants::run(&common).await?;
-            (common, report)
-        }
-        Bench::Flight(common) => {
-            let report = flight::run(&common).await?;
-            (common, report)
-        }
-        Bench::Neighbours(common) => {
-            let report = neighbours::run(&common).await?;
-            (common, report)
-        }
-        Bench::Remote(common) => {
-            let report = remote::run(&common).await?;
-            (common, report)
-        }
-        Bench::Timing(common) => {
-            let report = timing::run(&common).await?;
-            (common, report)
-        }
+        Bench::Peers { common, python } => (common.clone(), peers::run(&common, &python).await?),
+        Bench::Neighbours(common) => (common.clone(), neighbours::run(&common).await?),
+        Bench::Remote(common) => (common.clone(), remote::run(&common).await?),
+        Bench::Timing(common) => (common.clone(), timing::run(&common).await?),
     };
     if let Some(path) = &common.report {
         std::fs::write(path, &report)?;

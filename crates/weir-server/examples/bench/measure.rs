@@ -26,3 +26,38 @@ pub(crate) fn geometric_mean(values: &[f64]) -> f64 {
 pub(crate) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
+
+/// How far it is, for whoever waits.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A goal of which the figure may be at most, or has to be at least, as large as the limit.
+pub(crate) struct Goal {
+    pub(crate) name: &'static str,
+    pub(crate) measured: f64,
+    pub(crate) limit: Limit,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn line(&self) -> String {
+        let (sign, limit, met) = match self.limit {
+            Limit::AtMost(limit) => ("≤", limit, self.measured <= limit),
+            Limit::AtLeast(limit) => ("≥", limit, self.measured >= limit),
+        };
+        let met = if met { "met" } else { "**not met**" };
+        format!("| {} | {sign} {limit} | {:.3} | {met} |\n", self.name, self.measured)
+    }
+}
+
+/// A figure that is missing meets no goal.
+pub(crate) fn goals(goals: &[Goal]) -> String {
+    let lines: String = goals.iter().map(Goal::line).collect();
+    format!("| goal | limit | measured | |\n| --- | --- | --- | --- |\n{lines}")
+}

@@ -9,7 +9,8 @@ use std::time::Instant;
 use anyhow::Context;
 use futures::StreamExt;
 use tpchgen::generators::{
-    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, RegionGenerator, SupplierGenerator,
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, RegionGenerator,
+    SupplierGenerator,
 };
 use weir_model::SourceName;
 use weir_query::UserLimits;
@@ -29,6 +30,8 @@ CREATE TABLE supplier (s_suppkey bigint PRIMARY KEY, s_name text, s_address text
     s_acctbal numeric(15,2), s_comment text);
 CREATE TABLE customer (c_custkey bigint PRIMARY KEY, c_name text, c_address text, c_nationkey bigint, c_phone text,
     c_acctbal numeric(15,2), c_mktsegment text, c_comment text);
+CREATE TABLE part (p_partkey bigint PRIMARY KEY, p_name text, p_mfgr text, p_brand text, p_type text, p_size int,
+    p_container text, p_retailprice numeric(15,2), p_comment text);
 CREATE TABLE orders (o_orderkey bigint PRIMARY KEY, o_custkey bigint, o_orderstatus text, o_totalprice numeric(15,2),
     o_orderdate date, o_orderpriority text, o_clerk text, o_shippriority int, o_comment text);
 CREATE TABLE lineitem (l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber int, l_quantity numeric(15,2),
@@ -41,31 +44,54 @@ const INDEXES: &str =
     "SET search_path = tpch; CREATE INDEX ON orders (o_custkey); CREATE INDEX ON orders (o_orderdate);
 CREATE INDEX ON lineitem (l_shipdate); VACUUM ANALYZE;";
 
-/// What the policies say, as views.
-fn views(schema: &str, options: &str) -> String {
-    let hash = |column: &str| format!("encode(sha256(('k3y-salt-0123456789abcdef' || {column})::bytea), 'hex')");
-    let mut sql = format!("CREATE SCHEMA {schema};");
-    for table in ["region", "nation", "supplier"] {
-        sql.push_str(&format!("CREATE VIEW {schema}.{table} {options} AS SELECT * FROM tpch.{table};"));
+/// SHA-256 with a salt, in PostgreSQL.
+pub(crate) fn hash(column: &str) -> String {
+    format!("encode(sha256(('k3y-salt-0123456789abcdef' || {column})::bytea), 'hex')")
+}
+
+/// What the policies say, as views in a schema of their own.
+#[derive(Clone, Copy)]
+pub(crate) struct Views {
+    pub(crate) schema: &'static str,
+    /// In front of the names of the tables.
+    pub(crate) base: &'static str,
+    pub(crate) options: &'static str,
+    pub(crate) hash: fn(&str) -> String,
+    /// Row filters too, not only masks.
+    pub(crate) rows: bool,
+    /// The clerk is hashed instead of replaced.
+    pub(crate) clerk: bool,
+}
+
+impl Views {
+    pub(crate) fn statements(self) -> Vec<String> {
+        let Self { schema, base, options, hash, rows, clerk } = self;
+        let filter = |condition: String| if rows { format!(" WHERE {condition}") } else { String::new() };
+        let mut all = vec![format!("CREATE SCHEMA {schema}")];
+        for table in ["region", "nation", "supplier", "part"] {
+            all.push(format!("CREATE VIEW {schema}.{table} {options} AS SELECT * FROM {base}{table}"));
+        }
+        all.push(format!(
+            "CREATE VIEW {schema}.customer {options} AS SELECT c_custkey, {} AS c_name, c_address, c_nationkey, {} AS c_phone,
+             CAST(NULL AS numeric(15,2)) AS c_acctbal, c_mktsegment, c_comment FROM {base}customer{}",
+            hash("c_name"),
+            hash("c_phone"),
+            filter(CUSTOMER.to_owned()),
+        ));
+        all.push(format!(
+            "CREATE VIEW {schema}.orders {options} AS SELECT o_orderkey, o_custkey, o_orderstatus, o_totalprice, o_orderdate,
+             o_orderpriority, {} AS o_clerk, o_shippriority, o_comment FROM {base}orders{}",
+            if clerk { hash("o_clerk") } else { "'REDACTED'".to_owned() },
+            filter(format!("o_custkey IN (SELECT c_custkey FROM {base}customer WHERE {CUSTOMER})")),
+        ));
+        all.push(format!(
+            "CREATE VIEW {schema}.lineitem {options} AS SELECT l_orderkey, l_partkey, l_suppkey, l_linenumber, l_quantity,
+             CAST(l_extendedprice - l_extendedprice % 100 AS numeric(15,2)) AS l_extendedprice, l_discount, l_tax, l_returnflag, l_linestatus,
+             l_shipdate, l_commitdate, l_receiptdate, l_shipinstruct, l_shipmode, l_comment FROM {base}lineitem{}",
+            filter(LINEITEM.to_owned()),
+        ));
+        all
     }
-    sql.push_str(&format!(
-        "CREATE VIEW {schema}.customer {options} AS SELECT c_custkey, {} AS c_name, c_address, c_nationkey, {} AS c_phone,
-         NULL::numeric(15,2) AS c_acctbal, c_mktsegment, c_comment FROM tpch.customer WHERE {CUSTOMER};",
-        hash("c_name"),
-        hash("c_phone")
-    ));
-    sql.push_str(&format!(
-        "CREATE VIEW {schema}.orders {options} AS SELECT o_orderkey, o_custkey, o_orderstatus, o_totalprice, o_orderdate,
-         o_orderpriority, 'REDACTED' AS o_clerk, o_shippriority, o_comment FROM tpch.orders
-         WHERE o_custkey IN (SELECT c_custkey FROM tpch.customer WHERE {CUSTOMER});"
-    ));
-    sql.push_str(&format!(
-        "CREATE VIEW {schema}.lineitem {options} AS SELECT l_orderkey, l_partkey, l_suppkey, l_linenumber, l_quantity,
-         l_extendedprice - l_extendedprice % 100 AS l_extendedprice, l_discount, l_tax, l_returnflag, l_linestatus,
-         l_shipdate, l_commitdate, l_receiptdate, l_shipinstruct, l_shipmode, l_comment FROM tpch.lineitem
-         WHERE {LINEITEM};"
-    ));
-    sql
 }
 
 fn copied(table: &str, rows: impl Iterator<Item = impl Display>) -> String {
@@ -77,17 +103,21 @@ fn copied(table: &str, rows: impl Iterator<Item = impl Display>) -> String {
     text + "\\.\n"
 }
 
-fn load(database: &Postgres, scale: f64) {
+/// The tables, and views of both kinds.
+pub(crate) fn load(database: &Postgres, scale: f64) {
     database.sql(DEFINITIONS);
     database.sql(&copied("region", RegionGenerator::new(scale, 1, 1).iter()));
     database.sql(&copied("nation", NationGenerator::new(scale, 1, 1).iter()));
     database.sql(&copied("supplier", SupplierGenerator::new(scale, 1, 1).iter()));
     database.sql(&copied("customer", CustomerGenerator::new(scale, 1, 1).iter()));
+    database.sql(&copied("part", PartGenerator::new(scale, 1, 1).iter()));
     database.sql(&copied("orders", OrderGenerator::new(scale, 1, 1).iter()));
     database.sql(&copied("lineitem", LineItemGenerator::new(scale, 1, 1).iter()));
     database.sql(INDEXES);
-    database.sql(&views("by_hand", ""));
-    database.sql(&views("barrier", "WITH (security_barrier)"));
+    for (schema, options) in [("by_hand", ""), ("barrier", "WITH (security_barrier)")] {
+        let views = Views { schema, base: "tpch.", options, hash, rows: true, clerk: false };
+        database.sql(&views.statements().join(";"));
+    }
 }
 
 const FORMS: [&str; 3] = ["weir", "view", "barrier"];

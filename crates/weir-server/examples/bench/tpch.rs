@@ -35,7 +35,8 @@ const ORDERS: &str = "o_custkey IN (SELECT c_custkey FROM customer WHERE c_natio
 const PRICE: &str = "CAST(l_extendedprice - l_extendedprice % 100 AS DECIMAL(15,2))";
 const NULL_BALANCE: &str = "CAST(NULL AS DECIMAL(15,2))";
 
-fn hash(column: &str) -> String {
+/// SHA-256 with a salt, in DataFusion.
+pub(crate) fn hash(column: &str) -> String {
     format!("encode(sha256(concat('k3y-salt-0123456789abcdef', {column})), 'hex')")
 }
 

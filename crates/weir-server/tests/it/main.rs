@@ -23,6 +23,8 @@ mod fuzz;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod remote;

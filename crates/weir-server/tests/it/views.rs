@@ -198,7 +198,7 @@ fn policies_that_reach_a_view_hold_for_what_it_reads_or_close_it() {
         "Mask by making null the column email for everyone who is a member of group FR on all data sources";
     policy(&weir, "everywhere", everywhere);
     // Where the view hands the column on, the policy holds below.
-    assert_eq!(study.reads("fred", "select email from study_ws.same limit 1"), "email\n\n");
+    assert!(!study.reads("fred", "select email from study_ws.same").contains('@'));
     // It cannot be put on another column of that name.
     study.is_missing("fred", "study_ws.v");
     assert!(study.reads("mia", "select email from study_ws.v").contains("Ann"));

@@ -9,6 +9,7 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod databases;
 mod demo;
 #[cfg(test)]
 mod derived;
@@ -24,6 +25,7 @@ mod fuzz;
 mod import;
 #[cfg(test)]
 mod plan;
+mod pushed;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]

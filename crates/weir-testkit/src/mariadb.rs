@@ -39,7 +39,7 @@ impl Mariadb {
             .expect("mariadb-install-db runs");
         assert!(made.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&made.stderr));
         let users = format!(
-            "CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO '{USER}'@'%';\n\
+            "CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n\
              CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
         );
         std::fs::write(dir.join("users.sql"), users).unwrap();

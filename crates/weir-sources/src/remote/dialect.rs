@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(dialect.calculated(of(1, 16), " * ", of(1, 15)), None);
         // Each part begins a word of its own.
         assert_eq!(dialect.calculated(of(45, 1), " * ", of(9, 1)), Some(of(54, 2)));
-        assert_eq!(dialect.calculated(of(46, 10), " * ", of(1, 1)), None);
+        assert_eq!(dialect.calculated(of(46, 10), " * ", of(9, 1)), None);
     }
 
     #[test]

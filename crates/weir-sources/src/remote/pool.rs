@@ -97,11 +97,10 @@ impl Session {
         })
     }
 
-    fn is_closed(&self) -> bool {
+    async fn is_closed(&mut self) -> bool {
         match self {
             Self::Postgresql(session) => session.is_closed(),
-            // It is found out by the next statement, whose error closes the session.
-            Self::Mariadb(_) => false,
+            Self::Mariadb(session) => session.is_closed().await,
             Self::Sqlite(session) => session.is_outdated(),
         }
     }
@@ -126,7 +125,7 @@ impl Session {
     async fn tables(&mut self, schema: &str, table: Option<&str>, keys: bool) -> Result<Vec<Found>, String> {
         match self {
             Self::Postgresql(session) => session.tables(schema, table, keys).await,
-            Self::Mariadb(session) => session.tables(schema, table, keys).await,
+            Self::Mariadb(session) => session.tables(schema, table).await,
             Self::Sqlite(session) => session.tables(schema, table),
         }
     }
@@ -171,8 +170,11 @@ impl Pool {
         let session = loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
-                Some(session) if session.is_closed() => {}
-                Some(session) => break session,
+                Some(mut session) => {
+                    if !session.is_closed().await {
+                        break session;
+                    }
+                }
                 None => break self.open().await?,
             }
         };

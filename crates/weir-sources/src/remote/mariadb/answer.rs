@@ -11,7 +11,6 @@ use super::super::gather::{Column, Gathering, Unread};
 use super::super::pool::{Lease, Session};
 use super::super::scan::{Query, Rows, failed};
 use super::super::sql::Param;
-use super::session::chain;
 
 /// Rows on their way at once, and bytes of their values.
 const ROWS_MAX: usize = 512;
@@ -59,11 +58,11 @@ async fn read(mut lease: Lease, text: String, params: Vec<Value>, to: Sender<Som
     let read = async {
         let Some(Session::Mariadb(session)) = lease.begin() else { return Err("there is no session".to_owned()) };
         let conn = session.conn();
-        let statement = conn.prep(text).await.map_err(|e| chain(&e))?;
+        let statement = conn.prep(text).await.map_err(|e| e.to_string())?;
         let params = if params.is_empty() { Params::Empty } else { Params::Positional(params) };
-        let mut answer = conn.exec_iter(&statement, params).await.map_err(|e| chain(&e))?;
+        let mut answer = conn.exec_iter(&statement, params).await.map_err(|e| e.to_string())?;
         let (mut some, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = answer.next().await.map_err(|e| chain(&e))? {
+        while let Some(row) = answer.next().await.map_err(|e| e.to_string())? {
             bytes += size(&row);
             some.push(row);
             if some.len() >= ROWS_MAX || bytes >= BYTES_MAX {
@@ -72,7 +71,7 @@ async fn read(mut lease: Lease, text: String, params: Vec<Value>, to: Sender<Som
             }
         }
         drop(answer);
-        conn.close(statement).await.map_err(|e| chain(&e))?;
+        conn.close(statement).await.map_err(|e| e.to_string())?;
         Ok(some)
     };
     let read = tokio::select! {

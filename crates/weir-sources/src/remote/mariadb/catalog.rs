@@ -1,104 +1,63 @@
 //! MariaDB's catalogue, and what becomes of its types.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Result};
+use mysql_async::{Conn, DriverError, FromValueError, Result, Row, Value};
 use weir_model::DataType;
 
-use super::super::catalog::{Found, Kind, Readable, RemoteColumn};
+use super::super::catalog::{Found, Kind, RemoteColumn};
 
-/// Names are compared without regard to case, so the answer may be of other tables as well. Only columns that the user
-/// may do something with are listed.
-const COLUMNS: &str = "SELECT c.TABLE_NAME, c.COLUMN_NAME, c.IS_NULLABLE, c.DATA_TYPE, c.COLUMN_TYPE, \
-    CAST(c.NUMERIC_PRECISION AS SIGNED), CAST(c.NUMERIC_SCALE AS SIGNED), c.CHARACTER_SET_NAME, c.COLLATION_NAME, \
-    c.PRIVILEGES, t.TABLE_ROWS \
-    FROM information_schema.COLUMNS AS c JOIN information_schema.TABLES AS t \
-    ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME \
-    WHERE c.TABLE_SCHEMA = ? AND t.TABLE_SCHEMA = ? AND t.TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')";
-const ONE_TABLE: &str = " AND c.TABLE_NAME = ? AND t.TABLE_NAME = ?";
-const COLUMN_ORDER: &str = " ORDER BY BINARY c.TABLE_NAME, c.ORDINAL_POSITION";
+/// Names are compared without regard to case, by which they are found, and by their bytes. Only columns that the user may
+/// do something with are listed.
+const COLUMNS: &str = "SELECT TABLE_NAME, COLUMN_NAME, IS_NULLABLE, DATA_TYPE, COLUMN_TYPE, CAST(NUMERIC_PRECISION AS SIGNED), \
+    CAST(NUMERIC_SCALE AS SIGNED), CHARACTER_SET_NAME, COLLATION_NAME, PRIVILEGES, COLUMN_KEY \
+    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND BINARY TABLE_SCHEMA = BINARY ?";
+const OF_ONE_TABLE: &str = " AND TABLE_NAME = ? AND BINARY TABLE_NAME = BINARY ?";
+const IN_ORDER: &str = " ORDER BY BINARY TABLE_NAME, ORDINAL_POSITION";
 
-const KEYS: &str = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-    WHERE TABLE_SCHEMA = ? AND INDEX_NAME = 'PRIMARY'";
-const KEY_ORDER: &str = " ORDER BY TABLE_NAME, SEQ_IN_INDEX";
+/// An estimate, for which the table is opened: not asked of all.
+const ROWS: &str = "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
 
-type Described = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    (Option<i64>, Option<i64>),
-    (Option<String>, Option<String>),
-    String,
-    Option<u64>,
-);
-
-pub(super) async fn tables(conn: &mut Conn, schema: &str, table: Option<&str>, keys: bool) -> Result<Vec<Found>> {
-    let mut key_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    if keys {
-        let rows: Vec<(String, String)> = match table {
-            Some(table) => {
-                conn.exec(format!("{KEYS} AND TABLE_NAME = ?{KEY_ORDER}"), (schema, table)).await?
-            }
-            None => conn.exec(format!("{KEYS}{KEY_ORDER}"), (schema,)).await?,
-        };
-        for (table, column) in rows {
-            key_of.entry(table).or_default().push(column);
-        }
-    }
-    let rows: Vec<mysql_async::Row> = match table {
+pub(super) async fn tables(conn: &mut Conn, schema: &str, table: Option<&str>) -> Result<Vec<Found>> {
+    let (rows, about): (Vec<Row>, Option<u64>) = match table {
         Some(table) => {
-            let columns = format!("{COLUMNS}{ONE_TABLE}{COLUMN_ORDER}");
-            conn.exec(columns, (schema, schema, table, table)).await?
+            let columns = format!("{COLUMNS}{OF_ONE_TABLE}{IN_ORDER}");
+            let about: Option<Option<u64>> = conn.exec_first(ROWS, (schema, table)).await?;
+            (conn.exec(columns, (schema, schema, table, table)).await?, about.flatten())
         }
-        None => conn.exec(format!("{COLUMNS}{COLUMN_ORDER}"), (schema, schema)).await?,
+        None => (conn.exec(format!("{COLUMNS}{IN_ORDER}"), (schema, schema)).await?, None),
     };
+    let about = about.and_then(|rows| usize::try_from(rows).ok());
     let mut found: Vec<Found> = Vec::new();
-    for row in rows {
-        let (of, name, nullable, data_type, column_type, digits, texts, privileges, rows) = described(row)?;
-        if table.is_some_and(|table| table != of) {
-            continue;
-        }
+    for mut row in rows {
+        let of: String = take(&mut row, 0)?;
         if found.last().is_none_or(|last| last.table != of) {
-            let rows = rows.and_then(|rows| usize::try_from(rows).ok());
-            let key = key_of.remove(&of).unwrap_or_default();
-            found.push(Found { schema: schema.to_owned(), table: of, columns: Vec::new(), key, rows });
+            let (schema, columns, key) = (schema.to_owned(), Vec::new(), Vec::new());
+            found.push(Found { schema, table: of, columns, key, rows: about });
         }
-        if let Some(table) = found.last_mut() {
-            let readable = privileges.split(',').any(|privilege| privilege == "select");
-            table.columns.push(match kind(&data_type, &column_type, digits, texts) {
-                _ if !readable => Err((name, "the user of the connection may not read it".to_owned())),
-                Some(kind) => Ok(RemoteColumn { name, kind, nullable: nullable == "YES" }) as Readable,
-                None => Err((name, format!("type {column_type} is not supported"))),
-            });
+        let Some(table) = found.last_mut() else { continue };
+        let (name, nullable): (String, String) = (take(&mut row, 1)?, take(&mut row, 2)?);
+        let (data_type, column_type): (String, String) = (take(&mut row, 3)?, take(&mut row, 4)?);
+        let (digits, texts) = ((take(&mut row, 5)?, take(&mut row, 6)?), (take(&mut row, 7)?, take(&mut row, 8)?));
+        let (privileges, key): (String, String) = (take(&mut row, 9)?, take(&mut row, 10)?);
+        if key == "PRI" {
+            table.key.push(name.clone());
         }
+        table.columns.push(match kind(&data_type, &column_type, digits, texts) {
+            _ if !privileges.split(',').any(|privilege| privilege == "select") => {
+                Err((name, "the user of the connection may not read it".to_owned()))
+            }
+            Some(kind) => Ok(RemoteColumn { name, kind, nullable: nullable == "YES" }),
+            None => Err((name, format!("type {column_type} is not supported"))),
+        });
     }
     Ok(found)
 }
 
-fn described(row: mysql_async::Row) -> Result<Described> {
-    let mut row = row;
-    macro_rules! next {
-        ($place:expr) => {
-            row.take_opt($place)
-                .unwrap_or(Err(mysql_async::FromValueError(mysql_async::Value::NULL)))
-                .map_err(|_| mysql_async::DriverError::UnexpectedPacket { payload: Vec::new() })?
-        };
-    }
-    Ok((
-        next!(0),
-        next!(1),
-        next!(2),
-        next!(3),
-        next!(4),
-        (next!(5), next!(6)),
-        (next!(7), next!(8)),
-        next!(9),
-        next!(10),
-    ))
+fn take<T: mysql_async::prelude::FromValue>(row: &mut Row, place: usize) -> Result<T> {
+    let value = row.take_opt(place).unwrap_or(Err(FromValueError(Value::NULL)));
+    value.map_err(|_| DriverError::UnexpectedPacket { payload: Vec::new() }.into())
 }
 
 /// `None` for types that are not supported.

@@ -1,13 +1,11 @@
 //! A session with MariaDB or MySQL.
 
-use std::error::Error as _;
-
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
 use weir_model::{Connection, Tls};
 
 use super::super::catalog::Found;
-use super::super::pool::SILENCE_MAX;
+use super::super::pool::{CONNECT_TIME_MAX, SILENCE_MAX};
 use super::catalog;
 
 /// Nothing is written, values look as they are expected to, and no setting over there changes what a statement means or
@@ -28,9 +26,14 @@ impl Session {
     pub(crate) async fn open(connection: &Connection) -> Result<Self, String> {
         let mut conn = connect(connection).await?;
         for setting in SETTINGS {
-            conn.query_drop(setting).await.map_err(|e| chain(&e))?;
+            conn.query_drop(setting).await.map_err(|e| e.to_string())?;
         }
         Ok(Self { conn })
+    }
+
+    /// Nothing but an answer tells.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        !tokio::time::timeout(CONNECT_TIME_MAX, self.conn.ping()).await.is_ok_and(|answer| answer.is_ok())
     }
 
     pub(super) fn conn(&mut self) -> &mut Conn {
@@ -39,7 +42,7 @@ impl Session {
 
     pub(crate) async fn version(&mut self) -> Result<String, String> {
         let select = "SELECT concat(version(), ' ', @@version_comment)";
-        let version: Option<String> = self.conn.query_first(select).await.map_err(|e| chain(&e))?;
+        let version: Option<String> = self.conn.query_first(select).await.map_err(|e| e.to_string())?;
         Ok(version.unwrap_or_default())
     }
 
@@ -47,9 +50,8 @@ impl Session {
         &mut self,
         schema: &str,
         table: Option<&str>,
-        keys: bool,
     ) -> Result<Vec<Found>, String> {
-        catalog::tables(&mut self.conn, schema, table, keys).await.map_err(|e| chain(&e))
+        catalog::tables(&mut self.conn, schema, table).await.map_err(|e| e.to_string())
     }
 
     /// By another session of the same user, which is what the protocol has for it.
@@ -81,18 +83,7 @@ async fn connect(connection: &Connection) -> Result<Conn, String> {
         .db_name(Some(address.database.clone()))
         .prefer_socket(false)
         .tcp_keepalive(Some(SILENCE_MAX))
-        .stmt_cache_size(0)
+        .stmt_cache_size(4)
         .ssl_opts(tls);
-    Conn::new(opts).await.map_err(|e| chain(&e))
-}
-
-/// What the driver says, with what the database says.
-pub(super) fn chain(e: &mysql_async::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(e) = cause {
-        text.push_str(&format!(": {e}"));
-        cause = e.source();
-    }
-    text
+    Conn::new(opts).await.map_err(|e| e.to_string())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType as Arrow, Field};
+use weir_model::DatabaseKind;
 
 use super::dialect::{Dialect, is_whole};
 use super::expr::{Keys, Term, Translator};
@@ -161,7 +162,11 @@ impl Relation {
         })
     }
 
-    fn select(&self, list: Vec<Sql>, group_by: Sql) -> Sql {
+    fn select(&self, mut list: Vec<Sql>, group_by: Sql) -> Sql {
+        if list.is_empty() && self.pool.kind() != DatabaseKind::Postgresql {
+            // Rows without columns are there in PostgreSQL only.
+            list.push(Sql::from("1"));
+        }
         let mut sql = Sql::from("SELECT ").then(Sql::joined(list, ", ")).then(" FROM ").then(self.from.clone());
         if !self.conditions.is_empty() {
             sql = sql.then(" WHERE ").then(Sql::joined(self.conditions.iter().cloned(), " AND "));

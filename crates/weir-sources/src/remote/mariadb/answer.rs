@@ -111,7 +111,7 @@ impl Answer {
                 self.left = some.into_iter();
                 continue;
             };
-            if row.len() != self.gathering.columns() {
+            if row.len() != self.gathering.columns().max(1) {
                 return Err(failed("the answer has other columns than it was asked for".to_owned()));
             }
             self.gathering.row(size(&row), |place, column| add(column, row.as_ref(place)))?;

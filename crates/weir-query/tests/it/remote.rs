@@ -165,9 +165,8 @@ fn made(kind: DatabaseKind, name: &str, source: &DataSource, rows: &[Row]) -> Op
         Some(format!("{} {}", quoted(column.name.as_str()), type_of(kind, &column.data_type)?))
     };
     let columns: Vec<String> = source.columns.iter().map(column).collect::<Option<_>>()?;
-    let held = |column: &weir_model::Column| {
-        matches!(column.data_type, DataType::Int64 | DataType::Float64 | DataType::Text)
-    };
+    let held =
+        |column: &weir_model::Column| matches!(column.data_type, DataType::Int64 | DataType::Float64 | DataType::Text);
     // Values are held to these types only.
     let strict = kind == DatabaseKind::Sqlite && source.columns.iter().all(held);
     let mut statements =

@@ -233,7 +233,16 @@ mod tests {
         assert_eq!(of("mysql://me@db/x"), Ok("mariadb://me@db:3306/x".to_owned()));
         assert_eq!(of("sqlite:///var/a b.db"), Ok("sqlite:/var/a b.db".to_owned()));
         assert_eq!(of("sqlite:/var/a.db"), Ok("sqlite:/var/a.db".to_owned()));
-        for wrong in ["", "oracle://a@b/c", "sqlite:a.db", "sqlite://a.db", "mariadb:a@b/c", "postgresql://a@b", "postgresql://@b/c", "postgresql://a@b:z/c"] {
+        for wrong in [
+            "",
+            "oracle://a@b/c",
+            "sqlite:a.db",
+            "sqlite://a.db",
+            "mariadb:a@b/c",
+            "postgresql://a@b",
+            "postgresql://@b/c",
+            "postgresql://a@b:z/c",
+        ] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
         assert!(of("postgresql://me:secret@db/x").is_err_and(|e| !e.contains("secret")));

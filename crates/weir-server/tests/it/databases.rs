@@ -119,7 +119,10 @@ fn a_schema_of_mariadb_is_imported_and_read_by_who_sees_different_rows() {
     ] {
         assert_eq!(texts(condition), format!("count(*)\n{count}\n").replace("count(*)", "count"), "{condition}");
     }
-    assert_eq!(read("bea", "select count(*), sum(pay), min(pay), avg(pay) from ma.paid").lines().nth(1).unwrap(), "5,105.30,-2.25,21.060000");
+    assert_eq!(
+        read("bea", "select count(*), sum(pay), min(pay), avg(pay) from ma.paid").lines().nth(1).unwrap(),
+        "5,105.30,-2.25,21.060000"
+    );
     let explain = format!("explain select count(*) from {TABLE} where \"Sel ect\" = 'x' and pay > 1");
     let (hers, governors) = (read("ann", &explain), read("own", &explain));
     assert!(hers.contains("GovernedScan") && !hers.contains("SELECT"), "{hers}");
@@ -380,9 +383,14 @@ fn what_goes_wrong_in_a_file_of_sqlite_is_an_error_and_tells_nothing() {
     works();
     // Somebody writes it, and takes his time.
     let path = files.path("people.db");
-    let mut writer = std::process::Command::new("sqlite3").arg(&path).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut writer =
+        std::process::Command::new("sqlite3").arg(&path).stdin(std::process::Stdio::piped()).spawn().unwrap();
     let mut input = writer.stdin.take().unwrap();
-    std::io::Write::write_all(&mut input, b"PRAGMA journal_mode = WAL;\nBEGIN IMMEDIATE; DELETE FROM \"Peo\"\"ple\";\n").unwrap();
+    std::io::Write::write_all(
+        &mut input,
+        b"PRAGMA journal_mode = WAL;\nBEGIN IMMEDIATE; DELETE FROM \"Peo\"\"ple\";\n",
+    )
+    .unwrap();
     works();
     drop(input);
     writer.wait().unwrap();
@@ -411,9 +419,9 @@ fn a_statement_that_ends_early_ends_in_sqlite_too() {
     let slow = format!("{slow} and a.n <> c.n");
     let args = ["sql", "--port", &port, "--user", "ann", "-c", &slow];
     // More than there are sessions.
-    for _ in 0..20 {
+    for number in 1..=20 {
         let mut client = weir.command(&args).env("WEIR_PASSWORD", "demo").spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        while weir.ok(&["audit"]).matches("db.many").count() < number {}
         client.kill().unwrap();
         client.wait().unwrap();
     }

@@ -213,9 +213,7 @@ impl Translator<'_> {
         };
         let same = || equated(&left, &right).map(|(left, right)| dialect.is_same(left, right));
         match op {
-            Operator::And | Operator::Or
-                if left.data_type == Arrow::Boolean && right.data_type == Arrow::Boolean =>
-            {
+            Operator::And | Operator::Or if left.data_type == Arrow::Boolean && right.data_type == Arrow::Boolean => {
                 Some(infix(left.sql, if op == Operator::And { " AND " } else { " OR " }, right.sql))
             }
             Operator::Eq => equal(&left, &right),

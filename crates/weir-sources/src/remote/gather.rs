@@ -294,7 +294,9 @@ mod tests {
         assert_eq!(of("7", 2), Some(700));
         assert_eq!(of(".5", 1), Some(5));
         assert_eq!(of("-0.0", 0), Some(0));
-        for (wrong, scale) in [("12.31", 1), ("", 2), (".", 2), ("-", 0), ("1e5", 0), ("1.2.3", 5), ("NaN", 2), ("1000000", 0)] {
+        for (wrong, scale) in
+            [("12.31", 1), ("", 2), (".", 2), ("-", 0), ("1e5", 0), ("1.2.3", 5), ("NaN", 2), ("1000000", 0)]
+        {
             assert_eq!(of(wrong, scale), None, "{wrong}");
         }
         assert_eq!(decimal("9".repeat(80).as_bytes(), 76, 0), None);

@@ -239,10 +239,7 @@ impl Lease {
         self.asked(async |session| session.tables(schema, table, keys).await).await
     }
 
-    async fn asked<T>(
-        &mut self,
-        ask: impl AsyncFnOnce(&mut Session) -> Result<T, String>,
-    ) -> Result<T, SourceError> {
+    async fn asked<T>(&mut self, ask: impl AsyncFnOnce(&mut Session) -> Result<T, String>) -> Result<T, SourceError> {
         let name = self.pool.name().clone();
         let Some(session) = self.begin() else { return Err(unreachable(&name, "there is no session")) };
         let answer = tokio::time::timeout(ANSWER_TIME_MAX, ask(session)).await;

@@ -14,8 +14,8 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::stream::BoxStream;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use weir_model::DatabaseKind;
 
 use super::pool::Pool;
@@ -56,12 +56,7 @@ pub struct RemoteScan {
 }
 
 impl RemoteScan {
-    pub(super) fn new(
-        pool: Arc<Pool>,
-        sql: Sql,
-        (fields, sent): (Vec<Field>, Vec<Sent>),
-        rows: Option<usize>,
-    ) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, sql: Sql, (fields, sent): (Vec<Field>, Vec<Sent>), rows: Option<usize>) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(Arc::new(Schema::new(fields))),
             Partitioning::UnknownPartitioning(1),

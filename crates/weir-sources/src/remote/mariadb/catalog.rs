@@ -74,8 +74,7 @@ fn kind(
     let text = |as_it_is: bool| {
         let bytes = as_it_is && matches!(charset.as_deref(), Some("utf8mb4" | "utf8mb3" | "utf8" | "ascii"));
         let collation: Option<Arc<str>> = collation.clone().filter(|_| bytes).map(Into::into);
-        let said =
-            if bytes { ("CAST(", " AS BINARY)") } else { ("CAST(CONVERT(", " USING utf8mb4) AS BINARY)") };
+        let said = if bytes { ("CAST(", " AS BINARY)") } else { ("CAST(CONVERT(", " USING utf8mb4) AS BINARY)") };
         Kind { data_type: DataType::Text, said, collation }
     };
     Some(match data_type {
@@ -119,10 +118,10 @@ mod tests {
         assert_eq!(of("tinyint", "tinyint(1) unsigned", (None, None)), Some(DataType::UInt8));
         assert_eq!(of("tinyint", "tinyint(4)", (None, None)), Some(DataType::Int8));
         assert_eq!(of("bit", "bit(1)", (Some(1), None)), Some(DataType::Boolean));
-        assert_eq!(of("decimal", "decimal(65,30)", (Some(65), Some(30))), Some(DataType::Decimal {
-            precision: 65,
-            scale: 30
-        }));
+        assert_eq!(
+            of("decimal", "decimal(65,30)", (Some(65), Some(30))),
+            Some(DataType::Decimal { precision: 65, scale: 30 })
+        );
         assert_eq!(of("point", "point", (None, None)), None);
     }
 }

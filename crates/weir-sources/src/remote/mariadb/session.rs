@@ -46,11 +46,7 @@ impl Session {
         Ok(version.unwrap_or_default())
     }
 
-    pub(crate) async fn tables(
-        &mut self,
-        schema: &str,
-        table: Option<&str>,
-    ) -> Result<Vec<Found>, String> {
+    pub(crate) async fn tables(&mut self, schema: &str, table: Option<&str>) -> Result<Vec<Found>, String> {
         catalog::tables(&mut self.conn, schema, table).await.map_err(|e| e.to_string())
     }
 

@@ -29,7 +29,8 @@ pub(crate) async fn rows(mut lease: Lease, query: Query) -> Result<Rows> {
     let gathering = Gathering::new(&query)?;
     let types = query.sent.iter().zip(query.schema.fields());
     let expected = types.map(|(sent, field)| wire::sql_type(field.data_type(), sent.sum));
-    let expected = expected.collect::<Option<_>>().ok_or_else(|| failed("a type is none of PostgreSQL's".to_owned()))?;
+    let expected =
+        expected.collect::<Option<_>>().ok_or_else(|| failed("a type is none of PostgreSQL's".to_owned()))?;
     let Some(Session::Postgresql(session)) = lease.begin() else {
         return Err(failed("there is no session".to_owned()));
     };

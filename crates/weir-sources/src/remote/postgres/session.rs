@@ -83,12 +83,7 @@ impl Session {
         self.text("SELECT pg_catalog.version()").await
     }
 
-    pub(crate) async fn tables(
-        &mut self,
-        schema: &str,
-        table: Option<&str>,
-        keys: bool,
-    ) -> Result<Vec<Found>, String> {
+    pub(crate) async fn tables(&mut self, schema: &str, table: Option<&str>, keys: bool) -> Result<Vec<Found>, String> {
         catalog::tables(&self.client, &mut self.columns, schema, table, keys).await.map_err(|e| chain(&e))
     }
 

@@ -2,8 +2,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "allow-lists: whatever is not named is refused")]
 
 use datafusion::arrow::array::{
-    ArrayBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, ListBuilder,
-    StringBuilder,
+    ArrayBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    ListBuilder, StringBuilder,
 };
 use datafusion::arrow::datatypes::{DataType as Arrow, TimeUnit, i256};
 use tokio_postgres::types::Type;
@@ -45,55 +45,55 @@ pub(super) fn sql_type(arrow: &Arrow, sum: bool) -> Option<Type> {
 
 /// Adds a value; nothing when it cannot be read.
 pub(super) fn add(column: &mut Column, bytes: &[u8]) -> Result<(), Unread> {
-        match column {
-            Column::Boolean(to) => to.append_value(fixed::<1>(bytes)? != [0]),
-            Column::Int16(to) => to.append_value(i16::from_be_bytes(fixed(bytes)?)),
-            Column::Int32(to) => to.append_value(i32::from_be_bytes(fixed(bytes)?)),
-            Column::Int64(to) => to.append_value(i64::from_be_bytes(fixed(bytes)?)),
-            // A count.
-            Column::UInt64(to) => {
-                to.append_value(u64::try_from(i64::from_be_bytes(fixed(bytes)?)).map_err(|_| Unread::Malformed)?);
-            }
-            Column::Sum(to) => {
-                let sum = numeric::read(bytes, 0).and_then(i256::to_i128).ok_or(Unread::OutOfType)?;
-                #[expect(clippy::cast_possible_truncation, reason = "the engine's sums wrap")]
-                to.append_value(sum as i64);
-            }
-            Column::Float32(to) => to.append_value(f32::from_be_bytes(fixed(bytes)?)),
-            Column::Float64(to) => to.append_value(f64::from_be_bytes(fixed(bytes)?)),
-            Column::Decimal128(to, _, scale) => {
-                let units = numeric::read(bytes, *scale).and_then(i256::to_i128);
-                to.append_value(units.ok_or(Unread::OutOfType)?);
-            }
-            Column::Decimal256(to, _, scale) => {
-                to.append_value(numeric::read(bytes, *scale).ok_or(Unread::OutOfType)?);
-            }
-            Column::Text(to) => to.append_value(std::str::from_utf8(bytes).map_err(|_| Unread::OutOfType)?),
-            Column::Binary(to) => to.append_value(bytes),
-            Column::Date(to) => {
-                // The extremes are the infinities.
-                let days = i32::from_be_bytes(fixed(bytes)?);
-                let days = days.checked_add(EPOCH_DAYS).filter(|_| days != i32::MIN);
-                to.append_value(days.ok_or(Unread::OutOfType)?);
-            }
-            Column::Time(to) => {
-                let micros = i64::from_be_bytes(fixed(bytes)?);
-                // `24:00` is a time of PostgreSQL only.
-                if micros >= 86_400_000_000 {
-                    return Err(Unread::OutOfType);
-                }
-                to.append_value(micros);
-            }
-            Column::Timestamp(to) => {
-                let micros = i64::from_be_bytes(fixed(bytes)?);
-                let micros = micros.checked_add(EPOCH_MICROS).filter(|_| micros != i64::MIN);
-                to.append_value(micros.ok_or(Unread::OutOfType)?);
-            }
-            Column::List(to) => add_list(to, bytes)?,
-            Column::Int8(_) | Column::UInt8(_) | Column::UInt16(_) | Column::UInt32(_) => return Err(Unread::Malformed),
+    match column {
+        Column::Boolean(to) => to.append_value(fixed::<1>(bytes)? != [0]),
+        Column::Int16(to) => to.append_value(i16::from_be_bytes(fixed(bytes)?)),
+        Column::Int32(to) => to.append_value(i32::from_be_bytes(fixed(bytes)?)),
+        Column::Int64(to) => to.append_value(i64::from_be_bytes(fixed(bytes)?)),
+        // A count.
+        Column::UInt64(to) => {
+            to.append_value(u64::try_from(i64::from_be_bytes(fixed(bytes)?)).map_err(|_| Unread::Malformed)?);
         }
-        Ok(())
+        Column::Sum(to) => {
+            let sum = numeric::read(bytes, 0).and_then(i256::to_i128).ok_or(Unread::OutOfType)?;
+            #[expect(clippy::cast_possible_truncation, reason = "the engine's sums wrap")]
+            to.append_value(sum as i64);
+        }
+        Column::Float32(to) => to.append_value(f32::from_be_bytes(fixed(bytes)?)),
+        Column::Float64(to) => to.append_value(f64::from_be_bytes(fixed(bytes)?)),
+        Column::Decimal128(to, _, scale) => {
+            let units = numeric::read(bytes, *scale).and_then(i256::to_i128);
+            to.append_value(units.ok_or(Unread::OutOfType)?);
+        }
+        Column::Decimal256(to, _, scale) => {
+            to.append_value(numeric::read(bytes, *scale).ok_or(Unread::OutOfType)?);
+        }
+        Column::Text(to) => to.append_value(std::str::from_utf8(bytes).map_err(|_| Unread::OutOfType)?),
+        Column::Binary(to) => to.append_value(bytes),
+        Column::Date(to) => {
+            // The extremes are the infinities.
+            let days = i32::from_be_bytes(fixed(bytes)?);
+            let days = days.checked_add(EPOCH_DAYS).filter(|_| days != i32::MIN);
+            to.append_value(days.ok_or(Unread::OutOfType)?);
+        }
+        Column::Time(to) => {
+            let micros = i64::from_be_bytes(fixed(bytes)?);
+            // `24:00` is a time of PostgreSQL only.
+            if micros >= 86_400_000_000 {
+                return Err(Unread::OutOfType);
+            }
+            to.append_value(micros);
+        }
+        Column::Timestamp(to) => {
+            let micros = i64::from_be_bytes(fixed(bytes)?);
+            let micros = micros.checked_add(EPOCH_MICROS).filter(|_| micros != i64::MIN);
+            to.append_value(micros.ok_or(Unread::OutOfType)?);
+        }
+        Column::List(to) => add_list(to, bytes)?,
+        Column::Int8(_) | Column::UInt8(_) | Column::UInt16(_) | Column::UInt32(_) => return Err(Unread::Malformed),
     }
+    Ok(())
+}
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Unread> {
     bytes.try_into().map_err(|_| Unread::Malformed)
@@ -186,10 +186,7 @@ mod tests {
         lists.add_null();
         add(&mut lists, &[word(0), word(0), word(23)].concat()).unwrap();
         assert_eq!(add(&mut lists, &[word(2), word(0), word(23)].concat()), Err(Unread::OutOfType));
-        assert_eq!(
-            add(&mut lists, &[word(1), word(0), word(23), word(9), word(1)].concat()),
-            Err(Unread::Malformed)
-        );
+        assert_eq!(add(&mut lists, &[word(1), word(0), word(23), word(9), word(1)].concat()), Err(Unread::Malformed));
         let lists = lists.finish();
         let lists = lists.as_list::<i32>();
         assert_eq!(lists.value(0).as_primitive::<Int32Type>().iter().collect::<Vec<_>>(), [Some(7), None]);

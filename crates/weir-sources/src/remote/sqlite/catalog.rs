@@ -94,7 +94,9 @@ mod tests {
         assert_eq!(of("VarChar (20)"), Some(DataType::Text));
         assert_eq!(of("decimal(15, 2)"), Some(DataType::Decimal { precision: 15, scale: 2 }));
         assert_eq!(of("NUMERIC(5)"), Some(DataType::Decimal { precision: 5, scale: 0 }));
-        for unknown in ["", "decimal", "decimal(16,2)", "decimal(2,3)", "decimal(2,-1)", "any", "floating point", "string"] {
+        for unknown in
+            ["", "decimal", "decimal(16,2)", "decimal(2,3)", "decimal(2,-1)", "any", "floating point", "string"]
+        {
             assert_eq!(of(unknown), None, "{unknown}");
         }
     }

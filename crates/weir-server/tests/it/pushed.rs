@@ -32,7 +32,7 @@ const PARTS: &[(&str, &str, &str, &str)] = &[
     ("inner joins", "select p.n from db.p join db.q on p.n = q.n and p.name = q.name", "AS \"\"t1\"\", ", "2"),
     ("semi joins", "select n from db.p where n in (select n from db.q)", "EXISTS", "2\n3"),
     ("anti joins", "select n from db.p where not exists (select 1 from db.q where q.n = p.n)", "NOT EXISTS", "1"),
-    ("outer joins", "select p.n from db.p left join db.q on p.n = q.n where q.n is null", "JOIN", "1"),
+    ("outer joins", "select p.n, q.n from db.p left join db.q on p.n = q.n", "AS \"\"t1\"\", ", "1,\n2,2\n3,3"),
     ("`count`", "select count(*), count(day) from db.p", "count(", "3,2"),
     ("`min`, `max`", "select min(price), max(day), min(name) from db.p", "min(", "-2.25,2024-02-29,A"),
     ("`sum` of whole numbers", "select sum(n) from db.p", "sum(", "6"),

@@ -39,6 +39,8 @@ pub(crate) fn run() -> Result<()> {
 fn install() -> Result<()> {
     debian(&[
         ("psql", "postgresql-client"),
+        ("mariadbd", "mariadb-server"),
+        ("sqlite3", "sqlite3"),
         ("openssl", "openssl"),
         ("cc", "build-essential"),
         ("python3", "python3-venv"),

@@ -14,16 +14,34 @@ pub struct Address {
     pub tls: Tls,
 }
 
+impl Address {
+    /// The schema whose tables are meant when none is named.
+    pub fn default_schema(&self) -> &str {
+        match self.kind {
+            DatabaseKind::Postgresql => "public",
+            // Databases are schemas there.
+            DatabaseKind::Mariadb => &self.database,
+            DatabaseKind::Sqlite => "main",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseKind {
     Postgresql,
+    /// And MySQL, which speaks alike.
+    Mariadb,
+    /// A file on this machine, whose path is the database's name; there is no host, user or password.
+    Sqlite,
 }
 
 impl DatabaseKind {
     pub fn as_str(self) -> &'static str {
         match self {
             DatabaseKind::Postgresql => "postgresql",
+            DatabaseKind::Mariadb => "mariadb",
+            DatabaseKind::Sqlite => "sqlite",
         }
     }
 }

@@ -123,7 +123,8 @@ impl Pushing {
 
     fn governed(&mut self, plan: &Arc<dyn ExecutionPlan>, barrier: &BarrierExec, base: &Base) -> Result<Pushed> {
         let (mut relation, columns) = self.named(base);
-        let translator = Translator { columns: &columns, keys: &keys, utf8: relation.is_utf8() };
+        let asked = relation.clone();
+        let translator = asked.translator(&columns, &keys);
         let Conditions { statement, policy } = barrier.conditions();
         let (mut left_statement, mut whole) = (Vec::new(), true);
         for condition in policy {
@@ -251,7 +252,7 @@ fn made(output: &Output, translator: &Translator<'_>) -> Result<Option<Made>> {
     }
     let mut needs = BTreeMap::new();
     for place in output.needs()? {
-        let Some(term) = translator.columns.get(place).cloned().flatten() else { return Ok(None) };
+        let Some(term) = translator.column(place) else { return Ok(None) };
         needs.insert(place, term);
     }
     Ok(Some(Made { there, here: Some((output.clone(), needs)) }))
@@ -262,13 +263,13 @@ fn masked(output: &Output, translator: &Translator<'_>) -> Option<Term> {
     if !output.parts.is_empty() || output.late.is_some() {
         return None;
     }
-    let original = output.column.and_then(|place| translator.columns.get(place).cloned().flatten());
+    let original = output.column.and_then(|place| translator.column(place));
     let mut arms = Vec::new();
     for mask in &output.masks {
         let value = match &mask.value {
             MaskValue::Kernel { mask, row_key: _ } => match mask.plain()? {
-                PlainMask::Null(data_type) => Term::literal(&ScalarValue::try_from(data_type).ok()?)?,
-                PlainMask::Constant(value) => Term::literal(value)?,
+                PlainMask::Null(data_type) => translator.literal(&ScalarValue::try_from(data_type).ok()?)?,
+                PlainMask::Constant(value) => translator.literal(value)?,
                 PlainMask::RoundDecimal(bucket) => original.as_ref()?.rounded_down(bucket)?,
             },
             MaskValue::Computed(expr) => translator.term(expr)?,
@@ -353,7 +354,7 @@ impl Known {
     }
 
     fn translator<'a>(&self, columns: &'a [Option<Term>]) -> Translator<'a> {
-        Translator { columns, keys: &keys, utf8: self.relation.is_utf8() }
+        self.relation.translator(columns, &keys)
     }
 
     fn projected(&self, expr: &Arc<dyn PhysicalExpr>, data_type: &DataType) -> Option<Made> {

@@ -1,18 +1,22 @@
-//! Remote databases: PostgreSQL.
+//! Remote databases: PostgreSQL, MariaDB and MySQL, SQLite.
 //!
 //! A table gives all its rows, or becomes part of a query that is put together from a plan: [`Translator`] says what can
-//! be asked over there, [`Relation`] asks it.
+//! be asked over there, [`Relation`] asks it. What is particular to a kind of database is how it is talked to (`postgres`,
+//! `mariadb`, `sqlite`) and its words (`dialect`).
 
+mod calendar;
 mod catalog;
+mod dialect;
 mod expr;
-mod numeric;
+mod gather;
+mod mariadb;
 mod pool;
+mod postgres;
 mod relation;
 mod scan;
 mod sql;
+mod sqlite;
 mod table;
-mod tls;
-mod wire;
 
 use weir_model::Connection;
 
@@ -34,18 +38,12 @@ pub async fn find_tables(
 ) -> Result<Vec<FoundTable>, SourceError> {
     let databases = Databases::default();
     let pool = databases.pool(connection)?;
-    let mut lease = pool.lease().await?;
-    let found = catalog::tables(&mut lease, &pool, schema, table).await?;
-    Ok(found.into_iter().map(|found| found.told(&pool)).collect())
+    let found = pool.lease().await?.tables(schema, table, true).await?;
+    Ok(found.into_iter().map(|found| found.told(pool.name())).collect())
 }
 
 /// Opens a session; gives what the database says of itself.
 pub async fn try_connection(connection: Connection) -> Result<String, SourceError> {
     let databases = Databases::default();
-    let pool = databases.pool(connection)?;
-    let mut lease = pool.lease().await?;
-    let row = lease.begin()?.query_one("SELECT pg_catalog.version()", &[]).await;
-    let version = row.and_then(|row| row.try_get(0)).map_err(|e| pool::unreachable(pool.name(), &pool::chain(&e)))?;
-    lease.done();
-    Ok(version)
+    databases.pool(connection)?.lease().await?.version().await
 }

@@ -75,7 +75,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
 /// Makes a key that is used from now on.
 pub(crate) async fn make(tx: &mut SqliteConnection, vault: &Vault, of: Of, at_unix_ms: i64) -> Result<(), Failure> {
     let (source, project) = of.columns();
-    let select = query_scalar("SELECT coalesce(max(id), 0) + 1 FROM mask_key WHERE source IS ? AND project IS ?");
+    let select = query_scalar("SELECT coalesce(max(id), 0) + 1 FROM mask_key WHERE (source = ? OR project = ?)");
     let id: u32 = select.bind(source).bind(project).fetch_one(&mut *tx).await?;
     let key = Secret::new(random::<KEY_BYTES>()?);
     insert(tx, vault, of, id, Some(at_unix_ms), &key).await
@@ -109,7 +109,7 @@ pub(crate) async fn make_first(
     at_unix_ms: i64,
 ) -> Result<(), Failure> {
     let (source, project) = of.columns();
-    let select = query_scalar("SELECT EXISTS (SELECT 1 FROM mask_key WHERE source IS ? AND project IS ?)");
+    let select = query_scalar("SELECT EXISTS (SELECT 1 FROM mask_key WHERE (source = ? OR project = ?))");
     match select.bind(source).bind(project).fetch_one(&mut *tx).await? {
         true => Ok(()),
         false => make(tx, vault, of, at_unix_ms).await,
@@ -131,7 +131,7 @@ async fn row(conn: &mut SqliteConnection, scope: &KeyScope) -> Result<Option<Of>
 pub(crate) async fn newest(conn: &mut SqliteConnection, vault: &Vault, scope: &KeyScope) -> Result<MaskKey, Failure> {
     if let Some(of) = row(conn, scope).await? {
         let (source, project) = of.columns();
-        let select = "SELECT id, sealed FROM mask_key WHERE source IS ? AND project IS ? ORDER BY id DESC LIMIT 1";
+        let select = "SELECT id, sealed FROM mask_key WHERE (source = ? OR project = ?) ORDER BY id DESC LIMIT 1";
         let found: Option<(u32, Vec<u8>)> = query_as(select).bind(source).bind(project).fetch_optional(conn).await?;
         if let Some((id, sealed)) = found {
             return Ok(MaskKey { id, secret: opened(vault, of, id, &sealed)? });
@@ -152,7 +152,7 @@ pub(crate) async fn by_id(
 ) -> Result<Option<Secret>, Failure> {
     let Some(of) = row(conn, scope).await? else { return Ok(None) };
     let (source, project) = of.columns();
-    let select = query_scalar("SELECT sealed FROM mask_key WHERE source IS ? AND project IS ? AND id = ?");
+    let select = query_scalar("SELECT sealed FROM mask_key WHERE (source = ? OR project = ?) AND id = ?");
     let sealed: Option<Vec<u8>> = select.bind(source).bind(project).bind(id).fetch_optional(conn).await?;
     Ok(sealed.map(|sealed| opened(vault, of, id, &sealed)).transpose()?)
 }

@@ -1,6 +1,5 @@
 //! A PostgreSQL server of a test's own: in a temporary directory, on a free port, gone when it is dropped.
 
-use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use weir_model::{Address, Connection, ConnectionName, DatabaseKind, Secret, Tls};
+
+use crate::run;
 
 /// The user who owns everything in it.
 pub const USER: &str = "weir";
@@ -116,24 +117,11 @@ impl Postgres {
 
     /// Runs statements by `psql`, which must succeed; gives what they print, without headings.
     pub fn sql(&self, statements: &str) -> String {
-        use std::io::Write as _;
         let port = self.port.to_string();
         let mut psql = Command::new("psql");
         psql.args(["--host", "127.0.0.1", "--port", &port, "--username", USER, "--dbname", "postgres"]);
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
-        psql.env("PGPASSWORD", PASSWORD).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut psql = psql.spawn().expect("psql runs");
-        let mut input = psql.stdin.take().unwrap();
-        let statements = statements.to_owned();
-        // While it is read from, or each waits for the other.
-        let writer = std::thread::spawn(move || match input.write_all(statements.as_bytes()) {
-            Err(e) if e.kind() != ErrorKind::BrokenPipe => panic!("{e}"),
-            Err(_) | Ok(()) => {}
-        });
-        let ran = psql.wait_with_output().unwrap();
-        writer.join().unwrap();
-        assert!(ran.status.success(), "psql: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).unwrap()
+        run(psql.env("PGPASSWORD", PASSWORD), statements)
     }
 }
 
@@ -144,7 +132,7 @@ impl Drop for Postgres {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 

@@ -20,7 +20,6 @@ use weir_model::{DataSource, Epoch, PolicyId, PolicyKey, TypeClass};
 use weir_policy::{Snapshot, SourceDecision, StoredPolicy, language};
 use weir_query::UserLimits;
 use weir_testkit::generate::{CANARY, Query, Sizes, Speaker, World, queries};
-use weir_testkit::postgres::Postgres;
 use weir_testkit::{Cell, Dice};
 
 use crate::altered::{ALTERATIONS, Alteration};
@@ -153,7 +152,7 @@ fn write_report(tally: &Tally, failures: usize) {
 
 /// Worlds whose tables are in a database, as far as it has types for them: how much was asked, how much of that gave rows,
 /// and what went wrong.
-pub(crate) fn over(database: &Postgres, worlds: u64) -> (u64, u64, Vec<String>) {
+pub(crate) fn over(database: &remote::Place<'_>, worlds: u64) -> (u64, u64, Vec<String>) {
     let seeds = std::env::var("WEIR_ORACLE_SEEDS").ok().map_or(0..worlds, |text| range(&text));
     let plan = Plan { until: None, triples: None, times: 1 };
     let (tally, failures) = run(seeds, plan, Some(database));
@@ -208,7 +207,7 @@ impl Plan {
 }
 
 /// On two threads, each with engines of its own that live through all worlds that are asked of them.
-fn run(seeds: Range<u64>, plan: Plan, database: Option<&Postgres>) -> (Tally, Vec<String>) {
+fn run(seeds: Range<u64>, plan: Plan, database: Option<&remote::Place<'_>>) -> (Tally, Vec<String>) {
     let tally = Tally::default();
     let started = Instant::now();
     let told = AtomicU64::new(0);
@@ -281,7 +280,7 @@ struct Worker<'a> {
     /// Tells of each query before it is asked.
     loud: bool,
     /// Where tables are put, and into which schema.
-    database: Option<(&'a Postgres, String)>,
+    database: Option<(&'a remote::Place<'a>, String)>,
 }
 
 impl Worker<'_> {
@@ -434,7 +433,7 @@ impl Worker<'_> {
             Some(asking) => asking.turn_to(world),
             None => {
                 let (alteration, database) = (Alteration::new(self.engine), self.database.as_ref());
-                let database = database.map(|(database, _)| database.connection("db"));
+                let database = database.map(|(database, schema)| (database.connection)(schema));
                 let asking = Asking::connected(world, UserLimits::default(), &alteration, database);
                 self.engines.insert(self.engine, asking);
             }

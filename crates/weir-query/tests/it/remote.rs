@@ -1,11 +1,13 @@
-//! The oracle over PostgreSQL: the same worlds, policies and queries, with the rows in a real database.
+//! The oracle over remote databases: the same worlds, policies and queries, with the rows in a real database.
 
 use std::collections::BTreeMap;
 
-use weir_model::{ConnectionName, DataSource, DataType, Location, SourceId, Value};
+use weir_model::{Connection, ConnectionName, DataSource, DataType, DatabaseKind, Location, SourceId, Value};
 use weir_testkit::cell::decimal_text;
 use weir_testkit::generate::{Query, World};
+use weir_testkit::mariadb::Mariadb;
 use weir_testkit::postgres::Postgres;
+use weir_testkit::sqlite::Sqlite;
 use weir_testkit::{Cell, Row};
 
 use crate::oracle;
@@ -13,21 +15,76 @@ use crate::oracle;
 /// How many worlds.
 const WORLDS: u64 = 60;
 
-#[test]
-fn governed_results_over_postgresql_are_those_of_the_visible_copy() {
-    let database = Postgres::start();
-    let (asked, with_rows, failures) = oracle::over(&database, WORLDS);
+/// Where worlds are put.
+pub(crate) struct Place<'a> {
+    kind: DatabaseKind,
+    /// By the schema that tables are put into.
+    pub(crate) connection: &'a (dyn Fn(&str) -> Connection + Sync),
+    /// Runs statements that make everything in the schema anew.
+    sql: &'a (dyn Fn(&str, &str) + Sync),
+}
+
+fn agrees_with_the_visible_copy(place: &Place<'_>) {
+    let (asked, with_rows, failures) = oracle::over(place, WORLDS);
     assert!(failures.is_empty(), "{}", failures.join("\n\n======\n\n"));
     assert!(with_rows * 3 >= asked, "only {with_rows} of {asked} queries gave rows");
-    let log = database.log();
-    // Each kind of what is sent was sent, and more than once.
-    for part in ["WHERE", "GROUP BY", "CROSS JOIN", "EXISTS", "sum(", "CASE WHEN", "LIMIT", "COLLATE \"C\") <"] {
+}
+
+/// Each kind of what is sent was sent, and more than once.
+fn was_sent(log: &str, parts: &[&str]) {
+    for part in parts {
         let times = log.lines().filter(|line| line.contains("\"t1\"") && line.contains(part)).count();
         assert!(times > 1, "`{part}` was sent {times} times");
     }
     for key in ["k3y", "hmac", "sha256", "digest"] {
         assert!(!log.contains(key), "`{key}` was sent");
     }
+}
+
+const PARTS: [&str; 8] = ["WHERE", "GROUP BY", "\"t1\", ", "EXISTS", "count(", "CASE WHEN", "LIMIT", "min("];
+
+#[test]
+fn governed_results_over_postgresql_are_those_of_the_visible_copy() {
+    let database = Postgres::start();
+    agrees_with_the_visible_copy(&Place {
+        kind: DatabaseKind::Postgresql,
+        connection: &|_| database.connection("db"),
+        sql: &|schema, statements| {
+            database.sql(&format!(
+                "SET TimeZone = 'UTC'; SET client_min_messages = warning; DROP SCHEMA IF EXISTS {schema} CASCADE; \
+                 CREATE SCHEMA {schema}; {statements}; ANALYZE;\n"
+            ));
+        },
+    });
+    was_sent(&database.log(), &PARTS);
+    was_sent(&database.log(), &["sum(", "COLLATE \"C\") <"]);
+}
+
+#[test]
+fn governed_results_over_mariadb_are_those_of_the_visible_copy() {
+    let database = Mariadb::start();
+    agrees_with_the_visible_copy(&Place {
+        kind: DatabaseKind::Mariadb,
+        connection: &|_| database.connection("db"),
+        sql: &|schema, statements| {
+            database.sql(&format!(
+                "SET time_zone = '+00:00'; SET sql_mode = 'ANSI_QUOTES'; DROP DATABASE IF EXISTS {schema}; \
+                 CREATE DATABASE {schema}; {statements};\n"
+            ));
+        },
+    });
+    was_sent(&database.log(), &PARTS);
+    was_sent(&database.log(), &["sum(", " AS BINARY) <", "utf8mb4_bin LIKE"]);
+}
+
+#[test]
+fn governed_results_over_sqlite_are_those_of_the_visible_copy() {
+    let files = Sqlite::start();
+    agrees_with_the_visible_copy(&Place {
+        kind: DatabaseKind::Sqlite,
+        connection: &|schema| files.connection("db", &format!("{schema}.db")),
+        sql: &|schema, statements| files.replace(&format!("{schema}.db"), &format!("BEGIN; {statements}; COMMIT;")),
+    });
 }
 
 /// Queries of the kinds that are sent whole, over the tables that somebody may see.
@@ -79,88 +136,128 @@ pub(crate) fn queries(world: &World, visible: &BTreeMap<SourceId, Vec<Row>>) -> 
     asked
 }
 
-/// Puts the tables of the world that PostgreSQL has types for there, into a schema of its own.
-pub(crate) fn put(world: &mut World, database: &Postgres, schema: &str) {
-    let mut statements = vec![format!(
-        "SET TimeZone = 'UTC'; SET client_min_messages = warning; DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}"
-    )];
+/// Puts the tables of the world that the database has types for there, into a schema of its own.
+pub(crate) fn put(world: &mut World, place: &Place<'_>, schema: &str) {
+    // SQLite has one.
+    let (schema_there, prefix) = match place.kind {
+        DatabaseKind::Sqlite => ("main", String::new()),
+        DatabaseKind::Postgresql | DatabaseKind::Mariadb => (schema, format!("{schema}.")),
+    };
+    let mut statements = Vec::new();
     for source in &mut world.facts.sources {
         let table = format!("T\"{}", source.id);
-        if let Some(made) = made(schema, &table, source, &world.tables[&source.id]) {
+        let name = format!("{prefix}{}", quoted(&table));
+        if let Some(made) = made(place.kind, &name, source, &world.tables[&source.id]) {
             statements.extend(made);
             let connection = ConnectionName::new("db").unwrap();
-            source.location = Location::Table { connection, schema: schema.to_owned(), table };
+            source.location = Location::Table { connection, schema: schema_there.to_owned(), table };
         }
     }
-    statements.push("ANALYZE;\n".to_owned());
-    database.sql(&statements.join(";\n"));
+    (place.sql)(schema, &statements.join(";\n"));
 }
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn made(schema: &str, table: &str, source: &DataSource, rows: &[Row]) -> Option<Vec<String>> {
-    let name = format!("{schema}.{}", quoted(table));
-    let column =
-        |column: &weir_model::Column| Some(format!("{} {}", quoted(column.name.as_str()), type_of(&column.data_type)?));
+fn made(kind: DatabaseKind, name: &str, source: &DataSource, rows: &[Row]) -> Option<Vec<String>> {
+    let column = |column: &weir_model::Column| {
+        Some(format!("{} {}", quoted(column.name.as_str()), type_of(kind, &column.data_type)?))
+    };
     let columns: Vec<String> = source.columns.iter().map(column).collect::<Option<_>>()?;
-    let mut statements = vec![format!("CREATE TABLE {name} ({})", columns.join(", "))];
+    let held =
+        |column: &weir_model::Column| matches!(column.data_type, DataType::Int64 | DataType::Float64 | DataType::Text);
+    // Values are held to these types only.
+    let strict = kind == DatabaseKind::Sqlite && source.columns.iter().all(held);
+    let mut statements =
+        vec![format!("CREATE TABLE {name} ({}){}", columns.join(", "), if strict { " STRICT" } else { "" })];
     if !rows.is_empty() {
-        let row = |row: &Row| Some(format!("({})", row.iter().map(cell).collect::<Option<Vec<_>>>()?.join(", ")));
+        let types: Vec<&DataType> = source.columns.iter().map(|column| &column.data_type).collect();
+        let row = |row: &Row| {
+            let cells = row.iter().zip(&types).map(|(value, of)| cell(kind, value, of));
+            Some(format!("({})", cells.collect::<Option<Vec<_>>>()?.join(", ")))
+        };
         let rows: Vec<String> = rows.iter().map(row).collect::<Option<_>>()?;
         statements.push(format!("INSERT INTO {name} VALUES {}", rows.join(", ")));
     }
     Some(statements)
 }
 
-fn type_of(data_type: &DataType) -> Option<String> {
+fn type_of(kind: DatabaseKind, data_type: &DataType) -> Option<String> {
+    let (postgresql, sqlite) = (kind == DatabaseKind::Postgresql, kind == DatabaseKind::Sqlite);
     Some(match data_type {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int16 => "smallint".to_owned(),
-        DataType::Int32 => "integer".to_owned(),
-        DataType::Int64 => "bigint".to_owned(),
-        DataType::Float64 => "double precision".to_owned(),
-        DataType::Decimal { precision, scale } => format!("numeric({precision}, {scale})"),
+        DataType::Int32 => if sqlite { "int4" } else { "integer" }.to_owned(),
+        DataType::Int64 => if sqlite { "integer" } else { "bigint" }.to_owned(),
+        DataType::Float64 => if sqlite { "real" } else { "double precision" }.to_owned(),
+        DataType::Decimal { precision, scale } => format!("decimal({precision}, {scale})"),
         DataType::Text => "text".to_owned(),
         DataType::Date => "date".to_owned(),
-        DataType::Timestamp { zoned: false } => "timestamp".to_owned(),
-        DataType::Timestamp { zoned: true } => "timestamptz".to_owned(),
-        DataType::List(item) => match item.as_ref() {
-            DataType::Int32 | DataType::Int64 | DataType::Text | DataType::Float64 => format!("{}[]", type_of(item)?),
+        DataType::Timestamp { zoned: false } => {
+            if kind == DatabaseKind::Mariadb { "datetime(6)" } else { "timestamp" }.to_owned()
+        }
+        DataType::Timestamp { zoned: true } if postgresql => "timestamptz".to_owned(),
+        DataType::Timestamp { zoned: true } if !sqlite => "timestamp(6) NULL".to_owned(),
+        DataType::List(item) if postgresql => match item.as_ref() {
+            DataType::Int32 | DataType::Int64 | DataType::Text | DataType::Float64 => {
+                format!("{}[]", type_of(kind, item)?)
+            }
             _ => return None,
         },
         _ => return None,
     })
 }
 
-fn text(text: &str) -> Option<String> {
-    // Whatever `standard_conforming_strings` says.
-    (!text.contains('\0')).then(|| format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
+fn text(kind: DatabaseKind, text: &str) -> Option<String> {
+    let hex = || text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match kind {
+        // Whatever `standard_conforming_strings` says.
+        DatabaseKind::Postgresql => {
+            (!text.contains('\0')).then(|| format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
+        }
+        DatabaseKind::Mariadb => Some(format!("_utf8mb4 x'{}'", hex())),
+        DatabaseKind::Sqlite => Some(format!("CAST(x'{}' AS TEXT)", hex())),
+    }
 }
 
-fn cell(cell: &Cell) -> Option<String> {
+fn cell(kind: DatabaseKind, cell: &Cell, of: &DataType) -> Option<String> {
     Some(match cell {
         Cell::Null => "NULL".to_owned(),
         Cell::Boolean(b) => b.to_string(),
         Cell::Int(n) => n.to_string(),
-        Cell::Float(n) => format!("'{n:?}'::double precision"),
+        Cell::Float(n) if kind == DatabaseKind::Postgresql => format!("'{n:?}'::double precision"),
+        // There are no others in MariaDB, and no `-0` in SQLite.
+        Cell::Float(n) if !n.is_finite() || *n == 0.0 && n.is_sign_negative() => return None,
+        Cell::Float(n) => format!("{n:e}"),
         Cell::Decimal { unscaled, scale } => decimal_text(*unscaled, *scale),
-        Cell::Text(value) => text(value)?,
-        Cell::Date(days) => moment(&Value::Date(*days))?,
-        Cell::Timestamp(us) => moment(&Value::Timestamp(*us))?,
+        Cell::Text(value) => text(kind, value)?,
+        Cell::Date(days) => moment(kind, &Value::Date(*days))?,
+        // Its range ends in 2038.
+        Cell::Timestamp(us)
+            if kind == DatabaseKind::Mariadb
+                && *of == (DataType::Timestamp { zoned: true })
+                && !(1_000_000..2_100_000_000_000_000).contains(us) =>
+        {
+            return None;
+        }
+        Cell::Timestamp(us) => moment(kind, &Value::Timestamp(*us))?,
         Cell::List(items) => {
             let items: Vec<String> = items.iter().map(element).collect::<Option<_>>()?;
-            text(&format!("{{{}}}", items.join(",")))?
+            text(kind, &format!("{{{}}}", items.join(",")))?
         }
         Cell::Struct(_) => return None,
     })
 }
 
-/// Of years that PostgreSQL reads as they are written here.
-fn moment(value: &Value) -> Option<String> {
+/// Of years that databases read as they are written here.
+fn moment(kind: DatabaseKind, value: &Value) -> Option<String> {
     let text = value.to_string();
-    (!text.contains("'-") && !text.contains("'+")).then_some(text)
+    let text = (!text.contains("'-") && !text.contains("'+") && !text.contains("'0000")).then_some(text)?;
+    Some(match kind {
+        DatabaseKind::Postgresql | DatabaseKind::Mariadb => text,
+        DatabaseKind::Sqlite => text.trim_start_matches(|c| c != '\'').to_owned(),
+    })
 }
 
 fn element(cell: &Cell) -> Option<String> {

@@ -20,6 +20,8 @@ use crate::{table, terminal};
     name = "connection",
     after_help = "Examples:
   weir connection add crm postgresql://weir@db.example.com/crm --tls-authorities /etc/ssl/certs/ca-certificates.crt
+  weir connection add shop mariadb://weir@db.example.com/shop --no-tls
+  weir connection add app sqlite:/var/lib/app/app.db
   weir connection test crm
   weir source add crm.orders --connection crm --table orders
   weir source add-schema crm public
@@ -38,10 +40,10 @@ enum Command {
     Add {
         /// By which data sources name it
         name: ConnectionName,
-        /// Where it is, as `postgresql://USER@HOST[:PORT]/DATABASE`
+        /// Where it is, as `postgresql://USER@HOST[:PORT]/DATABASE`, `mariadb://…` (for MySQL too), or `sqlite:/PATH`
         url: String,
         /// PEM file of the authorities by whom the certificate of the database is checked
-        #[arg(long, value_name = "FILE", required_unless_present = "no_tls")]
+        #[arg(long, value_name = "FILE")]
         tls_authorities: Option<PathBuf>,
         /// Do not encrypt what is read
         #[arg(long, conflicts_with = "tls_authorities")]
@@ -70,16 +72,25 @@ enum Command {
 
 pub(crate) async fn run(context: &Context, connection: ConnectionCommand) -> anyhow::Result<()> {
     match connection.command {
-        Command::Add { name, url, tls_authorities, no_tls: _, password_file, no_test } => {
-            let tls = match tls_authorities {
-                Some(path) => {
-                    let authorities = std::fs::read_to_string(&path);
-                    let authorities = authorities.with_context(|| format!("cannot read `{}`", path.display()))?;
-                    Tls::Verified { authorities }
+        Command::Add { name, url, tls_authorities, no_tls, password_file, no_test } => {
+            let address = address(&url)?;
+            let connection = match (address.kind, tls_authorities) {
+                (DatabaseKind::Sqlite, None) if password_file.is_none() => {
+                    Connection { address, password: Secret::new(""), name }
                 }
-                None => Tls::Off,
+                (DatabaseKind::Sqlite, _) => bail!("a file has neither certificate nor password"),
+                (DatabaseKind::Postgresql | DatabaseKind::Mariadb, None) if !no_tls => {
+                    bail!("who signs the certificate of the database?\nhelp: say --tls-authorities FILE, or --no-tls")
+                }
+                (DatabaseKind::Postgresql | DatabaseKind::Mariadb, authorities) => {
+                    let tls = authorities.map_or(Ok(Tls::Off), |path| {
+                        let authorities = std::fs::read_to_string(&path);
+                        let authorities = authorities.with_context(|| format!("cannot read `{}`", path.display()))?;
+                        anyhow::Ok(Tls::Verified { authorities })
+                    })?;
+                    Connection { address: Address { tls, ..address }, password: password(password_file)?, name }
+                }
             };
-            let connection = Connection { address: address(&url, tls)?, password: password(password_file)?, name };
             add(context, connection, !no_test).await
         }
         Command::List => list(&context.store().await?.connections().await?),
@@ -120,9 +131,10 @@ async fn add(context: &Context, connection: Connection, test: bool) -> anyhow::R
 
 fn list(connections: &[ConnectionRecord]) -> anyhow::Result<()> {
     let rows = connections.iter().map(|ConnectionRecord { name, address, sources }| {
-        let tls = match address.tls {
-            Tls::Off => "off",
-            Tls::Verified { .. } => "verified",
+        let tls = match (address.kind, &address.tls) {
+            (DatabaseKind::Sqlite, _) => "-",
+            (_, Tls::Off) => "off",
+            (_, Tls::Verified { .. }) => "verified",
         };
         vec![name.to_string(), url(address), tls.to_owned(), sources.to_string()]
     });
@@ -137,10 +149,27 @@ fn password(file: Option<PathBuf>) -> anyhow::Result<Secret> {
     }
 }
 
-/// `postgresql://USER@HOST[:PORT]/DATABASE`
-fn address(url: &str, tls: Tls) -> anyhow::Result<Address> {
-    let wrong = || anyhow!("the address must be `postgresql://USER@HOST[:PORT]/DATABASE`");
-    let rest = url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://")).ok_or_else(wrong)?;
+const ADDRESSES: &str = "the address must be `postgresql://USER@HOST[:PORT]/DATABASE`, \
+    `mariadb://USER@HOST[:PORT]/DATABASE` or `sqlite:/PATH`";
+
+/// As it would be without encryption.
+fn address(url: &str) -> anyhow::Result<Address> {
+    let wrong = || anyhow!(ADDRESSES);
+    let (scheme, rest) = url.split_once(':').ok_or_else(wrong)?;
+    let (kind, port) = match scheme {
+        "postgresql" | "postgres" => (DatabaseKind::Postgresql, 5432),
+        "mariadb" | "mysql" => (DatabaseKind::Mariadb, 3306),
+        "sqlite" => {
+            let path = rest.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(rest);
+            if !path.starts_with('/') || path.starts_with("//") {
+                return Err(wrong());
+            }
+            let (host, user, database) = (String::new(), String::new(), path.to_owned());
+            return Ok(Address { kind: DatabaseKind::Sqlite, host, port: 0, database, user, tls: Tls::Off });
+        }
+        _ => return Err(wrong()),
+    };
+    let rest = rest.strip_prefix("//").ok_or_else(wrong)?;
     let (user, rest) = rest.rsplit_once('@').ok_or_else(wrong)?;
     if user.contains(':') {
         bail!("the address must not have a password in it\nhelp: it is asked for, or read with --password-file");
@@ -148,25 +177,24 @@ fn address(url: &str, tls: Tls) -> anyhow::Result<Address> {
     let (place, database) = rest.split_once('/').ok_or_else(wrong)?;
     let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') => (host, port.parse().map_err(|_| wrong())?),
-        Some(_) | None => (place, 5432),
+        Some(_) | None => (place, port),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if [user, host, database].iter().any(|part| part.is_empty()) || database.contains(['?', '/']) {
         return Err(wrong());
     }
-    Ok(Address {
-        kind: DatabaseKind::Postgresql,
-        host: host.to_owned(),
-        port,
-        database: database.to_owned(),
-        user: user.to_owned(),
-        tls,
-    })
+    let (host, database, user) = (host.to_owned(), database.to_owned(), user.to_owned());
+    Ok(Address { kind, host, port, database, user, tls: Tls::Off })
 }
 
 fn url(address: &Address) -> String {
     let Address { kind, host, port, database, user, tls: _ } = address;
-    format!("{}://{user}@{host}:{port}/{database}", kind.as_str())
+    match kind {
+        DatabaseKind::Sqlite => format!("{}:{database}", kind.as_str()),
+        DatabaseKind::Postgresql | DatabaseKind::Mariadb => {
+            format!("{}://{user}@{host}:{port}/{database}", kind.as_str())
+        }
+    }
 }
 
 async fn find(store: &Store, name: &ConnectionName) -> anyhow::Result<()> {
@@ -199,10 +227,22 @@ mod tests {
 
     #[test]
     fn addresses_are_understood() {
-        let of = |url| address(url, Tls::Off).map(|address| super::url(&address)).map_err(|e| e.to_string());
+        let of = |url| address(url).map(|address| super::url(&address)).map_err(|e| e.to_string());
         assert_eq!(of("postgresql://me@db/x"), Ok("postgresql://me@db:5432/x".to_owned()));
         assert_eq!(of("postgres://a@b@[::1]:6000/x y"), Ok("postgresql://a@b@::1:6000/x y".to_owned()));
-        for wrong in ["", "mysql://a@b/c", "postgresql://a@b", "postgresql://@b/c", "postgresql://a@b:z/c"] {
+        assert_eq!(of("mysql://me@db/x"), Ok("mariadb://me@db:3306/x".to_owned()));
+        assert_eq!(of("sqlite:///var/a b.db"), Ok("sqlite:/var/a b.db".to_owned()));
+        assert_eq!(of("sqlite:/var/a.db"), Ok("sqlite:/var/a.db".to_owned()));
+        for wrong in [
+            "",
+            "oracle://a@b/c",
+            "sqlite:a.db",
+            "sqlite://a.db",
+            "mariadb:a@b/c",
+            "postgresql://a@b",
+            "postgresql://@b/c",
+            "postgresql://a@b:z/c",
+        ] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
         assert!(of("postgresql://me:secret@db/x").is_err_and(|e| !e.contains("secret")));

@@ -132,9 +132,9 @@ struct Add {
     /// The remote database that it is a table of; see `weir connection`
     #[arg(long, value_name = "CONNECTION", requires = "table", conflicts_with_all = ["path", "format", "delimiter", "no_header"])]
     connection: Option<ConnectionName>,
-    /// The schema of the table there
-    #[arg(long, value_name = "SCHEMA", default_value = "public", requires = "connection")]
-    schema: String,
+    /// The schema of the table there [default: `public`, the database in MariaDB, `main` in SQLite]
+    #[arg(long, value_name = "SCHEMA", requires = "connection")]
+    schema: Option<String>,
     /// The table or view, as it is called there
     #[arg(long, value_name = "TABLE", requires = "connection")]
     table: Option<String>,
@@ -323,8 +323,9 @@ impl Add {
     async fn find(&self, store: &Store, format: Option<FileFormat>) -> anyhow::Result<Found> {
         if let (Some(connection), Some(table)) = (&self.connection, &self.table) {
             let connection = connection::open(store, connection).await?;
-            let mut tables = weir_sources::find_tables(connection, &self.schema, Some(table)).await?;
-            let what = format!("{}.{table}", self.schema);
+            let schema = self.schema.clone().unwrap_or_else(|| connection.address.default_schema().to_owned());
+            let mut tables = weir_sources::find_tables(connection, &schema, Some(table)).await?;
+            let what = format!("{schema}.{table}");
             let Some(found) = tables.pop() else { bail!("there is no table `{what}` in the database") };
             let FoundTable { location, columns, left_out, key, .. } = found;
             return Ok(Found { what, location, columns, left_out, key });

@@ -9,6 +9,7 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod databases;
 mod demo;
 #[cfg(test)]
 mod derived;
@@ -26,6 +27,7 @@ mod import;
 mod killed;
 #[cfg(test)]
 mod plan;
+mod pushed;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]

@@ -164,7 +164,7 @@ fn what_goes_wrong_over_there_is_an_error_and_tells_nothing() {
 }
 
 /// A certificate for this machine, signed by itself, and its key.
-fn certificate(weir: &Weir, name: &str) -> (String, String) {
+pub(crate) fn certificate(weir: &Weir, name: &str) -> (String, String) {
     let (key, certificate) = (weir.path().join(format!("{name}.key")), weir.path().join(format!("{name}.crt")));
     let mut openssl = std::process::Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
@@ -306,7 +306,7 @@ const QUERIES: [(&str, &str, &[&str]); 9] = [
          from tpch.customer, tpch.orders, tpch.lineitem where c_mktsegment = 'BUILDING' and c_custkey = o_custkey
          and l_orderkey = o_orderkey and o_orderdate < date '1995-03-15' and l_shipdate > date '1995-03-15'
          group by l_orderkey, o_orderdate, o_shippriority order by revenue desc, o_orderdate, l_orderkey limit 10",
-        &["CROSS JOIN", "GROUP BY"],
+        &["\"t2\"", "GROUP BY"],
     ),
     (
         "q5",
@@ -315,7 +315,7 @@ const QUERIES: [(&str, &str, &[&str]); 9] = [
          where c_custkey = o_custkey and l_orderkey = o_orderkey and l_suppkey = s_suppkey and c_nationkey = s_nationkey
          and s_nationkey = n_nationkey and n_regionkey = r_regionkey and r_name in ('ASIA', 'EUROPE')
          and o_orderdate >= date '1994-01-01' and o_orderdate < date '1996-01-01' group by n_name order by revenue desc",
-        &["CROSS JOIN", "GROUP BY"],
+        &["\"t2\"", "GROUP BY"],
     ),
     (
         "q6",
@@ -330,7 +330,7 @@ const QUERIES: [(&str, &str, &[&str]); 9] = [
          and o_orderdate >= date '1993-10-01' and o_orderdate < date '1994-01-01' and l_returnflag = 'R'
          and c_nationkey = n_nationkey group by c_custkey, c_name, c_acctbal, c_phone, n_name, c_address, c_comment
          order by revenue desc, c_custkey limit 20",
-        &["CROSS JOIN"],
+        &["\"t2\""],
     ),
     (
         "q12",
@@ -339,7 +339,7 @@ const QUERIES: [(&str, &str, &[&str]); 9] = [
          from tpch.orders, tpch.lineitem where o_orderkey = l_orderkey and l_shipmode in ('MAIL', 'SHIP')
          and l_commitdate < l_receiptdate and l_shipdate < l_commitdate and l_receiptdate >= date '1994-01-01'
          and l_receiptdate < date '1995-01-01' group by l_shipmode order by l_shipmode",
-        &["CROSS JOIN", "GROUP BY", "CASE", "ANY ($"],
+        &["\"t2\"", "GROUP BY", "CASE", "ANY ($"],
     ),
     (
         "exists",

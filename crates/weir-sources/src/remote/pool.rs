@@ -2,38 +2,31 @@
 //! that is given back before its answer was read to the end is cancelled over there, and closed.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use datafusion::common::Result as Outcome;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
-use weir_model::{Connection, ConnectionName, Tls};
+use weir_model::{Connection, ConnectionName, DatabaseKind, Tls};
 
-use super::tls::Verified;
+use super::catalog::Found;
+use super::dialect::Dialect;
+use super::postgres::Verified;
+use super::scan::{Query, Rows, failed};
+use super::{mariadb, postgres, sqlite};
 use crate::error::SourceError;
 
 /// Sessions with one database at once.
 const SESSIONS_MAX: usize = 16;
 /// For a session to be opened.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// For one of the sessions to be free.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// For what the catalogue of a database is asked.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// After which a peer that does not answer at all is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// The first version whose catalogue tells what is asked of it.
-const VERSION_MIN: u32 = 120_000;
-
-/// Nothing is written, values look as they are expected to, and no name means what somebody over there put in its way.
-const SETTINGS: &str = "SET default_transaction_read_only = on; SET search_path = pg_catalog; SET TimeZone = 'UTC'; \
-    SET standard_conforming_strings = on; SET row_security = on";
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// All databases that are in use.
 #[derive(Default)]
@@ -80,67 +73,92 @@ impl Drop for Databases {
 
 /// One database, by one set of credentials.
 pub(crate) struct Pool {
-    connection: Connection,
-    security: Security,
+    connection: Arc<Connection>,
+    /// Where sessions are encrypted.
+    tls: Option<Verified>,
     handle: Handle,
     idle: Mutex<Vec<Session>>,
     places: Arc<Semaphore>,
 }
 
-#[derive(Clone)]
-enum Security {
-    Off,
-    Verified(Verified),
-}
-
-struct Session {
-    client: Client,
-    driver: JoinHandle<()>,
-    /// The database keeps texts in UTF-8.
-    utf8: bool,
-    /// What is asked at every statement, by its text.
-    kept: Option<(&'static str, Statement)>,
+/// What is said in a session, and read, is the matter of each kind of database. Errors say why.
+pub(super) enum Session {
+    Postgresql(postgres::Session),
+    Mariadb(mariadb::Session),
+    Sqlite(sqlite::Session),
 }
 
 impl Session {
-    async fn query_kept(
-        &mut self,
-        text: &'static str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let statement = match &self.kept {
-            Some((kept, statement)) if *kept == text => statement.clone(),
-            Some(_) | None => {
-                let statement = self.client.prepare(text).await?;
-                self.kept = Some((text, statement.clone()));
-                statement
-            }
-        };
-        self.client.query(&statement, params).await
+    async fn open(connection: &Connection, tls: Option<Verified>) -> Result<Self, String> {
+        Ok(match connection.address.kind {
+            DatabaseKind::Postgresql => Self::Postgresql(postgres::Session::open(connection, tls).await?),
+            DatabaseKind::Mariadb => Self::Mariadb(mariadb::Session::open(connection).await?),
+            DatabaseKind::Sqlite => Self::Sqlite(sqlite::Session::open(&connection.address.database)?),
+        })
     }
-}
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.driver.abort();
+    async fn is_closed(&mut self) -> bool {
+        match self {
+            Self::Postgresql(session) => session.is_closed(),
+            Self::Mariadb(session) => session.is_closed().await,
+            Self::Sqlite(session) => session.is_outdated(),
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        let (kind, utf8) = match self {
+            Self::Postgresql(session) => (DatabaseKind::Postgresql, session.is_utf8()),
+            Self::Mariadb(_) => (DatabaseKind::Mariadb, true),
+            Self::Sqlite(session) => (DatabaseKind::Sqlite, session.is_utf8()),
+        };
+        Dialect { kind, utf8 }
+    }
+
+    async fn version(&mut self) -> Result<String, String> {
+        match self {
+            Self::Postgresql(session) => session.version().await,
+            Self::Mariadb(session) => session.version().await,
+            Self::Sqlite(session) => session.version(),
+        }
+    }
+
+    async fn tables(&mut self, schema: &str, table: Option<&str>, keys: bool) -> Result<Vec<Found>, String> {
+        match self {
+            Self::Postgresql(session) => session.tables(schema, table, keys).await,
+            Self::Mariadb(session) => session.tables(schema, table).await,
+            Self::Sqlite(session) => session.tables(schema, table),
+        }
+    }
+
+    /// Ends what it does over there.
+    async fn cancel(self, connection: &Connection) {
+        match self {
+            Self::Postgresql(session) => session.cancel().await,
+            Self::Mariadb(session) => session.cancel(connection).await,
+            // Whoever asks looks whether somebody listens.
+            Self::Sqlite(_) => {}
+        }
     }
 }
 
 impl Pool {
     fn new(connection: Connection, handle: Handle) -> Result<Self, SourceError> {
-        let security = match &connection.address.tls {
-            Tls::Off => Security::Off,
+        let tls = match &connection.address.tls {
+            Tls::Off => None,
             Tls::Verified { authorities } => {
-                let verified = Verified::new(authorities).map_err(|why| unreachable(&connection.name, &why))?;
-                Security::Verified(verified)
+                Some(Verified::new(authorities).map_err(|why| unreachable(&connection.name, &why))?)
             }
         };
         let (idle, places) = (Mutex::default(), Arc::new(Semaphore::new(SESSIONS_MAX)));
-        Ok(Self { connection, security, handle, idle, places })
+        Ok(Self { connection: Arc::new(connection), tls, handle, idle, places })
     }
 
     pub(crate) fn name(&self) -> &ConnectionName {
         &self.connection.name
+    }
+
+    pub(super) fn kind(&self) -> DatabaseKind {
+        self.connection.address.kind
     }
 
     /// A session for one statement.
@@ -152,71 +170,28 @@ impl Pool {
         let session = loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
-                Some(session) if session.client.is_closed() => {}
-                Some(session) => break session,
+                Some(mut session) => {
+                    if !session.is_closed().await {
+                        break session;
+                    }
+                }
                 None => break self.open().await?,
             }
         };
-        Ok(Lease { pool: Arc::clone(self), session: Some(session), place: Some(place), busy: false })
+        let dialect = session.dialect();
+        Ok(Lease { pool: Arc::clone(self), session: Some(session), place: Some(place), dialect, busy: false })
     }
 
     async fn open(&self) -> Result<Session, SourceError> {
-        let address = &self.connection.address;
-        let mut config = Config::new();
-        config
-            .host(&address.host)
-            .port(address.port)
-            .dbname(&address.database)
-            .user(&address.user)
-            .password(self.connection.password.expose())
-            .application_name("weir")
-            .connect_timeout(CONNECT_TIME_MAX)
-            .keepalives_idle(SILENCE_MAX)
-            .keepalives_interval(SILENCE_MAX / 3)
-            .keepalives_retries(3)
-            .tcp_user_timeout(SILENCE_MAX);
-        let opening = match self.security.clone() {
-            Security::Off => {
-                config.ssl_mode(SslMode::Disable);
-                self.handle.spawn(async move { open(&config, NoTls).await })
-            }
-            Security::Verified(tls) => {
-                config.ssl_mode(SslMode::Require);
-                self.handle.spawn(async move { open(&config, tls).await })
-            }
-        };
+        let (connection, tls) = (Arc::clone(&self.connection), self.tls.clone());
+        let opening = self.handle.spawn(async move { Session::open(&connection, tls).await });
         let opened = match tokio::time::timeout(CONNECT_TIME_MAX, opening).await {
-            Ok(Ok(opened)) => opened.map_err(|e| chain(&e)),
+            Ok(Ok(opened)) => opened,
             Ok(Err(e)) => Err(e.to_string()),
             Err(_) => Err(format!("it did not answer within {} seconds", CONNECT_TIME_MAX.as_secs())),
         };
-        let (mut session, version) = opened.map_err(|why| unreachable(self.name(), &why))?;
-        if version < VERSION_MIN {
-            return Err(unreachable(self.name(), "PostgreSQL 12 or newer is needed"));
-        }
-        let row = session.client.query_one("SELECT pg_catalog.current_setting('server_encoding')", &[]).await;
-        let encoding: Result<String, _> = row.and_then(|row| row.try_get(0));
-        session.utf8 = encoding.map_err(|e| unreachable(self.name(), &chain(&e)))? == "UTF8";
-        Ok(session)
+        opened.map_err(|why| unreachable(self.name(), &why))
     }
-}
-
-/// A session, and the version of the database.
-async fn open<T>(config: &Config, tls: T) -> Result<(Session, u32), tokio_postgres::Error>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-{
-    let (client, connection) = config.connect(tls).await?;
-    let driver = tokio::spawn(async move {
-        // Whoever waits for an answer hears of it as well.
-        let _ = connection.await;
-    });
-    let session = Session { client, driver, utf8: false, kept: None };
-    session.client.batch_execute(SETTINGS).await?;
-    let row = session.client.query_one("SELECT pg_catalog.current_setting('server_version_num')", &[]).await?;
-    let version: String = row.try_get(0)?;
-    Ok((session, version.parse().unwrap_or(0)))
 }
 
 /// A session that is in use. Dropped while an answer is on its way, it ends the statement over there.
@@ -224,41 +199,64 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     session: Option<Session>,
     place: Option<OwnedSemaphorePermit>,
+    dialect: Dialect,
     busy: bool,
 }
 
 impl Lease {
-    /// For a statement, of which [`Self::done`] tells the end.
-    pub(crate) fn begin(&mut self) -> Result<&Client, SourceError> {
-        self.busy = true;
-        match &self.session {
-            Some(session) => Ok(&session.client),
-            None => Err(unreachable(self.pool.name(), "there is no session")),
-        }
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
-    /// All rows of a query that is asked often; the session keeps it ready.
-    pub(crate) async fn query_kept(
-        &mut self,
-        text: &'static str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, SourceError> {
+    /// Threads for what has to wait.
+    pub(super) fn handle(&self) -> Handle {
+        self.pool.handle.clone()
+    }
+
+    /// For a statement, of which [`Self::done`] tells the end.
+    pub(super) fn begin(&mut self) -> Option<&mut Session> {
         self.busy = true;
-        let Some(session) = &mut self.session else { return Err(unreachable(self.pool.name(), "there is no session")) };
-        let answer = tokio::time::timeout(ANSWER_TIME_MAX, session.query_kept(text, params)).await;
-        let failed = |why: &str| unreachable(self.pool.name(), why);
-        let rows = answer.map_err(|_| failed("its catalogue does not answer"))?.map_err(|e| failed(&chain(&e)))?;
-        self.busy = false;
-        Ok(rows)
+        self.session.as_mut()
     }
 
     /// The answer was read to the end.
-    pub(crate) fn done(&mut self) {
+    pub(super) fn done(&mut self) {
         self.busy = false;
     }
 
-    pub(crate) fn is_utf8(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.utf8)
+    /// What the database says of itself.
+    pub(super) async fn version(&mut self) -> Result<String, SourceError> {
+        self.asked(async |session| session.version().await).await
+    }
+
+    /// The tables of `schema` by name, or the one that is asked for; `keys` asks for their keys as well.
+    pub(super) async fn tables(
+        &mut self,
+        schema: &str,
+        table: Option<&str>,
+        keys: bool,
+    ) -> Result<Vec<Found>, SourceError> {
+        self.asked(async |session| session.tables(schema, table, keys).await).await
+    }
+
+    async fn asked<T>(&mut self, ask: impl AsyncFnOnce(&mut Session) -> Result<T, String>) -> Result<T, SourceError> {
+        let name = self.pool.name().clone();
+        let Some(session) = self.begin() else { return Err(unreachable(&name, "there is no session")) };
+        let answer = tokio::time::timeout(ANSWER_TIME_MAX, ask(session)).await;
+        let answer = answer.unwrap_or_else(|_| Err("its catalogue does not answer".to_owned()));
+        let answer = answer.map_err(|why| unreachable(&name, &why))?;
+        self.done();
+        Ok(answer)
+    }
+
+    /// The rows as they come.
+    pub(super) async fn rows(self, query: Query) -> Outcome<Rows> {
+        match self.session {
+            Some(Session::Postgresql(_)) => postgres::rows(self, query).await,
+            Some(Session::Mariadb(_)) => mariadb::rows(self, &query),
+            Some(Session::Sqlite(_)) => sqlite::rows(self, query),
+            None => Err(failed("there is no session".to_owned())),
+        }
     }
 }
 
@@ -269,32 +267,15 @@ impl Drop for Lease {
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
             return;
         }
-        let (token, security) = (session.client.cancel_token(), self.pool.security.clone());
+        let connection = Arc::clone(&self.pool.connection);
         self.pool.handle.spawn(async move {
-            let cancel = async {
-                match security {
-                    Security::Off => token.cancel_query(NoTls).await,
-                    Security::Verified(tls) => token.cancel_query(tls).await,
-                }
-            };
             // Where it does not arrive, the statement ends when the database finds nobody at the other end.
-            let _ = tokio::time::timeout(CONNECT_TIME_MAX, cancel).await;
-            drop((session, place));
+            let _ = tokio::time::timeout(CONNECT_TIME_MAX, session.cancel(&connection)).await;
+            drop(place);
         });
     }
 }
 
-pub(crate) fn unreachable(connection: &ConnectionName, why: &str) -> SourceError {
+pub(super) fn unreachable(connection: &ConnectionName, why: &str) -> SourceError {
     SourceError::Connection { connection: connection.clone(), why: why.to_owned() }
-}
-
-/// What the driver says, with what the database says.
-pub(crate) fn chain(e: &tokio_postgres::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(e) = cause {
-        text.push_str(&format!(": {e}"));
-        cause = e.source();
-    }
-    text
 }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType as Arrow, Field};
+use weir_model::DatabaseKind;
 
-use super::expr::{Term, is_exact, is_whole};
+use super::dialect::{Dialect, is_whole};
+use super::expr::{Keys, Term, Translator};
 use super::pool::Pool;
 use super::scan::{RemoteScan, Sent};
 use super::sql::Sql;
-use super::wire::Wire;
 
 /// Rows of tables of one database.
 #[derive(Clone)]
 pub struct Relation {
     pool: Arc<Pool>,
-    utf8: bool,
+    dialect: Dialect,
     /// What stands behind `FROM`.
     from: Sql,
     conditions: Vec<Sql>,
@@ -41,12 +42,13 @@ pub enum Aggregate {
 }
 
 impl Relation {
-    pub(super) fn table(pool: Arc<Pool>, utf8: bool, from: Sql, rows: Option<usize>) -> Self {
-        Self { pool, utf8, from, conditions: Vec::new(), limit: None, rows }
+    pub(super) fn table(pool: Arc<Pool>, dialect: Dialect, from: Sql, rows: Option<usize>) -> Self {
+        Self { pool, dialect, from, conditions: Vec::new(), limit: None, rows }
     }
 
-    pub fn is_utf8(&self) -> bool {
-        self.utf8
+    /// Translates over columns of which some can be had over there.
+    pub fn translator<'a>(&self, columns: &'a [Option<Term>], keys: Keys<'a>) -> Translator<'a> {
+        Translator { columns, keys, dialect: self.dialect }
     }
 
     /// Only rows for which the condition is true. Not on rows that were counted off.
@@ -66,7 +68,7 @@ impl Relation {
         }
         let conditions = self.conditions.into_iter().chain(other.conditions).collect();
         let rows = self.rows.max(other.rows);
-        let from = self.from.then(" CROSS JOIN ").then(other.from);
+        let from = self.from.then(", ").then(other.from);
         Some(Self { from, conditions, rows, ..self })
     }
 
@@ -87,9 +89,9 @@ impl Relation {
     pub fn read(&self, columns: Vec<Asked>) -> RemoteScan {
         let list: Vec<Sql> = columns.iter().map(|column| column.term.sql.clone()).collect();
         let sql = self.select(list, Sql::default());
-        let sent = columns.iter().map(|column| Sent { wire: column.term.wire, lenient: column.lenient }).collect();
+        let sent = columns.iter().map(|column| Sent { sum: false, lenient: column.lenient }).collect();
         let fields = columns.into_iter().map(|column| column.field).collect();
-        RemoteScan::new(Arc::clone(&self.pool), sql.rendered(), (fields, sent), self.rows)
+        RemoteScan::new(Arc::clone(&self.pool), sql, (fields, sent), self.rows)
     }
 
     /// The groups with their aggregates, in columns of these types; `None` for what does not mean the same there.
@@ -99,21 +101,18 @@ impl Relation {
         aggregates: &[(Aggregate, Option<Term>, Option<Term>)],
         fields: Vec<Field>,
     ) -> Option<RemoteScan> {
-        if self.limit.is_some() || groups.iter().any(|group| !is_exact(&group.data_type)) {
+        if self.limit.is_some() || groups.iter().any(|group| !self.dialect.is_exact(&group.data_type)) {
             return None;
         }
         let (mut list, mut sent) = (Vec::new(), Vec::new());
         for group in groups {
             list.push(group.by_bytes());
-            sent.push(Sent { wire: group.wire, lenient: false });
+            sent.push(Sent { sum: false, lenient: false });
         }
         for (aggregate, of, filter) in aggregates {
-            let (mut sql, wire) = self.aggregated(*aggregate, of.as_ref())?;
-            if let Some(filter) = filter {
-                sql = sql.then(" FILTER (WHERE ").then(filter.sql.clone()).then(")");
-            }
+            let (sql, sum) = self.aggregated(*aggregate, of.as_ref(), filter.as_ref())?;
             list.push(sql);
-            sent.push(Sent { wire, lenient: false });
+            sent.push(Sent { sum, lenient: false });
         }
         if fields.len() != sent.len() {
             return None;
@@ -127,33 +126,34 @@ impl Relation {
             }
         };
         let sql = self.select(list, by);
-        Some(RemoteScan::new(Arc::clone(&self.pool), sql.rendered(), (fields, sent), None))
+        Some(RemoteScan::new(Arc::clone(&self.pool), sql, (fields, sent), None))
     }
 
-    fn aggregated(&self, aggregate: Aggregate, of: Option<&Term>) -> Option<(Sql, Wire)> {
-        let call = |name: &'static str, of: Sql| Sql::from(name).then(of).then(")");
+    /// The aggregate of the rows for which the filter is true, and whether it is a sum with any digits.
+    fn aggregated(&self, aggregate: Aggregate, of: Option<&Term>, filter: Option<&Term>) -> Option<(Sql, bool)> {
+        let call = |name: &'static str, of: Sql| {
+            let of = match filter {
+                // Aggregates pass over NULL.
+                Some(filter) => filter.sql.clone().between("CASE WHEN ", " THEN ").then(of).then(" END"),
+                None => of,
+            };
+            Sql::from(name).then(of).then(")")
+        };
         Some(match (aggregate, of) {
-            (Aggregate::CountRows, None) => (Sql::from("count(*)"), Wire::Int8),
-            (Aggregate::Count, Some(of)) => (call("count(", of.sql.clone()), Wire::Int8),
-            (Aggregate::Sum, Some(of)) => {
-                let wire = match &of.data_type {
-                    // Sums of few digits have more here.
-                    Arrow::Int16 | Arrow::Int32 => Wire::Int8,
-                    Arrow::Int64 | Arrow::Decimal128(..) => Wire::Numeric,
-                    _ => return None,
-                };
-                (call("sum(", of.sql.clone()), wire)
-            }
+            (Aggregate::CountRows, None) if filter.is_none() => (Sql::from("count(*)"), false),
+            (Aggregate::CountRows, None) => (call("count(", Sql::from("1")), false),
+            (Aggregate::Count, Some(of)) => (call("count(", of.sql.clone()), false),
+            (Aggregate::Sum, Some(of)) => (call("sum(", of.sql.clone()), self.dialect.sums(&of.data_type)?),
             (Aggregate::Min | Aggregate::Max, Some(of)) => {
-                let texts = of.data_type == Arrow::Utf8;
-                let ordered = is_whole(&of.data_type)
-                    || of.data_type.is_decimal()
-                    || matches!(of.data_type, Arrow::Date32 | Arrow::Timestamp(..) | Arrow::Time64(_))
-                    || (texts && self.utf8);
+                let ordered = match &of.data_type {
+                    Arrow::Utf8 => self.dialect.utf8,
+                    Arrow::Date32 | Arrow::Timestamp(..) | Arrow::Time64(_) => self.dialect.is_exact(&of.data_type),
+                    of => is_whole(of) || of.is_decimal(),
+                };
                 if !ordered {
                     return None;
                 }
-                (call(if aggregate == Aggregate::Min { "min(" } else { "max(" }, of.collated()), of.wire)
+                (call(if aggregate == Aggregate::Min { "min(" } else { "max(" }, of.collated()), false)
             }
             (Aggregate::CountRows, Some(_))
             | (Aggregate::Count | Aggregate::Sum | Aggregate::Min | Aggregate::Max, None) => {
@@ -162,7 +162,11 @@ impl Relation {
         })
     }
 
-    fn select(&self, list: Vec<Sql>, group_by: Sql) -> Sql {
+    fn select(&self, mut list: Vec<Sql>, group_by: Sql) -> Sql {
+        if list.is_empty() && self.pool.kind() != DatabaseKind::Postgresql {
+            // Rows without columns are there in PostgreSQL only.
+            list.push(Sql::from("1"));
+        }
         let mut sql = Sql::from("SELECT ").then(Sql::joined(list, ", ")).then(" FROM ").then(self.from.clone());
         if !self.conditions.is_empty() {
             sql = sql.then(" WHERE ").then(Sql::joined(self.conditions.iter().cloned(), " AND "));

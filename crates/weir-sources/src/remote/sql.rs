@@ -1,13 +1,12 @@
-//! SQL text with typed parameters. Identifiers are always quoted; values that are not numbers are always parameters.
+//! SQL text with typed parameters. Identifiers are always quoted; values that are not numbers or moments are always
+//! parameters.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use weir_model::DatabaseKind;
 
-use super::numeric;
+use super::calendar;
 
 /// A piece of a statement.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +20,7 @@ enum Piece {
 
 /// A value that goes beside the text.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Param {
+pub(super) enum Param {
     Bool(bool),
     Int2(i16),
     Int4(i32),
@@ -46,35 +45,43 @@ pub(crate) enum Param {
     Keys(Vec<i64>),
 }
 
-/// Days and microseconds from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
-pub(crate) const EPOCH_DAYS: i32 = 10_957;
-pub(crate) const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+/// Whether values of rows that went into a statement are to be seen in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    Database,
+    Governors,
+}
 
 impl Sql {
-    pub(crate) fn text(text: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn text(text: impl Into<Cow<'static, str>>) -> Self {
         Self(vec![Piece::Text(text.into())])
     }
 
-    pub(crate) fn param(param: Param) -> Self {
+    pub(super) fn param(param: Param) -> Self {
         Self(vec![Piece::Param(param)])
     }
 
-    pub(crate) fn identifier(name: &str) -> Self {
+    pub(super) fn identifier(name: &str) -> Self {
         Self::text(format!("\"{}\"", name.replace('"', "\"\"")))
     }
 
     #[must_use]
-    pub(crate) fn then(mut self, more: impl Into<Sql>) -> Self {
+    pub(super) fn then(mut self, more: impl Into<Sql>) -> Self {
         self.0.extend(more.into().0);
         self
     }
 
     #[must_use]
-    pub(crate) fn in_parentheses(self) -> Self {
-        Sql::from("(").then(self).then(")")
+    pub(super) fn in_parentheses(self) -> Self {
+        self.between("(", ")")
     }
 
-    pub(crate) fn joined(parts: impl IntoIterator<Item = Sql>, separator: &'static str) -> Self {
+    #[must_use]
+    pub(super) fn between(self, before: &'static str, after: &'static str) -> Self {
+        Sql::from(before).then(self).then(after)
+    }
+
+    pub(super) fn joined(parts: impl IntoIterator<Item = Sql>, separator: &'static str) -> Self {
         let mut all = Sql::default();
         for (number, part) in parts.into_iter().enumerate() {
             if number > 0 {
@@ -85,22 +92,35 @@ impl Sql {
         all
     }
 
-    /// The text with `$1`, `$2` and so on, and what they stand for.
-    pub(crate) fn rendered(&self) -> (String, Vec<Param>) {
+    /// The text with `$1`, `?1` or `?` for what goes beside it.
+    pub(super) fn rendered(&self, kind: DatabaseKind, reader: For) -> (String, Vec<Param>) {
         let (mut text, mut params) = (String::new(), Vec::<Param>::new());
         for piece in &self.0 {
-            match piece {
-                Piece::Text(piece) => text.push_str(piece),
-                Piece::Param(param) => {
-                    // One number for equal values, so that what is asked twice is seen to be the same.
-                    let known = params.iter().position(|known| known == param);
-                    let place = known.unwrap_or_else(|| {
-                        params.push(param.clone());
-                        params.len() - 1
-                    });
-                    text.push_str(&format!("${}", place + 1));
+            let param = match piece {
+                Piece::Text(piece) => {
+                    text.push_str(piece);
+                    continue;
                 }
+                Piece::Param(param) => param,
+            };
+            if kind == DatabaseKind::Mariadb {
+                match param.literal(reader) {
+                    Some(literal) => text.push_str(&literal),
+                    None => {
+                        params.push(param.clone());
+                        text.push('?');
+                    }
+                }
+                continue;
             }
+            // One number for equal values, so that what is asked twice is seen to be the same.
+            let known = params.iter().position(|known| known == param);
+            let place = known.unwrap_or_else(|| {
+                params.push(param.clone());
+                params.len() - 1
+            });
+            let sign = if kind == DatabaseKind::Sqlite { '?' } else { '$' };
+            text.push_str(&format!("{sign}{}", place + 1));
         }
         (text, params)
     }
@@ -113,53 +133,35 @@ impl From<&'static str> for Sql {
 }
 
 impl Param {
-    pub(crate) fn sql_type(&self) -> Type {
-        match self {
-            Param::Bool(_) => Type::BOOL,
-            Param::Int2(_) => Type::INT2,
-            Param::Int4(_) => Type::INT4,
-            Param::Int8(_) => Type::INT8,
-            Param::Text(_) => Type::TEXT,
-            Param::Bytea(_) => Type::BYTEA,
-            Param::Date(_) => Type::DATE,
-            Param::Time(_) => Type::TIME,
-            Param::Timestamp { zoned: false, .. } => Type::TIMESTAMP,
-            Param::Timestamp { zoned: true, .. } => Type::TIMESTAMPTZ,
-            Param::Numeric { .. } => Type::NUMERIC,
-            Param::Keys(_) => Type::INT8_ARRAY,
-        }
+    /// In MariaDB's words, which has no parameters of most types; `None` for what goes beside the text there as well.
+    fn literal(&self, reader: For) -> Option<String> {
+        Some(match self {
+            Param::Text(_) | Param::Bytea(_) => return None,
+            Param::Bool(b) => if *b { "TRUE" } else { "FALSE" }.to_owned(),
+            Param::Int2(n) => n.to_string(),
+            Param::Int4(n) => n.to_string(),
+            Param::Int8(n) => n.to_string(),
+            Param::Date(days) => format!("DATE'{}'", calendar::date(*days)),
+            Param::Time(micros) => format!("TIME'{}'", calendar::time(*micros)),
+            Param::Timestamp { micros, .. } => format!("TIMESTAMP'{}'", calendar::timestamp(*micros)),
+            // Without a point it would be a whole number, whose arithmetic overflows.
+            Param::Numeric { units, scale: 0 } => format!("{units}."),
+            Param::Numeric { units, scale } => digits(*units, *scale),
+            Param::Keys(_) if reader == For::Governors => format!("({self})"),
+            Param::Keys(keys) => format!("({})", keys.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")),
+        })
     }
 }
 
-/// In PostgreSQL's binary format.
-impl ToSql for Param {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        if *ty != self.sql_type() {
-            return Err(format!("a parameter of type {} is given for {ty}", self.sql_type()).into());
-        }
-        match self {
-            Param::Bool(b) => out.put_u8(u8::from(*b)),
-            Param::Int2(n) => out.put_i16(*n),
-            Param::Int4(n) => out.put_i32(*n),
-            Param::Int8(n) => out.put_i64(*n),
-            Param::Text(text) => out.put_slice(text.as_bytes()),
-            Param::Bytea(bytes) => out.put_slice(bytes),
-            Param::Date(days) => out.put_i32(days.checked_sub(EPOCH_DAYS).ok_or("a date out of range")?),
-            Param::Time(micros) => out.put_i64(*micros),
-            Param::Timestamp { micros, .. } => {
-                out.put_i64(micros.checked_sub(EPOCH_MICROS).ok_or("a timestamp out of range")?);
-            }
-            Param::Numeric { units, scale } => numeric::write(*units, *scale, out),
-            Param::Keys(keys) => return keys.to_sql(ty, out),
-        }
-        Ok(IsNull::No)
+/// `units / 10^scale`
+pub(super) fn digits(units: i128, scale: u8) -> String {
+    let (sign, digits) = (if units < 0 { "-" } else { "" }, units.unsigned_abs().to_string());
+    let scale = usize::from(scale);
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    match digits.split_at_checked(digits.len() - scale) {
+        Some((whole, fraction)) if scale > 0 => format!("{sign}{whole}.{fraction}"),
+        Some(_) | None => format!("{sign}{digits}"),
     }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
 }
 
 /// For those who govern. Keys that were looked up are values of rows, which governing does not let see.
@@ -175,7 +177,7 @@ impl fmt::Display for Param {
             Param::Date(days) => write!(f, "date {days} days after 1970-01-01"),
             Param::Time(micros) => write!(f, "time {micros} µs"),
             Param::Timestamp { micros, .. } => write!(f, "timestamp {micros} µs after 1970-01-01"),
-            Param::Numeric { units, scale } => write!(f, "{}", numeric::text(*units, *scale)),
+            Param::Numeric { units, scale } => write!(f, "{}", digits(*units, *scale)),
             Param::Keys(keys) => write!(f, "{} keys that a policy looked up", keys.len()),
         }
     }
@@ -188,9 +190,33 @@ mod tests {
     #[test]
     fn identifiers_are_quoted_and_values_are_apart() {
         let name = "a\"; DROP TABLE x; --";
-        let sql = Sql::identifier(name).then(" = ").then(Sql::param(Param::Text("it's".to_owned())));
-        let (text, params) = sql.rendered();
-        assert_eq!(text, "\"a\"\"; DROP TABLE x; --\" = $1");
-        assert_eq!(params, [Param::Text("it's".to_owned())]);
+        let param = || Sql::param(Param::Text("it's".to_owned()));
+        let sql = Sql::identifier(name).then(" = ").then(param()).then(" OR ").then(param());
+        let rendered = |kind| sql.rendered(kind, For::Database);
+        let text = "\"a\"\"; DROP TABLE x; --\" = ";
+        let value = Param::Text("it's".to_owned());
+        assert_eq!(rendered(DatabaseKind::Postgresql), (format!("{text}$1 OR $1"), vec![value.clone()]));
+        assert_eq!(rendered(DatabaseKind::Sqlite), (format!("{text}?1 OR ?1"), vec![value.clone()]));
+        assert_eq!(rendered(DatabaseKind::Mariadb), (format!("{text}? OR ?"), vec![value.clone(), value]));
+    }
+
+    #[test]
+    fn numbers_and_moments_are_mariadbs_literals() {
+        let said = |param: Param, reader| Sql::param(param).rendered(DatabaseKind::Mariadb, reader).0;
+        let sent = |param| said(param, For::Database);
+        assert_eq!(sent(Param::Date(-719_162)), "DATE'0001-01-01'");
+        assert_eq!(sent(Param::Timestamp { micros: -1, zoned: true }), "TIMESTAMP'1969-12-31 23:59:59.999999'");
+        assert_eq!(sent(Param::Time(3_661_000_001)), "TIME'01:01:01.000001'");
+        assert_eq!(sent(Param::Numeric { units: -5, scale: 2 }), "-0.05");
+        assert_eq!(sent(Param::Numeric { units: 5, scale: 0 }), "5.");
+        assert_eq!(sent(Param::Keys(vec![3, -4])), "(3, -4)");
+        assert_eq!(said(Param::Keys(vec![3, -4]), For::Governors), "(2 keys that a policy looked up)");
+    }
+
+    #[test]
+    fn digits_have_the_point_where_it_belongs() {
+        assert_eq!(digits(-5, 2), "-0.05");
+        assert_eq!(digits(12345, 0), "12345");
+        assert_eq!(digits(12345, 3), "12.345");
     }
 }

@@ -9,10 +9,11 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use weir_model::DataSource;
+use weir_model::{DataSource, DataType};
 
 use super::catalog::{self, Kind, RemoteColumn};
-use super::expr::{Term, Text};
+use super::dialect::Dialect;
+use super::expr::{Plain, Term};
 use super::pool::Pool;
 use super::relation::{Asked, Relation};
 use super::sql::Sql;
@@ -27,7 +28,7 @@ struct Inner {
     /// Schema and table, as they are called over there.
     name: (String, String),
     columns: Vec<(String, Kind)>,
-    utf8: bool,
+    dialect: Dialect,
     rows: Option<usize>,
     schema: SchemaRef,
 }
@@ -40,9 +41,9 @@ impl RemoteTable {
         source: &DataSource,
     ) -> std::result::Result<Self, SourceError> {
         let mut lease = pool.lease().await?;
-        let utf8 = lease.is_utf8();
+        let dialect = lease.dialect();
         let name: Arc<str> = format!("table `{schema}.{table}` of connection `{}`", pool.name()).into();
-        let found = catalog::columns(&mut lease, &pool, schema, Some(table)).await?.pop();
+        let found = lease.tables(schema, Some(table), false).await?.pop();
         let wrong = |why: String| SourceError::Table { table: Arc::clone(&name), why };
         let found = found.ok_or_else(|| wrong("it is not there any more".to_owned()))?;
         let mut columns = Vec::with_capacity(source.columns.len());
@@ -58,19 +59,21 @@ impl RemoteTable {
         let fields = columns.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let name = (found.schema, found.table);
-        Ok(Self(Arc::new(Inner { pool, name, columns, utf8, rows: found.rows, schema })))
+        Ok(Self(Arc::new(Inner { pool, name, columns, dialect, rows: found.rows, schema })))
     }
 }
 
 impl Inner {
     fn term(&self, alias: &str, place: usize) -> Option<Term> {
         let (name, kind) = self.columns.get(place)?;
-        let mut sql = Sql::identifier(alias).then(".").then(Sql::identifier(name));
-        if kind.as_text {
-            sql = sql.then("::text").in_parentheses();
-        }
-        let text = kind.collation.map_or(Text::Unknown, Text::Known);
-        Some(Term { sql, data_type: kind.arrow(), wire: kind.wire, text })
+        let plain = Sql::identifier(alias).then(".").then(Sql::identifier(name));
+        let sql = plain.clone().between(kind.said.0, kind.said.1);
+        let whole = match kind.data_type {
+            DataType::Decimal { precision, scale } => u32::try_from(i16::from(precision) - i16::from(scale)).ok()?,
+            _ => 0,
+        };
+        let plain = kind.collation.clone().map(|collation| Plain { sql: plain, collation: Some(collation) });
+        Some(Term { sql, data_type: kind.arrow(), dialect: self.dialect, whole, plain })
     }
 }
 
@@ -87,7 +90,7 @@ impl Base {
         let (schema, table) = &self.table.name;
         let name = Sql::identifier(schema).then(".").then(Sql::identifier(table));
         let from = name.then(" AS ").then(Sql::identifier(alias));
-        let relation = Relation::table(Arc::clone(&self.table.pool), self.table.utf8, from, self.table.rows);
+        let relation = Relation::table(Arc::clone(&self.table.pool), self.table.dialect, from, self.table.rows);
         (relation, self.projection.iter().map(|place| self.table.term(alias, *place)).collect())
     }
 }

@@ -18,9 +18,8 @@ use crate::table;
 pub(super) struct AddSchema {
     /// The remote database; see `weir connection`
     connection: ConnectionName,
-    /// The schema there
-    #[arg(default_value = "public")]
-    schema: String,
+    /// The schema there [default: `public`, the database in MariaDB, `main` in SQLite]
+    schema: Option<String>,
     /// The schema of the data sources in Weir [default: that of the tables]
     #[arg(long = "as", value_name = "SCHEMA")]
     name: Option<String>,
@@ -39,14 +38,15 @@ pub(super) async fn register(context: &Context, add: AddSchema) -> anyhow::Resul
     for owner in &add.owners {
         find_user(&facts, owner)?;
     }
-    let progress = ProgressBar::new_spinner().with_message(format!("looking at schema `{}`", add.schema));
-    progress.enable_steady_tick(std::time::Duration::from_millis(100));
     let connection = connection::open(&store, &add.connection).await?;
-    let found = weir_sources::find_tables(connection, &add.schema, None).await;
-    let found = found.with_context(|| format!("cannot look at schema `{}`", add.schema))?;
+    let schema = add.schema.clone().unwrap_or_else(|| connection.address.default_schema().to_owned());
+    let progress = ProgressBar::new_spinner().with_message(format!("looking at schema `{schema}`"));
+    progress.enable_steady_tick(std::time::Duration::from_millis(100));
+    let found = weir_sources::find_tables(connection, &schema, None).await;
+    let found = found.with_context(|| format!("cannot look at schema `{schema}`"))?;
     if found.is_empty() {
         progress.finish_and_clear();
-        bail!("connection `{}` has no tables in schema `{}`", add.connection, add.schema);
+        bail!("connection `{}` has no tables in schema `{schema}`", add.connection);
     }
     let known: BTreeSet<&SourceName> = facts.sources.iter().map(|source| &source.name).collect();
     let (mut changes, mut rows) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ pub(super) async fn register(context: &Context, add: AddSchema) -> anyhow::Resul
     progress.finish_and_clear();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}\n", table::list(&["table", "data source", "columns", "note"], rows.into_iter()))?;
-    Ok(writeln!(out, "added {added} of {all} tables of schema `{}` (epoch {epoch})", add.schema)?)
+    Ok(writeln!(out, "added {added} of {all} tables of schema `{schema}` (epoch {epoch})")?)
 }
 
 impl AddSchema {

@@ -15,11 +15,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 #[derive(Clone)]
-pub(super) struct Verified(Arc<ClientConfig>);
+pub(crate) struct Verified(Arc<ClientConfig>);
 
 impl Verified {
     /// `authorities` are certificates in PEM.
-    pub(super) fn new(authorities: &str) -> Result<Self, String> {
+    pub(crate) fn new(authorities: &str) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
             let certificate = certificate.map_err(|e| format!("a certificate cannot be read: {e}"))?;
@@ -49,7 +49,7 @@ impl MakeTlsConnect<Socket> for Verified {
     }
 }
 
-pub(super) struct ForHost {
+pub(crate) struct ForHost {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
@@ -67,7 +67,7 @@ impl TlsConnect<Socket> for ForHost {
     }
 }
 
-pub(super) struct Encrypted(Box<tokio_rustls::client::TlsStream<Socket>>);
+pub(crate) struct Encrypted(Box<tokio_rustls::client::TlsStream<Socket>>);
 
 impl TlsStream for Encrypted {
     fn channel_binding(&self) -> ChannelBinding {

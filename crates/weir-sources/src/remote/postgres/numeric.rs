@@ -58,16 +58,6 @@ pub(crate) fn write(units: i128, scale: u8, out: &mut BytesMut) {
     }
 }
 
-pub(crate) fn text(units: i128, scale: u8) -> String {
-    let (sign, digits) = (if units < 0 { "-" } else { "" }, units.unsigned_abs().to_string());
-    let scale = usize::from(scale);
-    let digits = format!("{digits:0>width$}", width = scale + 1);
-    match digits.split_at_checked(digits.len() - scale) {
-        Some((whole, fraction)) if scale > 0 => format!("{sign}{whole}.{fraction}"),
-        Some(_) | None => format!("{sign}{digits}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,12 +82,5 @@ mod tests {
         // NaN
         assert_eq!(read(&[0, 0, 0, 0, 0xc0, 0, 0, 0], 2), None);
         assert_eq!(read(&[0, 1], 2), None);
-    }
-
-    #[test]
-    fn text_has_the_point_where_it_belongs() {
-        assert_eq!(text(-5, 2), "-0.05");
-        assert_eq!(text(12345, 0), "12345");
-        assert_eq!(text(12345, 3), "12.345");
     }
 }

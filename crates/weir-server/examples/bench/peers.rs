@@ -66,7 +66,7 @@ pub(crate) async fn run(common: &Common, python: &std::path::Path) -> anyhow::Re
                 }
             }
         }
-        measure::note(&line(name, &Form::of(name), &times));
+        measure::note(&line(name, Form::of(name), &times));
         all.push((name, times));
     }
     report(common, &all)

@@ -283,7 +283,10 @@ impl Asking {
                     self.engine.write(&caller, &write, std::future::pending()).await?;
                     None
                 }
-                Statement::CopyIn(_) => None,
+                Statement::CopyIn(copy) => {
+                    self.engine.intake(&caller, &copy).await?.finish().await?;
+                    None
+                }
                 Statement::Copy(copy) => Some(self.read(&caller, &copy.query).await?),
                 Statement::Query(query) => Some(self.read(&caller, &query).await?),
             };

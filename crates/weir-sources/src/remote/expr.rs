@@ -353,7 +353,7 @@ fn widened(term: Term, to: &Arrow) -> Option<Term> {
         _ => whole_digits(data_type).map(|whole| Digits { whole, scale: 0 }),
     };
     let (before, now) = (decimal(&data_type)?, decimal(to)?);
-    let signs = !(to.is_unsigned_integer() && !data_type.is_unsigned_integer());
+    let signs = !to.is_unsigned_integer() || data_type.is_unsigned_integer();
     let signed_holds = !(data_type.is_unsigned_integer() && to.is_signed_integer()) || now.whole > before.whole;
     let holds = now.whole >= before.whole && now.scale >= before.scale && signs && signed_holds;
     if !holds || (is_whole(to) && !is_whole(&data_type)) {

@@ -48,6 +48,7 @@ fn install() -> Result<()> {
         ("npm", "npm"),
         ("javac", "openjdk-17-jdk-headless"),
         ("mvn", "maven"),
+        ("nginx", "nginx-light"),
     ])?;
     // Its programs are not on the path.
     let servers = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::run::{command, root, say};
+use crate::run::{cargo, command, root, say};
 
 /// Installs what has another lock file than when it was installed last.
 pub(crate) fn install() -> Result<()> {
@@ -25,13 +25,22 @@ pub(crate) fn install() -> Result<()> {
         }
         command("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", &text(to)], &[])
     })?;
-    let sums = from.join("java/jars.sha256");
-    once(&dir, "java", &[from.join("java/pom.xml"), sums.clone()], |to| {
-        let (pom, output) = (text(&from.join("java/pom.xml")), format!("-DoutputDirectory={}", text(to)));
-        command("mvn", &["--batch-mode", "--quiet", "-f", &pom, "dependency:copy-dependencies", &output], &[])?;
-        let check = format!("cd '{}' && sha256sum --check --quiet '{}'", text(to), text(&sums));
-        command("sh", &["-c", &check], &[])
-    })
+    // An object store to read from.
+    once(&dir, "s3", &[from.join("s3/version")], |to| {
+        let version = std::fs::read_to_string(from.join("s3/version"))?;
+        let args = ["--version", version.trim(), "--locked", "--features", "binary", "--root", &text(to)];
+        cargo(&[&["install", "s3s-fs"], &args[..]].concat(), &[])
+    })?;
+    for name in ["java", "hadoop"] {
+        let (pom, sums) = (from.join(name).join("pom.xml"), from.join(name).join("jars.sha256"));
+        once(&dir, name, &[pom.clone(), sums.clone()], |to| {
+            let (pom, output) = (text(&pom), format!("-DoutputDirectory={}", text(to)));
+            command("mvn", &["--batch-mode", "--quiet", "-f", &pom, "dependency:copy-dependencies", &output], &[])?;
+            let check = format!("cd '{}' && sha256sum --check --quiet '{}'", text(to), text(&sums));
+            command("sh", &["-c", &check], &[])
+        })?;
+    }
+    Ok(())
 }
 
 /// Where tests look for them too.

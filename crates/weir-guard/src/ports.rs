@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use weir_model::{
     ColumnName, Connection, ConnectionName, DataSource, DataType, Lineage, Location, PrincipalId, ProjectName, Secret,
-    SourceName,
+    SourceName, StoreConnection,
 };
 use weir_policy::{KeyScope, Snapshot};
 
@@ -70,10 +70,12 @@ pub struct MaskKey {
     pub secret: Secret,
 }
 
-/// Where remote databases are, with the credentials by which they are read.
+/// Where remote databases and stores are, with the credentials by which they are read.
 #[async_trait]
 pub trait Connections: Send + Sync {
     async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError>;
+
+    async fn store(&self, name: &ConnectionName) -> Result<StoreConnection, PortError>;
 }
 
 /// Knows none.
@@ -82,6 +84,10 @@ pub(crate) struct NoConnections;
 #[async_trait]
 impl Connections for NoConnections {
     async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
+        Err(PortError::new("connections", format_args!("there is no connection `{name}`")))
+    }
+
+    async fn store(&self, name: &ConnectionName) -> Result<StoreConnection, PortError> {
         Err(PortError::new("connections", format_args!("there is no connection `{name}`")))
     }
 }

@@ -15,7 +15,9 @@ mod source;
 mod tag;
 mod value;
 
-pub use connection::{Address, Connection, DatabaseKind, Tls};
+pub use connection::{
+    Access, Address, Connection, DatabaseKind, StoreAddress, StoreConnection, StoreKind, Target, Tls,
+};
 pub use data_type::{DataType, Field, Nested, TypeClass};
 pub use ids::{ColumnId, Epoch, PolicyId, RequestId, SourceId};
 pub use lineage::{Lineage, Origin, ParentColumn};

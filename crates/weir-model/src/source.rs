@@ -47,7 +47,7 @@ impl DataSource {
     pub fn view(&self) -> Option<&str> {
         match &self.location {
             Location::View { query } => Some(query),
-            Location::Files { .. } | Location::Table { .. } => None,
+            Location::Files { .. } | Location::Objects { .. } | Location::Table { .. } => None,
         }
     }
 
@@ -134,6 +134,16 @@ pub enum Location {
         #[serde(default)]
         partitions: Vec<PartitionColumn>,
     },
+    /// One object, or every object of the format below a folder, of a store.
+    Objects {
+        connection: ConnectionName,
+        format: FileFormat,
+        /// At or below the URL of the connection. One of a folder ends with a slash.
+        url: String,
+        /// As of files.
+        #[serde(default)]
+        partitions: Vec<PartitionColumn>,
+    },
     /// A table or view of a remote database, by the names that it has there.
     Table { connection: ConnectionName, schema: String, table: String },
     /// None of its own: what the query gives, read with the rights of whoever reads. The lineage has the sources that
@@ -159,6 +169,8 @@ pub enum FileFormat {
     },
     /// One JSON object a line.
     Json,
+    /// A table of Parquet files with a log that says which of them are it.
+    Delta,
 }
 
 impl FileFormat {
@@ -167,6 +179,7 @@ impl FileFormat {
             FileFormat::Parquet => "parquet",
             FileFormat::Csv { .. } => "csv",
             FileFormat::Json => "json",
+            FileFormat::Delta => "delta",
         }
     }
 }

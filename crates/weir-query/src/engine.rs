@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use weir_guard::{Admitted, Basis, Caller, Ended, Guard, Outside, Refusal, Request, Truth, Workspaces};
 use weir_model::{Lineage, ProjectName, RequestId};
 use weir_policy::{Decision, DenyReason};
-use weir_sources::Sources;
+use weir_sources::{Connect, Sources};
 
 use crate::builtins;
 use crate::catalogue::{CATALOG, DEFAULT_SCHEMA, SystemCatalogs, Visible, VisibleTable};
@@ -133,10 +133,18 @@ impl Engine {
     ) -> Result<Self, Refusal> {
         let template = template(&settings).map(alter).map_err(|e| Refusal::bug(e.to_string()))?;
         let connections = Arc::clone(guard.connections());
-        let sources = Arc::new(Sources::new(Arc::new(move |name| {
-            let connections = Arc::clone(&connections);
-            Box::pin(async move { connections.connection(&name).await.map_err(|e| e.to_string()) })
-        })));
+        let stores = Arc::clone(&connections);
+        let connect = Connect {
+            database: Arc::new(move |name| {
+                let connections = Arc::clone(&connections);
+                Box::pin(async move { connections.connection(&name).await.map_err(|e| e.to_string()) })
+            }),
+            store: Arc::new(move |name| {
+                let connections = Arc::clone(&stores);
+                Box::pin(async move { connections.store(&name).await.map_err(|e| e.to_string()) })
+            }),
+        };
+        let sources = Arc::new(Sources::new(connect));
         let inner = Inner {
             guard,
             users: Users::new(settings.user.clone(), Arc::clone(template.runtime_env())),

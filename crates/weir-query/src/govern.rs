@@ -13,6 +13,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue, internal_datafusion_err}
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::object_store::path::Path;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -230,9 +231,9 @@ impl GovernedTable {
         &self.source
     }
 
-    /// Under which path the files of a clear table lie; nothing for one with obligations.
-    pub(crate) fn clear_root(&self) -> Option<&std::path::Path> {
-        self.raw.root.as_deref().filter(|_| matches!(self.access, Access::Clear))
+    /// What the paths of the files of a clear table begin with; nothing for one with obligations.
+    pub(crate) fn clear_root(&self) -> Option<&Path> {
+        self.raw.root.as_ref().filter(|_| matches!(self.access, Access::Clear))
     }
 
     fn is_clear(&self, column: &str) -> bool {

@@ -4,7 +4,6 @@
 
 use std::any::Any;
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::cte_worktable::CteWorkTable;
@@ -16,10 +15,12 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::object_store::path::Path;
 use datafusion::physical_plan::ExecutionPlan;
 use weir_guard::Refusal;
 use weir_model::{RequestId, SourceId, SourceName};
 use weir_policy::{Decision, SourceDecision};
+use weir_sources::FILES_URL;
 
 use crate::barrier::BarrierExec;
 use crate::catalogue::{INFORMATION_SCHEMA, PG_CATALOG};
@@ -30,14 +31,13 @@ use crate::govern::GovernedTable;
 pub(crate) struct Reads {
     sources: HashSet<SourceId>,
     /// Tables that are clear for the request, by path.
-    clear_roots: Vec<(PathBuf, SourceName)>,
+    clear_roots: Vec<(Path, SourceName)>,
 }
 
 impl Reads {
     /// The source that is clear for the request and has the file.
-    pub(crate) fn clear_source(&self, file: &datafusion::object_store::path::Path) -> Option<&SourceName> {
-        let path = percent_decoded(&PathBuf::from(format!("/{file}")));
-        self.clear_roots.iter().find(|(root, _)| path.starts_with(root)).map(|(_, name)| name)
+    pub(crate) fn clear_source(&self, file: &Path) -> Option<&SourceName> {
+        self.clear_roots.iter().find(|(root, _)| file.prefix_matches(root)).map(|(_, name)| name)
     }
 
     /// Whether the decision lets the request read all of this.
@@ -105,7 +105,7 @@ fn scan_is_governed(scan: &TableScan, request: RequestId, reads: &mut Reads) -> 
         }
         let source = table.source();
         reads.sources.insert(source.id);
-        reads.clear_roots.extend(table.clear_root().map(|root| (root.to_owned(), source.name.clone())));
+        reads.clear_roots.extend(table.clear_root().map(|root| (root.clone(), source.name.clone())));
         return Ok(());
     }
     if matches!(scan.table_name.schema(), Some(PG_CATALOG | INFORMATION_SCHEMA))
@@ -166,15 +166,10 @@ fn data_source_is_clear(scan: &DataSourceExec, reads: &Reads) -> Result<(), Refu
         return Err(Refusal::bug("a data source of an unknown kind"));
     };
     let mut scanned = files.file_groups.iter().flat_map(|group| group.files());
-    if scanned.all(|file| reads.clear_source(&file.object_meta.location).is_some()) {
+    let planned = files.object_store_url.as_str() == FILES_URL;
+    if planned && scanned.all(|file| reads.clear_source(&file.object_meta.location).is_some()) {
         Ok(())
     } else {
         Err(Refusal::bug("a file of a governed source is scanned without a barrier"))
     }
-}
-
-/// Object store paths are percent-encoded where local ones are not.
-fn percent_decoded(path: &std::path::Path) -> PathBuf {
-    let url = format!("file://{}", path.display());
-    url::Url::parse(&url).ok().and_then(|url| url.to_file_path().ok()).unwrap_or_else(|| path.to_owned())
 }

@@ -1,10 +1,8 @@
-//! Tables made of files on local disk.
+//! Tables made of files.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use datafusion::arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -14,12 +12,19 @@ use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use futures::future::BoxFuture;
+use object_store::path::Path;
 use weir_model::{
     ColumnId, Connection, ConnectionName, DataSource, DataType, FileFormat, Location, Part, PartitionColumn, SourceId,
+    StoreConnection,
 };
 
+use crate::delta;
 use crate::error::SourceError;
+use crate::mapped::MappedTable;
+use crate::planned::{FileSet, Planned, SeenFile};
 use crate::remote::{Databases, RemoteTable};
+use crate::stores::{Place, Stores};
+use crate::table::PlannedTable;
 use crate::types::{arrow_type, model_type};
 
 /// A source opened as it is.
@@ -33,8 +38,8 @@ pub struct RawTable {
     pub parts: Arc<[RawPart]>,
     /// Changes whenever a file is added, removed or rewritten; absent where changes of rows do not show.
     pub version: Option<u64>,
-    /// What every file of the table lies under, or is; absent for one of a remote database.
-    pub root: Option<PathBuf>,
+    /// What the paths of its files begin with, to the engine; absent for one of a remote database.
+    pub root: Option<Path>,
 }
 
 /// A value inside of a nested column.
@@ -47,32 +52,52 @@ pub struct RawPart {
     pub path: Vec<String>,
 }
 
-/// Finds a connection with its credentials. The error says why there is none.
-pub type Connect = Arc<dyn Fn(ConnectionName) -> BoxFuture<'static, Result<Connection, String>> + Send + Sync>;
+/// Finds what there is by the name, with its credentials. The error says why there is none.
+pub type Find<T> = Arc<dyn Fn(ConnectionName) -> BoxFuture<'static, Result<T, String>> + Send + Sync>;
+
+/// Finds connections.
+#[derive(Clone)]
+pub struct Connect {
+    pub database: Find<Connection>,
+    pub store: Find<StoreConnection>,
+}
 
 /// Opens sources; keeps what it learnt of their files for as long as the files stay the same.
 pub struct Sources {
     open: Mutex<HashMap<SourceId, (DataSource, RawTable)>>,
     connect: Connect,
     databases: Databases,
+    stores: Stores,
+    planned: Arc<Planned>,
 }
 
 impl Sources {
     pub fn new(connect: Connect) -> Self {
-        Self { open: Mutex::default(), connect, databases: Databases::default() }
+        let (databases, stores, planned) = (Databases::default(), Stores::default(), Arc::default());
+        Self { open: Mutex::default(), connect, databases, stores, planned }
     }
 
     /// Opens a source, and finds out whether its files still fit what was registered.
     pub async fn open(&self, state: &dyn Session, source: &DataSource) -> Result<RawTable, SourceError> {
-        let (format, path, partitions) = match &source.location {
-            Location::Files { format, path, partitions } => (format, path, partitions),
+        let (format, place, partitions) = match &source.location {
+            Location::Files { format, path, partitions } => (format, Place::local(path.clone())?, partitions),
+            Location::Objects { connection, format, url, partitions } => {
+                let found = (self.connect.store)(connection.clone()).await;
+                let found = found.map_err(|why| SourceError::Connection { connection: connection.clone(), why })?;
+                (format, Place::of(self.stores.open(found)?, url)?, partitions)
+            }
             Location::Table { connection, schema, table } => {
                 return self.open_remote(source, connection, (schema, table)).await;
             }
             Location::View { .. } => return Err(SourceError::View { name: source.name.clone() }),
         };
-        let files = list_blocking(path.clone(), format.clone()).await?;
-        let version = version(&files);
+        // Of a table with a log, what the log is made of tells its versions apart.
+        let log = (*format == FileFormat::Delta).then(|| place.within(delta::LOG));
+        let files = match &log {
+            Some(log) => log.files().await?,
+            None => list(&place, format).await?,
+        };
+        let version = version(&place, &files);
         if let Some((known, table)) = self.lock().get(&source.id)
             && table.version == Some(version)
             && known.columns == source.columns
@@ -81,7 +106,14 @@ impl Sources {
         {
             return Ok(table.clone());
         }
-        let table = open(state, source, (format, path, partitions), &files, version).await?;
+        self.planned.register(state.runtime_env());
+        let table = match log {
+            Some(_) => open_mapped(source, &place, &self.planned, version).await?,
+            None => {
+                let set = self.planned.add(&place, files);
+                open(state, source, (format, &place, partitions), set, version).await?
+            }
+        };
         self.lock().insert(source.id, (source.clone(), table.clone()));
         Ok(table)
     }
@@ -93,7 +125,7 @@ impl Sources {
         connection: &ConnectionName,
         name: (&str, &str),
     ) -> Result<RawTable, SourceError> {
-        let found = (self.connect)(connection.clone()).await;
+        let found = (self.connect.database)(connection.clone()).await;
         let found = found.map_err(|why| SourceError::Connection { connection: connection.clone(), why })?;
         let table = RemoteTable::open(self.databases.pool(found)?, name, source).await?;
         let columns: Arc<[_]> = source.columns.iter().zip(0..).map(|(column, place)| (column.id, place)).collect();
@@ -106,70 +138,32 @@ impl Sources {
     }
 }
 
-/// One file, as far as a change of it shows.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SeenFile {
-    pub(crate) path: PathBuf,
-    size: u64,
-    modified: SystemTime,
-}
-
-fn version(files: &[SeenFile]) -> u64 {
+/// What tells this state of the files from others, and those who lead there now from those who did before.
+fn version(place: &Place, files: &[SeenFile]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    files.hash(&mut hasher);
+    (place.number(), files).hash(&mut hasher);
     hasher.finish()
 }
 
-pub(crate) async fn list_blocking(path: PathBuf, format: FileFormat) -> Result<Vec<SeenFile>, SourceError> {
-    let at = path.clone();
-    tokio::task::spawn_blocking(move || list(&path, &format))
-        .await
-        .unwrap_or_else(|e| Err(SourceError::Unreadable { path: at, cause: std::io::Error::other(e) }))
-}
-
-/// Every file of the format at or below `path`, in the order of their paths. Hidden files and folders, and those that
-/// start with an underscore, are left out as writers' scratch.
-pub(crate) fn list(path: &Path, format: &FileFormat) -> Result<Vec<SeenFile>, SourceError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| SourceError::Unreadable { path, cause }
-    };
-    let meta = std::fs::metadata(path).map_err(unreadable(path))?;
-    let mut files = Vec::new();
-    if meta.is_file() {
-        files.push(SeenFile {
-            path: path.to_owned(),
-            size: meta.len(),
-            modified: meta.modified().map_err(unreadable(path))?,
-        });
-        return Ok(files);
-    }
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(unreadable(&folder))? {
-            let entry = entry.map_err(unreadable(&folder))?;
-            let path = entry.path();
-            if entry.file_name().to_string_lossy().starts_with(['.', '_']) {
-                continue;
-            }
-            let meta = std::fs::metadata(&path).map_err(unreadable(&path))?;
-            if meta.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == extension(format)) {
-                files.push(SeenFile { size: meta.len(), modified: meta.modified().map_err(unreadable(&path))?, path });
-            }
-        }
-    }
-    files.sort_unstable();
+/// Every file of the format at the place.
+pub(crate) async fn list(place: &Place, format: &FileFormat) -> Result<Vec<SeenFile>, SourceError> {
+    let files = of_format(place, place.files().await?, format);
     if files.is_empty() {
-        return Err(SourceError::NoFiles { path: path.to_owned(), format: format.as_str() });
+        return Err(SourceError::NoFiles { path: place.shown.clone(), format: format.as_str() });
     }
     Ok(files)
 }
 
+/// A single file is taken whatever its name.
+pub(crate) fn of_format(place: &Place, mut files: Vec<SeenFile>, format: &FileFormat) -> Vec<SeenFile> {
+    files.retain(|file| !place.folder || file.path.extension() == Some(extension(format)));
+    files
+}
+
+/// Of the files that a table of the format is made of.
 pub(crate) fn extension(format: &FileFormat) -> &'static str {
     match format {
-        FileFormat::Parquet => "parquet",
+        FileFormat::Parquet | FileFormat::Delta => "parquet",
         FileFormat::Csv { .. } => "csv",
         FileFormat::Json => "json",
     }
@@ -177,7 +171,9 @@ pub(crate) fn extension(format: &FileFormat) -> &'static str {
 
 pub(crate) fn options(state: &dyn Session, format: &FileFormat, single_file: bool) -> ListingOptions {
     let reader: Arc<dyn Format> = match format {
-        FileFormat::Parquet => Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet)),
+        FileFormat::Parquet | FileFormat::Delta => {
+            Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet))
+        }
         FileFormat::Csv { header, delimiter } => {
             let delimiter = u8::try_from(*delimiter).unwrap_or(b',');
             Arc::new(CsvFormat::default().with_has_header(*header).with_delimiter(delimiter))
@@ -189,47 +185,34 @@ pub(crate) fn options(state: &dyn Session, format: &FileFormat, single_file: boo
     ListingOptions::new(reader).with_file_extension(ending)
 }
 
-pub(crate) fn url(path: &Path) -> Result<ListingTableUrl, SourceError> {
-    let malformed = |why: String| SourceError::Malformed { path: path.to_owned(), format: "local", why };
-    let url = if path.is_dir() { url::from_directory(path) } else { url::from_file(path) };
-    let url = url.ok_or_else(|| malformed("it is not an absolute path".to_owned()))?;
+/// For the engine.
+pub(crate) fn url(set: &FileSet, place: &Place, path: &Path, folder: bool) -> Result<ListingTableUrl, SourceError> {
+    let malformed = |why: String| SourceError::Malformed { path: place.shown.clone(), format: "planned", why };
+    let url = set.url(path, folder).map_err(malformed)?;
     ListingTableUrl::try_new(url, None).map_err(|e| malformed(e.to_string()))
-}
-
-/// File URLs without globs, so that a path's `*` and `?` stay what they are.
-mod url {
-    use std::path::Path;
-
-    pub(super) fn from_directory(path: &Path) -> Option<::url::Url> {
-        ::url::Url::from_directory_path(path).ok()
-    }
-
-    pub(super) fn from_file(path: &Path) -> Option<::url::Url> {
-        ::url::Url::from_file_path(path).ok()
-    }
 }
 
 async fn open(
     state: &dyn Session,
     source: &DataSource,
-    (format, path, partitions): (&FileFormat, &Path, &[PartitionColumn]),
-    files: &[SeenFile],
+    (format, place, partitions): (&FileFormat, &Place, &[PartitionColumn]),
+    set: Arc<FileSet>,
     version: u64,
 ) -> Result<RawTable, SourceError> {
-    let table_url = url(path)?;
+    let table_url = url(&set, place, &place.path, place.folder)?;
     let partition_types: Vec<(String, Arrow)> =
         partitions.iter().map(|p| (p.name.as_str().to_owned(), arrow_type(&p.data_type))).collect();
-    let options = options(state, format, path.is_file()).with_table_partition_cols(partition_types);
+    let options = options(state, format, !place.folder).with_table_partition_cols(partition_types);
     let malformed = |e: datafusion::error::DataFusionError| SourceError::Malformed {
-        path: path.to_owned(),
+        path: place.shown.clone(),
         format: format.as_str(),
         why: e.to_string(),
     };
     let schema = match format {
-        FileFormat::Parquet => options.infer_schema(state, &table_url).await.map_err(malformed)?,
+        FileFormat::Parquet | FileFormat::Delta => options.infer_schema(state, &table_url).await.map_err(malformed)?,
         // What was registered counts, not what rows look like today: what is in one file, where somebody may see
         // nothing, must not decide whether the others can be read.
-        FileFormat::Csv { .. } => registered_schema(source, &names_in(state, format, files).await?),
+        FileFormat::Csv { .. } => registered_schema(source, &names_in(state, format, place, &set).await?),
         // Objects are read by name, so that nothing has to be known of what is left out.
         FileFormat::Json => {
             let in_files = |c: &&weir_model::Column| !partitions.iter().any(|partition| partition.name == c.name);
@@ -238,13 +221,31 @@ async fn open(
         }
     };
     let config = ListingTableConfig::new(table_url).with_listing_options(options).with_schema(schema);
-    let provider = ListingTable::try_new(config)
+    let table = ListingTable::try_new(config)
         .map_err(malformed)?
         .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache());
-    let columns = locate_columns(source, path, &provider.schema())?;
+    let columns = locate_columns(source, &place.shown, &table.schema())?;
     let parts = locate_parts(source, &columns);
-    let (version, root) = (Some(version), Some(path.to_owned()));
-    Ok(RawTable { provider: Arc::new(provider), columns, parts, version, root })
+    let (version, root) = (Some(version), Some(set.root()));
+    let provider = Arc::new(PlannedTable { table, set });
+    Ok(RawTable { provider, columns, parts, version, root })
+}
+
+/// A table that says itself what it is made of.
+async fn open_mapped(
+    source: &DataSource,
+    place: &Place,
+    planned: &Arc<Planned>,
+    version: u64,
+) -> Result<RawTable, SourceError> {
+    let state = delta::newest(place).await?;
+    let set = planned.add(place, state.files.iter().map(|file| file.seen.clone()).collect());
+    let (version, root) = (Some(version), Some(set.root()));
+    let malformed = |why| SourceError::Malformed { path: place.shown.clone(), format: "delta", why };
+    let table = MappedTable::new(&state, &set).map_err(malformed)?;
+    let columns = locate_columns(source, &place.shown, &table.schema())?;
+    let parts = locate_parts(source, &columns);
+    Ok(RawTable { provider: Arc::new(table), columns, parts, version, root })
 }
 
 /// Columns that were left out are read as text, so that no value of theirs can fail.
@@ -257,15 +258,21 @@ fn registered_schema(source: &DataSource, names: &[String]) -> SchemaRef {
 }
 
 /// The columns of all the files, in the order in which they come up.
-async fn names_in(state: &dyn Session, format: &FileFormat, files: &[SeenFile]) -> Result<Vec<String>, SourceError> {
+async fn names_in(
+    state: &dyn Session,
+    format: &FileFormat,
+    place: &Place,
+    set: &FileSet,
+) -> Result<Vec<String>, SourceError> {
     let mut names: Vec<String> = Vec::new();
-    for file in files {
+    for file in set.paths() {
         let malformed = |e: datafusion::error::DataFusionError| SourceError::Malformed {
-            path: file.path.clone(),
+            path: place.shown_as(file),
             format: format.as_str(),
             why: e.to_string(),
         };
-        let found = options(state, format, true).infer_schema(state, &url(&file.path)?).await.map_err(malformed)?;
+        let url = url(set, place, file, false)?;
+        let found = options(state, format, true).infer_schema(state, &url).await.map_err(malformed)?;
         for field in found.fields() {
             if !names.contains(field.name()) {
                 names.push(field.name().clone());
@@ -275,7 +282,11 @@ async fn names_in(state: &dyn Session, format: &FileFormat, files: &[SeenFile]) 
     Ok(names)
 }
 
-fn locate_columns(source: &DataSource, path: &Path, schema: &Schema) -> Result<Arc<[(ColumnId, usize)]>, SourceError> {
+fn locate_columns(
+    source: &DataSource,
+    path: &std::path::Path,
+    schema: &Schema,
+) -> Result<Arc<[(ColumnId, usize)]>, SourceError> {
     let locate = |column: &weir_model::Column| {
         let gone = || SourceError::ColumnGone { path: path.to_owned(), column: column.name.clone() };
         let index = schema.index_of(column.name.as_str()).map_err(|_| gone())?;

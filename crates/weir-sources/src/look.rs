@@ -166,6 +166,9 @@ fn unreadable(source: &DataSource, e: &datafusion::error::DataFusionError) -> So
         Location::Files { format, path, .. } => {
             SourceError::Malformed { path: path.clone(), format: format.as_str(), why: e.strip_backtrace() }
         }
+        Location::Objects { format, url, .. } => {
+            SourceError::Malformed { path: url.into(), format: format.as_str(), why: e.strip_backtrace() }
+        }
         Location::Table { connection, schema, table } => SourceError::Table {
             table: format!("table `{schema}.{table}` of connection `{connection}`").into(),
             why: e.strip_backtrace(),

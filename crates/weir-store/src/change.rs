@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteQueryResult;
 use sqlx::{Connection as _, SqliteConnection, query, query_scalar};
 use weir_model::{
     AttributeKey, ColumnName, Connection, ConnectionName, Epoch, GroupName, Impersonation, Lineage, Location,
-    PolicyKey, Principal, PrincipalId, Profile, ProjectName, PurposeName, Secret, SourceId, SourceName, Tag,
+    PolicyKey, Principal, PrincipalId, Profile, ProjectName, PurposeName, Secret, SourceId, SourceName,
+    StoreConnection, Tag,
 };
 use weir_policy::ast::Policy;
 
@@ -250,6 +251,7 @@ pub enum Change {
     /// Makes a new key for masks. Those before stay, to unmask with.
     RotateKey(KeyOwner),
     AddConnection(Connection),
+    AddStore(StoreConnection),
     SetConnectionPassword {
         connection: ConnectionName,
         password: Secret,
@@ -379,6 +381,7 @@ impl fmt::Display for Change {
             Change::WithdrawSubscription { request } => write!(f, "withdraw request {request}"),
             Change::RotateKey(of) => write!(f, "make a new key for {of}"),
             Change::AddConnection(connection) => write!(f, "add connection `{}`", connection.name),
+            Change::AddStore(connection) => write!(f, "add connection `{}`", connection.name),
             Change::SetConnectionPassword { connection, password: _ } => {
                 write!(f, "set the password of connection `{connection}`")
             }
@@ -613,6 +616,7 @@ impl Change {
                 keys::make(tx, making.vault, of, making.at()).await
             }
             Change::AddConnection(connection) => connections::add(tx, making.vault, connection).await,
+            Change::AddStore(connection) => connections::add_store(tx, making.vault, connection).await,
             Change::SetConnectionPassword { connection, password } => {
                 connections::set_password(tx, making.vault, connection, password).await
             }

@@ -1,18 +1,18 @@
-//! Remote databases. The only module that sees their passwords.
+//! Remote databases and stores. The only module that sees their passwords and keys.
 
 use sqlx::{SqliteConnection, query, query_as, query_scalar};
-use weir_model::{Address, Connection, ConnectionName, Location, Secret};
+use weir_model::{Connection, ConnectionName, Location, Secret, StoreConnection, Target};
 
 use crate::change::{found, json, missing};
 use crate::error::{Failure, StoreError};
 use crate::facts;
 use crate::vault::Vault;
 
-/// A remote database, without what lets one in.
+/// A remote database or a store, without what lets one in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionRecord {
     pub name: ConnectionName,
-    pub address: Address,
+    pub target: Target,
     /// How many data sources are there.
     pub sources: u64,
 }
@@ -23,12 +23,29 @@ fn what(row: i64) -> String {
 }
 
 pub(crate) async fn add(tx: &mut SqliteConnection, vault: &Vault, connection: &Connection) -> Result<(), Failure> {
+    insert(tx, vault, &connection.name, json(&connection.address)?, &connection.password).await
+}
+
+pub(crate) async fn add_store(
+    tx: &mut SqliteConnection,
+    vault: &Vault,
+    connection: &StoreConnection,
+) -> Result<(), Failure> {
+    insert(tx, vault, &connection.name, json(&connection.address)?, &connection.secret).await
+}
+
+async fn insert(
+    tx: &mut SqliteConnection,
+    vault: &Vault,
+    name: &ConnectionName,
+    address: String,
+    secret: &Secret,
+) -> Result<(), Failure> {
     let insert =
         "INSERT INTO connection (name, address, sealed) VALUES (?, ?, x'') ON CONFLICT DO NOTHING RETURNING id";
-    let insert = query_scalar(insert).bind(connection.name.as_str()).bind(json(&connection.address)?);
-    match insert.fetch_optional(&mut *tx).await? {
-        Some(row) => seal(tx, vault, row, &connection.password).await,
-        None => Err(StoreError::Exists { kind: "connection", name: connection.name.to_string() }.into()),
+    match query_scalar(insert).bind(name.as_str()).bind(address).fetch_optional(&mut *tx).await? {
+        Some(row) => seal(tx, vault, row, secret).await,
+        None => Err(StoreError::Exists { kind: "connection", name: name.to_string() }.into()),
     }
 }
 
@@ -63,7 +80,9 @@ pub(crate) async fn remove(tx: &mut SqliteConnection, name: &ConnectionName) -> 
 pub(crate) async fn check(tx: &mut SqliteConnection, location: &Location) -> Result<(), Failure> {
     match location {
         Location::Files { .. } | Location::View { .. } => Ok(()),
-        Location::Table { connection, .. } => row(tx, connection).await.map(drop),
+        Location::Objects { connection, .. } | Location::Table { connection, .. } => {
+            row(tx, connection).await.map(drop)
+        }
     }
 }
 
@@ -75,16 +94,40 @@ async fn row(conn: &mut SqliteConnection, name: &ConnectionName) -> Result<i64, 
     }
 }
 
+/// One that leads to a database.
 pub(crate) async fn get(
     conn: &mut SqliteConnection,
     vault: &Vault,
     name: &ConnectionName,
 ) -> Result<Connection, Failure> {
+    match open(conn, vault, name).await? {
+        (Target::Database(address), password) => Ok(Connection { name: name.clone(), address, password }),
+        (Target::Store(_), _) => Err(wrong(name, "it leads to files, not to a database")),
+    }
+}
+
+/// One that leads to a store.
+pub(crate) async fn get_store(
+    conn: &mut SqliteConnection,
+    vault: &Vault,
+    name: &ConnectionName,
+) -> Result<StoreConnection, Failure> {
+    match open(conn, vault, name).await? {
+        (Target::Store(address), secret) => Ok(StoreConnection { name: name.clone(), address, secret }),
+        (Target::Database(_), _) => Err(wrong(name, "it leads to a database, not to files")),
+    }
+}
+
+fn wrong(name: &ConnectionName, why: &str) -> Failure {
+    StoreError::refused(format!("connection `{name}` cannot be used"), why.to_owned()).into()
+}
+
+async fn open(conn: &mut SqliteConnection, vault: &Vault, name: &ConnectionName) -> Result<(Target, Secret), Failure> {
     let select = query_as("SELECT id, address, sealed FROM connection WHERE name = ?").bind(name.as_str());
     let found: Option<(i64, String, Vec<u8>)> = select.fetch_optional(conn).await?;
     let Some((row, address, sealed)) = found else { return missing("connection", name) };
-    let password = vault.unseal(&what(row), &sealed)?;
-    Ok(Connection { name: name.clone(), address: understood(name, &address)?, password })
+    let secret = vault.unseal(&what(row), &sealed)?;
+    Ok((understood(name, &address)?, secret))
 }
 
 /// By name.
@@ -94,11 +137,11 @@ pub(crate) async fn list(conn: &mut SqliteConnection) -> Result<Vec<ConnectionRe
     let rows: Vec<(String, String, u64)> = query_as(select).fetch_all(conn).await?;
     let record = |(name, address, sources): (String, String, u64)| {
         let name = ConnectionName::new(name).map_err(|e| StoreError::corrupt("connection", e))?;
-        Ok(ConnectionRecord { address: understood(&name, &address)?, name, sources })
+        Ok(ConnectionRecord { target: understood(&name, &address)?, name, sources })
     };
     rows.into_iter().map(record).collect()
 }
 
-fn understood(name: &ConnectionName, address: &str) -> Result<Address, StoreError> {
+fn understood(name: &ConnectionName, address: &str) -> Result<Target, StoreError> {
     facts::json(|| format!("connection `{name}`"), address)
 }

@@ -41,6 +41,7 @@ use weir_guard::{
 };
 use weir_model::{
     Connection, ConnectionName, DataSource, Epoch, GroupName, Lineage, Location, PolicyKey, PrincipalId, Secret,
+    StoreConnection,
 };
 use weir_policy::{Facts, KeyScope, Snapshot, StoredPolicy};
 
@@ -220,7 +221,7 @@ impl Store {
         conn.give_back().map(|()| keys)
     }
 
-    /// All remote databases, by name. Never their passwords.
+    /// All remote databases and stores, by name. Never their passwords.
     pub async fn connections(&self) -> Result<Vec<ConnectionRecord>, StoreError> {
         let mut conn = self.0.reader.lease().await?;
         let connections = connections::list(&mut conn).await.map_err(|e| self.0.reader.database.blame(e))?;
@@ -348,6 +349,10 @@ impl Connections for Store {
     async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
         self.read_connection(name).await.map_err(|e| unavailable("connections", &e))
     }
+
+    async fn store(&self, name: &ConnectionName) -> Result<StoreConnection, PortError> {
+        self.read_store(name).await.map_err(|e| unavailable("connections", &e))
+    }
 }
 
 #[async_trait]
@@ -421,6 +426,13 @@ impl Store {
     async fn read_connection(&self, name: &ConnectionName) -> Result<Connection, StoreError> {
         let mut conn = self.0.reader.lease().await?;
         let found = connections::get(&mut conn, &self.0.vault, name).await;
+        let found = found.map_err(|e| self.0.reader.database.blame(e))?;
+        conn.give_back().map(|()| found)
+    }
+
+    async fn read_store(&self, name: &ConnectionName) -> Result<StoreConnection, StoreError> {
+        let mut conn = self.0.reader.lease().await?;
+        let found = connections::get_store(&mut conn, &self.0.vault, name).await;
         let found = found.map_err(|e| self.0.reader.database.blame(e))?;
         conn.give_back().map(|()| found)
     }

@@ -9,7 +9,7 @@ use weir_guard::{
     Attempt, AuditSink, Clock, Connections, Guard, KeyRing, MaskKey, Outcome, PortError, SnapshotFeed, Workspaces,
     WriteError, WrittenTable,
 };
-use weir_model::{Connection, ConnectionName, DataSource, Lineage, Location, PrincipalId, Secret};
+use weir_model::{Connection, ConnectionName, DataSource, Lineage, Location, PrincipalId, Secret, StoreConnection};
 use weir_policy::{KeyScope, Snapshot};
 
 use crate::oracle::{KEY_ID, Keys};
@@ -140,6 +140,10 @@ pub struct OneConnection(pub Connection);
 impl Connections for OneConnection {
     async fn connection(&self, name: &ConnectionName) -> Result<Connection, PortError> {
         Ok(Connection { name: name.clone(), ..self.0.clone() })
+    }
+
+    async fn store(&self, name: &ConnectionName) -> Result<StoreConnection, PortError> {
+        Err(PortError::new("connections", format_args!("`{name}` does not lead to files")))
     }
 }
 

@@ -76,7 +76,7 @@ impl Sheet {
         let used = used(&settings.directory.join(self.table.schema())).map_err(|e| failed(e.into()))?;
         let before = self.known.as_ref().and_then(|known| match &known.location {
             Location::Files { path, .. } => Some(path),
-            Location::Table { .. } | Location::View { .. } => None,
+            Location::Objects { .. } | Location::Table { .. } | Location::View { .. } => None,
         });
         let make = || -> Result<ArrowWriter<File>, Box<dyn Error + Send + Sync>> {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -206,7 +206,7 @@ impl Leaving {
     pub(super) fn new(location: Option<&Location>) -> io::Result<Self> {
         match location {
             Some(Location::Files { path, .. }) => unsettle(path).map(|()| Self(Some(path.clone()))),
-            Some(Location::Table { .. } | Location::View { .. }) | None => Ok(Self(None)),
+            Some(Location::Objects { .. } | Location::Table { .. } | Location::View { .. }) | None => Ok(Self(None)),
         }
     }
 

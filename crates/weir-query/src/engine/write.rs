@@ -55,7 +55,7 @@ impl Engine {
         let now = self.inner.guard.snapshot().await.map_err(Refusal::unavailable)?;
         let tables = now.sources().filter_map(|source| match &source.location {
             Location::Files { path, .. } => Some(path.clone()),
-            Location::Table { .. } | Location::View { .. } => None,
+            Location::Objects { .. } | Location::Table { .. } | Location::View { .. } => None,
         });
         sheet::clear(&workshop.settings.directory, &tables.collect()).map_err(Refusal::unavailable)
     }
@@ -245,7 +245,7 @@ impl Workshop {
             Some(known) => {
                 let lineage = match &location {
                     Location::View { .. } => lineage,
-                    Location::Files { .. } | Location::Table { .. } => {
+                    Location::Files { .. } | Location::Objects { .. } | Location::Table { .. } => {
                         descent::of_both(known.lineage.as_ref(), lineage, columns.len())
                     }
                 };

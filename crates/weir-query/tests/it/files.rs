@@ -40,10 +40,11 @@ pub(crate) fn write_alike(world: &mut World, folder: &Path, dice: &mut Dice) -> 
         let (format, path, partitions) = match &source.location {
             Location::Files { format, path, partitions } => (format, path, partitions),
             // Its rows are put there by whoever put those before.
-            Location::Table { .. } | Location::View { .. } => continue,
+            Location::Objects { .. } | Location::Table { .. } | Location::View { .. } => continue,
         };
         let same = match (format, partitions.first()) {
             (FileFormat::Csv { .. }, _) => survives_csv(rows).then(|| csv(source, rows, place.with_extension("csv"))),
+            (FileFormat::Delta, _) => None,
             (FileFormat::Json, _) => (!rows.is_empty()).then(|| json(source, rows, place.with_extension("json"))),
             (FileFormat::Parquet, Some(partition)) => {
                 let column = source.columns.iter().position(|c| c.name == partition.name);

@@ -1,4 +1,6 @@
-//! Remote databases that data sources are in.
+//! Remote databases and stores that data sources are in.
+
+mod store;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use weir_guard::Connections;
-use weir_model::{Address, Connection, ConnectionName, DatabaseKind, Secret, Tls};
+use weir_model::{Address, Connection, ConnectionName, DatabaseKind, Secret, StoreConnection, Target, Tls};
 use weir_sources::Connect;
 use weir_store::{Change, ConnectionRecord, Store};
 
@@ -25,8 +27,11 @@ use crate::{table, terminal};
   weir connection test crm
   weir source add crm.orders --connection crm --table orders
   weir source add-schema crm public
+  weir connection add lake s3://sales/2024 --region eu-central-1 --user AKIA…
+  weir connection add web https://data.example.com/open --anonymous
+  weir source add shop.orders s3://sales/2024/orders/ --connection lake
 
-Everybody's reads go there as the user of the connection, under the policies of Weir. The password is asked for, or read from a \
+Everybody's reads go there as the user of the connection, under the policies of Weir. The password or key is asked for, or read from a \
 file; it lies encrypted under the master key and is never shown again."
 )]
 pub(crate) struct ConnectionCommand {
@@ -36,28 +41,31 @@ pub(crate) struct ConnectionCommand {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add a remote database, which is tried first
+    /// Add a remote database, or a place where files are; it is tried first
     Add {
         /// By which data sources name it
         name: ConnectionName,
-        /// Where it is, as `postgresql://USER@HOST[:PORT]/DATABASE`, `mariadb://…` (for MySQL too), or `sqlite:/PATH`
+        /// Where it is: `postgresql://USER@HOST[:PORT]/DATABASE`, `mariadb://…` (for MySQL too), `sqlite:/PATH`, or, for files,
+        /// `s3://`, `gs://`, `az://`, `abfss://`, `https://` or `hdfs://`, below which data sources may be
         url: String,
-        /// PEM file of the authorities by whom the certificate of the database is checked
+        /// PEM file of the authorities by whom the certificate of the other side is checked
         #[arg(long, value_name = "FILE")]
         tls_authorities: Option<PathBuf>,
-        /// Do not encrypt what is read
+        /// Do not encrypt what is read of a database
         #[arg(long, conflicts_with = "tls_authorities")]
         no_tls: bool,
-        /// Take the password from the first line of a file
+        /// Take the password from the first line of a file, the key of a service account from all of it
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        #[command(flatten)]
+        reach: store::Reach,
         /// Add it although it cannot be reached
         #[arg(long)]
         no_test: bool,
     },
-    /// List the remote databases
+    /// List the connections
     List,
-    /// Try whether a database can be reached
+    /// Try whether the other side can be reached
     Test { name: ConnectionName },
     /// Set the password of a connection
     Password {
@@ -72,39 +80,38 @@ enum Command {
 
 pub(crate) async fn run(context: &Context, connection: ConnectionCommand) -> anyhow::Result<()> {
     match connection.command {
-        Command::Add { name, url, tls_authorities, no_tls, password_file, no_test } => {
-            let address = address(&url)?;
-            let connection = match (address.kind, tls_authorities) {
-                (DatabaseKind::Sqlite, None) if password_file.is_none() => {
-                    Connection { address, password: Secret::new(""), name }
+        Command::Add { name, url, tls_authorities, no_tls, password_file, reach, no_test } => {
+            let authorities = tls_authorities.map(|path| {
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
+            });
+            let authorities = authorities.transpose()?;
+            let new = match store::kind(&url) {
+                Some(_) if no_tls => bail!("--no-tls is for databases\nhelp: files are read as their URLs say"),
+                Some(kind) => New::Store(reach.connection(name, kind, &url, authorities, password_file)?),
+                None if !reach.is_empty() => {
+                    bail!("--user, --endpoint, --region, --anonymous and --machine are for connections to files")
                 }
-                (DatabaseKind::Sqlite, _) => bail!("a file has neither certificate nor password"),
-                (DatabaseKind::Postgresql | DatabaseKind::Mariadb, None) if !no_tls => {
-                    bail!("who signs the certificate of the database?\nhelp: say --tls-authorities FILE, or --no-tls")
-                }
-                (DatabaseKind::Postgresql | DatabaseKind::Mariadb, authorities) => {
-                    let tls = authorities.map_or(Ok(Tls::Off), |path| {
-                        let authorities = std::fs::read_to_string(&path);
-                        let authorities = authorities.with_context(|| format!("cannot read `{}`", path.display()))?;
-                        anyhow::Ok(Tls::Verified { authorities })
-                    })?;
-                    Connection { address: Address { tls, ..address }, password: password(password_file)?, name }
-                }
+                None => New::Database(database(name, &url, authorities, no_tls, password_file)?),
             };
-            add(context, connection, !no_test).await
+            add(context, new, !no_test).await
         }
         Command::List => list(&context.store().await?.connections().await?),
         Command::Test { name } => {
             let store = context.store().await?;
-            let version = weir_sources::try_connection(open(&store, &name).await?).await?;
+            let version = match find(&store, &name).await? {
+                Target::Store(_) => weir_sources::try_store(open_store(&store, &name).await?).await?,
+                Target::Database(_) => weir_sources::try_connection(open(&store, &name).await?).await?,
+            };
             Ok(writeln!(std::io::stdout(), "connection `{name}` works: {}", table::printable(&version))?)
         }
         Command::Password { name, password_file } => {
             let store = context.store().await?;
-            find(&store, &name).await?;
+            let password = match find(&store, &name).await? {
+                Target::Store(address) => store::secret(address.kind, password_file)?,
+                Target::Database(_) => password(password_file)?,
+            };
             let done = format!("set the password of connection `{name}`");
-            let change = Change::SetConnectionPassword { connection: name, password: password(password_file)? };
-            commands::change(&store, change, &done).await
+            commands::change(&store, Change::SetConnectionPassword { connection: name, password }, &done).await
         }
         Command::Remove { name } => {
             let store = context.store().await?;
@@ -115,28 +122,72 @@ pub(crate) async fn run(context: &Context, connection: ConnectionCommand) -> any
     }
 }
 
-async fn add(context: &Context, connection: Connection, test: bool) -> anyhow::Result<()> {
+fn database(
+    name: ConnectionName,
+    url: &str,
+    authorities: Option<String>,
+    no_tls: bool,
+    password_file: Option<PathBuf>,
+) -> anyhow::Result<Connection> {
+    let address = address(url)?;
+    Ok(match (address.kind, authorities) {
+        (DatabaseKind::Sqlite, None) if password_file.is_none() => {
+            Connection { address, password: Secret::new(""), name }
+        }
+        (DatabaseKind::Sqlite, _) => bail!("a file has neither certificate nor password"),
+        (DatabaseKind::Postgresql | DatabaseKind::Mariadb, None) if !no_tls => {
+            bail!("who signs the certificate of the database?\nhelp: say --tls-authorities FILE, or --no-tls")
+        }
+        (DatabaseKind::Postgresql | DatabaseKind::Mariadb, authorities) => {
+            let tls = authorities.map_or(Tls::Off, |authorities| Tls::Verified { authorities });
+            Connection { address: Address { tls, ..address }, password: password(password_file)?, name }
+        }
+    })
+}
+
+enum New {
+    Database(Connection),
+    Store(StoreConnection),
+}
+
+async fn add(context: &Context, connection: New, test: bool) -> anyhow::Result<()> {
     let store = context.make_store().await?;
-    let name = connection.name.clone();
+    let name = match &connection {
+        New::Database(connection) => connection.name.clone(),
+        New::Store(connection) => connection.name.clone(),
+    };
     if store.connections().await?.iter().any(|known| known.name == name) {
         bail!("connection `{name}` exists already\nhelp: remove it first with `weir connection remove {name}`");
     }
     if test {
-        let tried = weir_sources::try_connection(connection.clone()).await;
+        let tried = match &connection {
+            New::Database(connection) => weir_sources::try_connection(connection.clone()).await,
+            New::Store(connection) => weir_sources::try_store(connection.clone()).await,
+        };
         tried.context("help: --no-test adds it all the same")?;
     }
-    let epoch = apply(&store, vec![Change::AddConnection(connection)]).await?;
+    let change = match connection {
+        New::Database(connection) => Change::AddConnection(connection),
+        New::Store(connection) => Change::AddStore(connection),
+    };
+    let epoch = apply(&store, vec![change]).await?;
     Ok(writeln!(std::io::stdout(), "added connection `{name}` (epoch {epoch})")?)
 }
 
 fn list(connections: &[ConnectionRecord]) -> anyhow::Result<()> {
-    let rows = connections.iter().map(|ConnectionRecord { name, address, sources }| {
-        let tls = match (address.kind, &address.tls) {
-            (DatabaseKind::Sqlite, _) => "-",
-            (_, Tls::Off) => "off",
-            (_, Tls::Verified { .. }) => "verified",
+    let rows = connections.iter().map(|ConnectionRecord { name, target, sources }| {
+        let (address, tls) = match target {
+            Target::Database(address) => {
+                let tls = match (address.kind, &address.tls) {
+                    (DatabaseKind::Sqlite, _) => "-",
+                    (_, Tls::Off) => "off",
+                    (_, Tls::Verified { .. }) => "verified",
+                };
+                (url(address), tls.to_owned())
+            }
+            Target::Store(address) => store::told(address),
         };
-        vec![name.to_string(), url(address), tls.to_owned(), sources.to_string()]
+        vec![name.to_string(), address, tls, sources.to_string()]
     });
     Ok(writeln!(std::io::stdout(), "{}", table::list(&["connection", "address", "TLS", "data sources"], rows))?)
 }
@@ -197,10 +248,10 @@ fn url(address: &Address) -> String {
     }
 }
 
-async fn find(store: &Store, name: &ConnectionName) -> anyhow::Result<()> {
+async fn find(store: &Store, name: &ConnectionName) -> anyhow::Result<Target> {
     let known = store.connections().await?;
-    if known.iter().any(|known| known.name == *name) {
-        return Ok(());
+    if let Some(found) = known.iter().find(|known| known.name == *name) {
+        return Ok(found.target.clone());
     }
     let names = known.iter().map(|known| known.name.to_string());
     bail!("connection `{name}` does not exist{}", did_you_mean(name.as_str(), names))
@@ -212,13 +263,25 @@ pub(super) async fn open(store: &Store, name: &ConnectionName) -> anyhow::Result
     Ok(store.connection(name).await?)
 }
 
+/// As [`open`], of one that leads to files.
+pub(super) async fn open_store(store: &Store, name: &ConnectionName) -> anyhow::Result<StoreConnection> {
+    find(store, name).await?;
+    Ok(store.store(name).await?)
+}
+
 /// For opening data sources.
 pub(super) fn connect(store: &Store) -> Connect {
-    let store = store.clone();
-    Arc::new(move |name| {
-        let store = store.clone();
-        Box::pin(async move { store.connection(&name).await.map_err(|e| e.to_string()) })
-    })
+    let (databases, stores) = (store.clone(), store.clone());
+    Connect {
+        database: Arc::new(move |name| {
+            let store = databases.clone();
+            Box::pin(async move { store.connection(&name).await.map_err(|e| e.to_string()) })
+        }),
+        store: Arc::new(move |name| {
+            let store = stores.clone();
+            Box::pin(async move { store.store(&name).await.map_err(|e| e.to_string()) })
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use look::Seen;
 #[command(after_help = "Examples:
   weir source add shop.orders ./orders.parquet --owner anna
   weir source add shop.clicks ./clicks/ --tag Web
+  weir source add shop.visits s3://sales/2024/visits/ --connection lake
   weir source add crm.orders --connection crm --schema sales --table orders
   weir source add-schema crm sales --tag CRM
   weir source add shop.people people.csv --leave-out passport --column-tag ssn=PII.SSN
@@ -126,17 +127,17 @@ enum OwnerCommand {
 struct Add {
     /// How queries name it: `schema.table`
     name: SourceName,
-    /// The file, or the folder
-    #[arg(required_unless_present = "connection")]
+    /// The file, or the folder; with --connection its URL, which ends with a slash if it is a folder
+    #[arg(required_unless_present = "table")]
     path: Option<PathBuf>,
-    /// The remote database that it is a table of; see `weir connection`
-    #[arg(long, value_name = "CONNECTION", requires = "table", conflicts_with_all = ["path", "format", "delimiter", "no_header"])]
+    /// The remote database that it is a table of, or the store that the URL is in; see `weir connection`
+    #[arg(long, value_name = "CONNECTION")]
     connection: Option<ConnectionName>,
     /// The schema of the table there [default: `public`, the database in MariaDB, `main` in SQLite]
-    #[arg(long, value_name = "SCHEMA", requires = "connection")]
+    #[arg(long, value_name = "SCHEMA", requires = "table")]
     schema: Option<String>,
     /// The table or view, as it is called there
-    #[arg(long, value_name = "TABLE", requires = "connection")]
+    #[arg(long, value_name = "TABLE", requires = "connection", conflicts_with_all = ["path", "format", "delimiter", "no_header"])]
     table: Option<String>,
     /// Format of the files, if their names do not tell
     #[arg(long, value_enum)]
@@ -179,6 +180,8 @@ enum Format {
     Csv,
     /// One JSON object a line
     Json,
+    /// A table of Delta Lake
+    Delta,
 }
 
 pub(crate) async fn run(context: &Context, source: Source) -> anyhow::Result<()> {
@@ -331,7 +334,16 @@ impl Add {
             return Ok(Found { what, location, columns, left_out, key });
         }
         let Some(path) = &self.path else { bail!("neither a file nor a table is given") };
-        let found = weir_sources::infer(path, format).await?;
+        let url = path.to_str().filter(|path| path.contains("://"));
+        let found = match (&self.connection, url) {
+            (None, None) => weir_sources::infer(path, format).await?,
+            (Some(connection), Some(url)) => {
+                let connection = connection::open_store(store, connection).await?;
+                weir_sources::infer_objects(connection, url, format).await?
+            }
+            (None, Some(_)) => bail!("a URL is read through a connection\nhelp: name it with --connection"),
+            (Some(_), None) => bail!("a connection needs a URL that is read through it, or --table"),
+        };
         let (location, columns) = (found.location, found.columns);
         Ok(Found { what: path.display().to_string(), location, columns, left_out: Vec::new(), key: Vec::new() })
     }
@@ -342,11 +354,12 @@ impl Add {
             bail!("the delimiter must be one ASCII character, and neither a quote nor a line break");
         }
         match self.format {
-            Some(Format::Parquet | Format::Json) if for_csv => {
+            Some(Format::Parquet | Format::Json | Format::Delta) if for_csv => {
                 bail!("--delimiter and --no-header are for CSV files")
             }
             Some(Format::Parquet) => Ok(Some(FileFormat::Parquet)),
             Some(Format::Json) => Ok(Some(FileFormat::Json)),
+            Some(Format::Delta) => Ok(Some(FileFormat::Delta)),
             Some(Format::Csv) => Ok(Some(self.csv())),
             None => Ok(for_csv.then(|| self.csv())),
         }

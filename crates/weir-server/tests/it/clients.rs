@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// Where `cargo xtask clients` installs them.
-fn installed(what: &str) -> PathBuf {
+pub(crate) fn installed(what: &str) -> PathBuf {
     let dir = match std::env::var_os("WEIR_CLIENTS_DIR") {
         Some(dir) => PathBuf::from(dir),
         None => Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/weir/clients"),
@@ -22,7 +22,7 @@ fn installed(what: &str) -> PathBuf {
     path
 }
 
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let mut command = Command::new(installed("python/bin/python"));
     command.arg(root().join("tests/clients").join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command

@@ -26,6 +26,10 @@ mod import;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod lake;
+#[cfg(test)]
+mod places;
+#[cfg(test)]
 mod plan;
 mod pushed;
 #[cfg(test)]

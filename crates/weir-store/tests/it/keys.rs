@@ -9,7 +9,8 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, SqlSafeStr, query, query_scalar};
 use weir_guard::{Connections, Credentials, KeyRing};
 use weir_model::{
-    Address, Connection, ConnectionName, DatabaseKind, Epoch, Location, ProjectName, Secret, SourceId, Tls,
+    Access, Address, Connection, ConnectionName, DatabaseKind, Epoch, FileFormat, Location, ProjectName, Secret,
+    SourceId, StoreAddress, StoreConnection, StoreKind, Target, Tls,
 };
 use weir_policy::KeyScope;
 use weir_store::{Change, KeyOwner, KeyRecord, Store};
@@ -351,7 +352,7 @@ async fn passwords_of_connections_lie_encrypted() {
     assert_eq!(held().await.unwrap(), b"second secret");
     let listed = store.connections().await.unwrap();
     assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].address.clone(), listed[0].sources), (connection("crm").address, 0));
+    assert_eq!((&listed[0].target, listed[0].sources), (&Target::Database(connection("crm").address), 0));
     for changed in store.changes(10).await.unwrap() {
         assert!(!changed.what.contains("secret"), "{}", changed.what);
     }
@@ -360,6 +361,44 @@ async fn passwords_of_connections_lie_encrypted() {
         let bytes = fs::read(root.path().join(file)).unwrap_or_default();
         let secret = b"secret";
         assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_stores_lie_encrypted_and_lead_to_no_database() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path()).await;
+    let name = ConnectionName::new("lake").unwrap();
+    let address = StoreAddress {
+        kind: StoreKind::S3,
+        url: "s3://bucket".to_owned(),
+        endpoint: None,
+        region: Some("eu-central-1".to_owned()),
+        access: Access::Secret { user: Some("AKID".to_owned()) },
+        authorities: None,
+    };
+    let lake = StoreConnection { name: name.clone(), address: address.clone(), secret: Secret::new("first secret") };
+    store.apply("local", vec![Change::AddStore(lake)]).await.unwrap();
+    assert_eq!(store.connections().await.unwrap()[0].target, Target::Store(address.clone()));
+    let held = store.store(&name).await.unwrap();
+    assert_eq!((held.address, held.secret.expose()), (address, b"first secret".as_slice()));
+    assert!(store.connection(&name).await.unwrap_err().to_string().contains("leads to files"));
+    store.apply("local", vec![Change::AddConnection(connection("crm"))]).await.unwrap();
+    let database = ConnectionName::new("crm").unwrap();
+    assert!(store.store(&database).await.unwrap_err().to_string().contains("leads to a database"));
+    let Change::AddSource(mut orders) = source("lake.orders", &[]) else { unreachable!("a source") };
+    let (connection, url) = (name.clone(), "s3://bucket/orders/".to_owned());
+    orders.location = Location::Objects { connection, format: FileFormat::Parquet, url, partitions: Vec::new() };
+    store.apply("local", vec![Change::AddSource(orders)]).await.unwrap();
+    let remove = vec![Change::RemoveConnection(name.clone())];
+    assert!(refused(&store, remove).await.contains("in use by data source `lake.orders`"));
+    let password = Secret::new("second secret");
+    store.apply("local", vec![Change::SetConnectionPassword { connection: name.clone(), password }]).await.unwrap();
+    assert_eq!(store.store(&name).await.unwrap().secret.expose(), b"second secret");
+    store.close().await.unwrap();
+    for file in ["weir.db", "weir.db-wal", "audit.db"] {
+        let bytes = fs::read(root.path().join(file)).unwrap_or_default();
+        assert!(!bytes.windows(6).any(|part| part == b"secret"), "{file}");
     }
 }
 

@@ -96,6 +96,7 @@ impl Model {
             | Change::RewriteTable { .. }
             | Change::DropTable { .. }
             | Change::AddConnection(_)
+            | Change::AddStore(_)
             | Change::SetConnectionPassword { .. }
             | Change::RemoveConnection(_) => unreachable!("not generated"),
             Change::RemoveUser(id) => {

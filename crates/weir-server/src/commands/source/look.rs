@@ -73,6 +73,7 @@ impl Seen {
         };
         let what = match &source.location {
             Location::Files { path, .. } => path.display().to_string(),
+            Location::Objects { url, .. } => url.clone(),
             Location::Table { schema, table, .. } => format!("{schema}.{table}"),
             Location::View { .. } => source.name.to_string(),
         };

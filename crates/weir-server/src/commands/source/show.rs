@@ -14,6 +14,9 @@ use crate::table;
 fn location(source: &DataSource) -> (String, String) {
     match &source.location {
         Location::Files { format, path, partitions: _ } => (format.as_str().to_owned(), path.display().to_string()),
+        Location::Objects { connection, format, url, partitions: _ } => {
+            (format.as_str().to_owned(), format!("{url} of connection {connection}"))
+        }
         Location::Table { connection, schema, table } => {
             ("table".to_owned(), format!("{schema}.{table} of connection {connection}"))
         }
@@ -51,7 +54,7 @@ pub(super) fn show(facts: &Facts, certifications: &Certifications, name: &Source
     let source = find_source(facts, name)?;
     let (format, path) = location(source);
     let partitions = match &source.location {
-        Location::Files { partitions, .. } => partitions.as_slice(),
+        Location::Files { partitions, .. } | Location::Objects { partitions, .. } => partitions.as_slice(),
         Location::Table { .. } | Location::View { .. } => &[],
     };
     let selected = facts.selected.iter().filter(|(id, _)| *id == source.id).map(|(_, user)| user);

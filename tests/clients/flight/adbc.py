@@ -66,7 +66,7 @@ def plain(uri):
 
         assert "department" in tables(tara)["retail.customer_purchases"], tables(tara)
         assert "tpch.lineitem" not in tables(tara) and tables(nora) == {}
-        assert tara.adbc_get_table_types() == ["TABLE"]
+        assert tara.adbc_get_table_types() == ["TABLE", "VIEW"]
         assert "ssn" in tara.adbc_get_table_schema("customer_purchases", db_schema_filter="retail").names
         refused(lambda: nora.adbc_get_table_schema("customer_purchases", db_schema_filter="retail"), "")
         assert tara.adbc_get_info()["vendor_name"] == "Weir"

@@ -288,7 +288,7 @@ async fn metadata_is_what_the_caller_may_see() {
     assert_eq!(rows(&tara.ask(&CommandGetDbSchemas::default()).await.unwrap()), ["weir | retail"]);
     assert_eq!(nora.ask(&CommandGetDbSchemas::default()).await.unwrap().num_rows(), 0);
     assert_eq!(rows(&nora.ask(&CommandGetCatalogs {}).await.unwrap()), ["weir"]);
-    assert_eq!(rows(&nora.ask(&CommandGetTableTypes {}).await.unwrap()), ["TABLE"]);
+    assert_eq!(rows(&nora.ask(&CommandGetTableTypes {}).await.unwrap()), ["TABLE", "VIEW"]);
     let info = CommandGetSqlInfo { info: vec![SqlInfo::FlightSqlServerName as u32] };
     assert_eq!(rows(&tara.ask(&info).await.unwrap()), ["0 | {string_value=Weir}"]);
     assert!(tara.ask(&CommandGetXdbcTypeInfo { data_type: None }).await.unwrap().num_rows() > 5);

@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 #[cfg(test)]
 mod databases;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod derived;
@@ -31,6 +32,7 @@ mod lake;
 mod places;
 #[cfg(test)]
 mod plan;
+#[cfg(test)]
 mod pushed;
 #[cfg(test)]
 mod remote;

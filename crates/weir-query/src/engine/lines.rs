@@ -195,8 +195,10 @@ mod tests {
         CopyForm { csv, delimiter, null: null.to_owned(), header: false }
     }
 
+    type Numbered = (u64, Vec<Option<String>>);
+
     /// Whatever pieces the bytes come in.
-    fn read(form: &CopyForm, bytes: &[u8]) -> Result<Vec<(u64, Vec<Option<String>>)>, String> {
+    fn read(form: &CopyForm, bytes: &[u8]) -> Result<Vec<Numbered>, String> {
         let in_pieces = |size: usize| {
             let mut lines = Lines::new(form.clone());
             let mut rows = Vec::new();

@@ -5,7 +5,13 @@ use std::fmt;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
-use weir_testkit::Dice;
+use datafusion::physical_plan::displayable;
+use datafusion::prelude::SessionContext;
+use weir_policy::Snapshot;
+use weir_query::{Engine, EngineSettings, UserLimits};
+use weir_testkit::generate::AT_UNIX_MS;
+use weir_testkit::ports::{FixedClock, FixedFeed, FixedKeys, MemoryAudit, guard_at};
+use weir_testkit::{Dice, retail};
 
 /// Settings, each with what it may be set to.
 const SETTINGS: [(&str, &[&str]); 36] = [
@@ -154,4 +160,32 @@ fn every_setting_and_rule_is_altered() {
     for rule in RULES {
         assert!(all.iter().any(|a| a.without.contains(&rule)), "`{rule}` is always there");
     }
+}
+
+/// By itself the engine takes groups of several sets for sorted by what is constant in the rows below them, and they come
+/// twice.
+#[tokio::test]
+async fn groups_of_several_sets_are_not_taken_for_sorted() {
+    async fn planned(state: SessionState) -> String {
+        let sql = "SELECT a, count(*) FROM (VALUES ('x'), ('y')) t (a) WHERE a = 'x' GROUP BY CUBE (a)";
+        let plan = SessionContext::new_with_state(state).sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        displayable(plan.as_ref()).indent(false).to_string()
+    }
+    let plain = planned(SessionStateBuilder::new_with_default_features().build()).await;
+    assert!(plain.contains("ordering_mode"), "the engine does so no more:\n{plain}");
+
+    let world = retail::world();
+    let feed = FixedFeed::new(Snapshot::compile(world.facts.clone()));
+    let keys = FixedKeys::new(world.keys.clone());
+    let guard = guard_at(feed, MemoryAudit::new(), keys, FixedClock::new(AT_UNIX_MS));
+    let user = UserLimits::default();
+    let settings = EngineSettings { memory_bytes_max: 1 << 30, partitions: 2, statement_bytes_max: 1 << 20, user };
+    let mut kept = None;
+    Engine::altered(guard, settings, |state| {
+        kept = Some(state.clone());
+        state
+    })
+    .unwrap();
+    let ours = planned(kept.unwrap()).await;
+    assert!(!ours.contains("ordering_mode"), "{ours}");
 }

@@ -48,8 +48,19 @@ const WEIR: &str = "Weir answers in place of the engine";
 const PANICS: &str = "the engine panics where it puts parts of its groups together";
 const CATALOGUE: &str = "it tells of the catalogue, which the plain engine has another one of";
 
-/// Scalar functions that are called as the lists say only: of several formats or orders the engine takes the first for all.
-const AS_LISTED: [&str; 4] = ["array_sort", "date_format", "list_sort", "to_char"];
+/// Scalar functions that are called as the lists say only: of several formats or orders the engine takes the first for
+/// all, and where all lists of a batch are empty it forgets which of them are NULL.
+const AS_LISTED: [&str; 9] = [
+    "array_has_all",
+    "array_has_any",
+    "array_sort",
+    "arrays_overlap",
+    "date_format",
+    "list_has_all",
+    "list_has_any",
+    "list_sort",
+    "to_char",
+];
 
 /// Functions that stand in the place of a table.
 const TABLES: [&str; 3] = ["generate_series", "pg_get_keywords", "range"];

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, TryStreamExt as _};
-use tokio_postgres::{Client, NoTls};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_postgres::{CancelToken, Client, NoTls};
 
 use crate::weir::{Ran, Server, Weir};
 use crate::workspaces::{Study, study};
@@ -16,6 +18,17 @@ async fn connect(server: &Server, user: &str) -> Client {
     tokio::spawn(connection);
     client.batch_execute("set weir.project = 'study'").await.unwrap();
     client
+}
+
+/// Until the server has hung up, which it does once the statement is cancelled.
+async fn cancelled(server: &Server, cancel: &CancelToken) {
+    let (client, mut wire) = tokio::io::duplex(64);
+    cancel.cancel_query_raw(client, NoTls).await.unwrap();
+    let mut request = Vec::new();
+    wire.read_to_end(&mut request).await.unwrap();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    stream.read_to_end(&mut request).await.unwrap();
 }
 
 async fn copy(client: &Client, sql: &str, rows: &[&str]) -> Result<u64, String> {
@@ -160,7 +173,7 @@ async fn a_write_that_is_taken_away_or_cancelled_leaves_nothing() {
         let code = told.as_db_error().unwrap().code().code().to_owned();
         assert_eq!(code, if how == "cancel" { "57014" } else { "42501" }, "{sql}: {told:?}");
         assert_eq!(folders(&weir), left, "{sql}");
-        let outcome = outcome(&weir, &sql[..30]).to_string();
+        let outcome = outcome(&weir, sql.get(..30).unwrap()).to_string();
         assert!(outcome.contains(&format!(r#""ended":"{ended}""#)), "{outcome}");
         match how {
             "policy" => {
@@ -188,7 +201,7 @@ async fn a_write_that_is_taken_away_or_cancelled_leaves_nothing() {
     let cancel = client.cancel_token();
     let mut sink = Box::pin(client.copy_in::<_, Bytes>("copy study_ws.t (id) from stdin").await.unwrap());
     sink.send(Bytes::from_static(b"1\n")).await.unwrap();
-    cancel.cancel_query(NoTls).await.unwrap();
+    cancelled(&server, &cancel).await;
     let told = sink.as_mut().finish().await.unwrap_err();
     assert_eq!(told.as_db_error().unwrap().code().code(), "57014", "{told:?}");
     assert_eq!(folders(&weir), left);

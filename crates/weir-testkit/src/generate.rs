@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn who_sees_alike_by_fingerprint_sees_the_same() {
         let (mut alike, mut of_writers, mut conditions) = (0, 0, 0);
-        for seed in 1_000..1_600 {
+        for seed in 1_000..2_000 {
             let world = World::generate(seed, &Sizes::default());
             let lineages = world.facts.sources.iter().filter_map(|source| source.lineage.as_ref());
             conditions += lineages.filter(|lineage| !lineage.conditions.is_empty()).count();

@@ -85,7 +85,7 @@ async fn main() -> Done<()> {
             let id = next.source_by_name(&source).map(|source| source.id).unwrap_or(SourceId(1));
             let decision = next.decide(&who, &Surroundings::default(), &[id]);
             times.push(started.elapsed().as_nanos());
-            assert!(decision.epoch > snapshot.epoch(), "a decision of the new epoch");
+            assert!(decision.epoch > snapshot.epoch(), "{}: a decision of the new epoch", kind.name());
             store.apply("local", undo).await?;
             snapshot = store.current().await?;
         }
@@ -242,12 +242,12 @@ fn step(kind: Kind, round: u32, size: Size) -> Done<Step> {
         Kind::ColumnTag => {
             let column = known.columns.get(5).map(|column| column.name.clone()).ok_or("no column")?;
             let tags = |tags| Change::SetColumnTags { source: name.clone(), column: column.clone(), tags };
-            (Vec::new(), tags([Tag::new(format!("PII.K{}", dice % 200))?].into()), vec![tags([].into())])
+            (Vec::new(), tags([Tag::new(format!("PII.K{}.Fresh", dice % 200))?].into()), vec![tags([].into())])
         }
         Kind::SourceTag => {
             let tags = |tags| Change::SetSourceTags { source: name.clone(), tags };
             let back = tags(known.tags.clone());
-            (Vec::new(), tags([Tag::new(format!("Domain.D{}", dice % 97))?].into()), vec![back])
+            (Vec::new(), tags([Tag::new(format!("Domain.D{}.Fresh", dice % 97))?].into()), vec![back])
         }
         Kind::NewSource => {
             let new = new_source(size.sources)?;

@@ -254,4 +254,20 @@ mod tests {
         }
         assert_eq!(of("abfss://c@a.dfs.core.windows.net", "abfss://d@a.dfs.core.windows.net/x"), None);
     }
+
+    #[test]
+    fn secrets_go_to_web_servers_encrypted() {
+        let of = |url: &str, access: Access| {
+            let (kind, url, endpoint, region, authorities) = (StoreKind::Http, url.to_owned(), None, None, None);
+            let address = StoreAddress { kind, url, endpoint, region, access, authorities };
+            let name = ConnectionName::new("web").unwrap();
+            check_store(&StoreConnection { name, address, secret: Secret::new("token") }).map_err(|e| e.to_string())
+        };
+        let refused = of("http://files.example/", Access::Secret { user: None }).unwrap_err();
+        assert!(refused.contains("over https"), "{refused}");
+        assert!(of("http://localhost.example/", Access::Secret { user: Some("u".to_owned()) }).is_err());
+        assert_eq!(of("http://127.0.0.1:8000/", Access::Secret { user: None }), Ok(()));
+        assert_eq!(of("http://files.example/", Access::Anonymous), Ok(()));
+        assert_eq!(of("https://files.example/", Access::Secret { user: None }), Ok(()));
+    }
 }

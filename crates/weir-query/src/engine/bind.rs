@@ -54,15 +54,14 @@ impl Inner {
             return Err(request.refuse(too_long).await);
         }
         let statement = EngineStatement::Statement(Box::new(Sql::Query(query.parsed.clone())));
-        let named = names(&statement, &request)
-            .and_then(|mut names| Views::of(&mut names, &request).map(|views| (names, views)));
-        let (names, views) = match named {
-            Ok(named) => named,
+        let mut names = match names(&statement, &request) {
+            Ok(names) => names,
             Err(refusal) => return Err(request.refuse(refusal).await),
         };
+        let mut views = Views::of(&mut names, &request);
         let ids: Vec<SourceId> = names.sources.values().copied().collect();
         let decision = request.decide(&ids);
-        if let Some(refusal) = not_there(&decision, &names, request.snapshot()).or_else(|| views.stale()) {
+        if let Some(refusal) = not_there(&decision, &names, request.snapshot()).or_else(|| views.unreadable.take()) {
             return Err(request.refuse_decided(&decision, refusal).await);
         }
         let is_remote = |id: &SourceId| {

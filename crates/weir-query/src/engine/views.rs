@@ -36,62 +36,49 @@ const NODES_MAX: usize = 10_000;
 pub(super) struct Views {
     /// What a view reads comes before it.
     found: Vec<(SourceId, Query)>,
-    /// The first that does not fit what it reads any more.
-    stale: Option<SourceName>,
+    /// Why the first of them that cannot be read cannot be. It says that there is a view, so it is told only to those for
+    /// whom all is there that they read.
+    pub(super) unreadable: Option<Refusal>,
 }
 
 impl Views {
     /// Adds what the views among the names read to the names.
-    pub(super) fn of(names: &mut Names, request: &Request) -> Result<Self, Refusal> {
+    pub(super) fn of(names: &mut Names, request: &Request) -> Self {
         let mut views = Self::default();
         let named: Vec<SourceId> = names.sources.values().copied().collect();
         for id in named {
-            views.add(id, request, &mut names.sources, 0)?;
+            views.add(id, request, &mut names.sources, 0);
         }
-        Ok(views)
+        views
     }
 
-    fn add(
-        &mut self,
-        id: SourceId,
-        request: &Request,
-        sources: &mut BTreeMap<SourceName, SourceId>,
-        depth: usize,
-    ) -> Result<(), Refusal> {
-        let Some(source) = request.snapshot().source(id) else { return Ok(()) };
-        let Some(text) = source.view().filter(|_| self.found.iter().all(|(known, _)| *known != id)) else {
-            return Ok(());
-        };
+    fn add(&mut self, id: SourceId, request: &Request, sources: &mut BTreeMap<SourceName, SourceId>, depth: usize) {
+        let Some(source) = request.snapshot().source(id) else { return };
+        let Some(text) = source.view().filter(|_| self.found.iter().all(|(known, _)| *known != id)) else { return };
         if depth == DEEP_MAX {
-            return Err(too_much(format!("views read views more than {DEEP_MAX} deep")));
+            let deep = || too_much(format!("views read views more than {DEEP_MAX} deep"));
+            self.unreadable.get_or_insert_with(deep);
+            return;
         }
-        let stale = |views: &mut Self| {
-            views.stale.get_or_insert_with(|| source.name.clone());
-        };
+        let changed = || stale(&source.name, "what it names is something else by now, or gone");
         let read = defined(text).and_then(|query| Ok((names(&statement(&query), request)?, query)));
         let Ok((inner, query)) = read else {
-            stale(self);
-            return Ok(());
+            self.unreadable.get_or_insert_with(changed);
+            return;
         };
         let parents = source.lineage.as_ref().map(|lineage| lineage.parents.clone()).unwrap_or_default();
         let there: BTreeSet<SourceId> = inner.sources.values().copied().collect();
         let all = inner.wanted.iter().all(|(_, id)| id.is_some());
         // By their ids: what has the name of something that is gone is not that.
         if !all || there != parents || inner.system {
-            stale(self);
-            return Ok(());
+            self.unreadable.get_or_insert_with(changed);
+            return;
         }
         for (name, id) in inner.sources {
             sources.insert(name, id);
-            self.add(id, request, sources, depth + 1)?;
+            self.add(id, request, sources, depth + 1);
         }
         self.found.push((id, query));
-        Ok(())
-    }
-
-    /// The refusal for a view that has to be made anew. Only for whom all that is left of what it reads is there.
-    pub(super) fn stale(&self) -> Option<Refusal> {
-        self.stale.as_ref().map(|name| stale(name, "what it names is something else by now, or gone"))
     }
 
     /// Puts them beside the tables that they read.

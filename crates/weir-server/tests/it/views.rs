@@ -100,6 +100,13 @@ fn a_view_of_what_is_not_there_for_the_reader_is_not_there_for_her() {
         }
     }
     study.is_missing("mia", "study_ws.w");
+    // Nor does how deep it is tell that it is there.
+    for depth in 1..=15 {
+        let below = if depth == 1 { "w".to_owned() } else { format!("d{}", depth - 1) };
+        study.reads("hans", &format!("create view study_ws.d{depth} as select id from study_ws.{below}"));
+    }
+    study.refused("hans", "select * from study_ws.d15", "views read views more than 16 deep");
+    study.is_missing("mia", "study_ws.d15");
     // Whoever cannot read it cannot make it.
     study.refused("mia", "create view study_ws.x as select * from shop.pay", "table `shop.pay` does not exist");
     study.refused("mia", "create view study_ws.x as select * from study_ws.v", "table `study_ws.v` does not exist");

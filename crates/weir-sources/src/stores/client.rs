@@ -14,7 +14,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::{BackoffConfig, Certificate, ClientOptions, HeaderMap, HeaderValue, ObjectStore, RetryConfig};
 use tokio::runtime::Handle;
-use url::Url;
+use url::{Host, Url};
 use weir_model::{Access, StoreAddress, StoreConnection, StoreKind};
 
 use super::user;
@@ -101,6 +101,15 @@ fn azure(address: &StoreAddress, url: &Url, secret: &str, threads: &Handle) -> R
 
 fn http(address: &StoreAddress, url: &Url, secret: &str, threads: &Handle) -> Result<Arc<dyn ObjectStore>, String> {
     let mut options = options(address)?;
+    let here = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if matches!(address.access, Access::Secret { .. }) && url.scheme() != "https" && !here {
+        return Err("its secret would be sent as it is: a web server is read with a secret over https".to_owned());
+    }
     let authorization = match &address.access {
         Access::Machine => return Err("a web server is read with a secret or anonymously".to_owned()),
         Access::Anonymous => None,
